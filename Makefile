@@ -1,0 +1,88 @@
+# Works with GNU make 3.81 and a POSIX shell. `make` alone lists what there is.
+
+PROFILE ?= local
+ENCODER ?=
+DEVICE  ?=
+PYTHON  ?=
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+
+# The stamp's name holds a checksum of what was asked for and where, so that no file times are compared: a changed
+# lock, a changed pyproject or a moved folder asks for another stamp.
+STAMP := $(VENV)/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d' ' -f1)
+
+RUN_OPTIONS = --profile "$(PROFILE)" $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
+
+# No packages of the user's home, and string hashes that repeat.
+export PYTHONNOUSERSITE := 1
+export PYTHONHASHSEED := 0
+# The kernel `python3` is the one of .venv, also where the home holds another of that name.
+export JUPYTER_PLATFORM_DIRS := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help env reproduce smoke verify test lab collect audit clean
+
+help: ## This list
+	@echo "Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "Variables:"
+	@echo "  PROFILE=local   a profile of config/, or the path of a YAML file"
+	@echo "  ENCODER=        another encoder than the profile's; its results get folders of their own"
+	@echo "  DEVICE=         auto, cpu, mps, cuda or cuda:N"
+	@echo "  PYTHON=         the Python (3.11 or newer) that .venv is made with"
+
+env: $(STAMP) ## Make .venv with the versions of requirements.lock (again when they change)
+
+reproduce: env ## Run the notebooks of PROFILE; unchanged ones are skipped
+	@$(PY) -m prefill_router.reproduce $(RUN_OPTIONS)
+
+smoke: env ## The whole path on a small part of the data, in a minute or two
+	@$(PY) -m prefill_router.reproduce --profile smoke $(if $(DEVICE),--device "$(DEVICE)")
+
+verify: env ## Run PROFILE from a clean build and compare every number with results/
+	@$(PY) -m prefill_router.verify --profile "$(PROFILE)" $(if $(DEVICE),--device "$(DEVICE)")
+
+test: env ## All tests, the smoke profile among them
+	@$(PY) -m pytest
+
+lab: env ## Open the notebooks in JupyterLab
+	@$(PY) -m jupyterlab notebooks
+
+collect: env ## Make data/local again: run the targets on the questions (hours; goes on where it stopped)
+	@$(PY) -m prefill_router.collect
+
+audit: env ## Run 30 random cells of the smallest target again and compare with data/local
+	@$(PY) -m prefill_router.collect --audit
+
+clean: ## Remove build/ (.venv, results/ and figures/ stay)
+	rm -rf build
+
+# A virtual environment does not survive being moved: made anew then, updated in place otherwise. The stamp is the last
+# step, so that an installation that failed leaves none.
+$(STAMP):
+	@set -e; python=; \
+	for candidate in $(if $(PYTHON),"$(PYTHON)",python3.12 python3.11 python3); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    python=$$candidate; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: Python 3.11 or newer is needed, and $(if $(PYTHON),PYTHON=$(PYTHON) is not one,none of python3.12 python3.11 python3 is one)." >&2; \
+	  echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	  exit 2; \
+	fi; \
+	rm -f $(VENV)/.installed-*; \
+	if [ "$$(cat $(VENV)/.location 2>/dev/null)" != "$$(pwd)" ] || ! $(PY) -c '' 2>/dev/null; then \
+	  echo "Making $(VENV) with $$("$$python" -V)"; \
+	  "$$python" -m venv --clear $(VENV) || { \
+	    echo "error: $$python could not make a virtual environment (Debian and Ubuntu: install python3-venv)." >&2; \
+	    exit 2; }; \
+	  pwd > $(VENV)/.location; \
+	fi; \
+	echo "Installing requirements.lock (minutes, once)"; \
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	touch $@

@@ -1,0 +1,330 @@
+"""Routers that do not read prefill activations: controls and semantic baselines, one interface.
+
+Every class has ``fit(X, Y, groups=None) -> self`` and ``predict_proba(X) -> float64 [n, K]``. Y [n, K] holds
+1 (right), 0 (wrong) and NaN (missing; masked, never counted as wrong). What X is differs by class and is said
+there. Hyper-parameters are chosen on the training rows, by cross-validation over ``groups`` (n labels;
+default: every row on its own), by the lowest Brier score over all known outcomes: it is proper, like the log
+loss, and stays finite for a P of exactly 0 or 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_union
+from sklearn.preprocessing import StandardScaler, normalize
+
+from .probes import group_folds
+from .trunk import TrunkConfig, TrunkEnsemble
+
+
+def target_rates(Y: np.ndarray) -> np.ndarray:
+    """Share of right answers per target [K] among the outcomes that are known.
+
+    Raises
+    ------
+    ValueError
+        Y is no table of 0, 1 and NaN, or a target has no known outcome.
+    """
+    Y = np.asarray(Y, np.float64)
+    if Y.ndim != 2 or not (np.isnan(Y) | (Y == 0) | (Y == 1)).all():
+        raise ValueError(f"Y {Y.shape} must be a table [n, K] of 0, 1 and NaN (missing)")
+    known = ~np.isnan(Y)
+    if not known.any(axis=0).all():
+        raise ValueError(
+            f"targets in columns {np.flatnonzero(~known.any(axis=0)).tolist()} of Y have no outcome; drop "
+            "them from the pool"
+        )
+    return np.nansum(Y, axis=0) / known.sum(axis=0)
+
+
+class _Router:
+    """Checks that every router shares."""
+
+    def fit(self, X: Any, Y: np.ndarray, groups: Sequence | None = None) -> _Router:
+        """Fit on training rows; returns the router itself.
+
+        Parameters
+        ----------
+        X : n rows
+            See the class.
+        Y : float ndarray [n, K]
+            1 right, 0 wrong, NaN missing.
+        groups : n labels, optional
+            Rows of one group never straddle a fold; default: every row on its own.
+
+        Raises
+        ------
+        ValueError
+            Lengths that disagree, other values in Y, a target without any outcome.
+        """
+        Y = np.asarray(Y, np.float64)
+        groups = np.arange(len(Y)) if groups is None else np.asarray(groups)
+        if not _rows(X) == len(Y) == len(groups):
+            raise ValueError(f"X has {_rows(X)} rows, Y {len(Y)}, groups {len(groups)}; they must be equal")
+        self.rates_ = target_rates(Y)
+        self._fit(X, Y, groups)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """P(correct): float64 [n, K]; raises NotFittedError before :meth:`fit`."""
+        if not hasattr(self, "rates_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted; call fit(X, Y) first")
+        return self._predict(X)
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        """Nothing beyond the rates by default."""
+
+    def _predict(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+
+class RandomRouter(_Router):
+    """Uniform random P, from ``seed``; X is anything with a length. Equal calls give equal numbers."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return np.random.default_rng(self.seed).random((_rows(X), len(self.rates_)))
+
+
+class ConstantRouter(_Router):
+    """Every target's training accuracy, for every query, so always the best single. X: anything."""
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return np.tile(self.rates_, (_rows(X), 1))
+
+
+class GroupMeanRouter(_Router):
+    """Every target's training accuracy in the query's category, shrunk towards its overall accuracy.
+
+    P = (right answers in category + smoothing * overall) / (outcomes in category + smoothing). X is a 1-d
+    array of categories; an unseen one gets the overall accuracy.
+
+    Parameters
+    ----------
+    smoothing : float
+        Weight of the overall accuracy, in outcomes; not negative.
+    """
+
+    def __init__(self, smoothing: float = 5.0) -> None:
+        if smoothing < 0:
+            raise ValueError(f"smoothing={smoothing}; it must not be negative")
+        self.smoothing = smoothing
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        self._means: dict[str, np.ndarray] = {}
+        categories = np.asarray(X).astype(str)
+        for category in np.unique(categories):
+            rows = Y[categories == category]
+            right, known = np.nansum(rows, axis=0), (~np.isnan(rows)).sum(axis=0)
+            mean = np.divide(
+                right + self.smoothing * self.rates_,
+                known + self.smoothing,
+                out=self.rates_.copy(),
+                where=known + self.smoothing > 0,
+            )
+            self._means[str(category)] = mean
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return np.array([self._means.get(str(category), self.rates_) for category in X]).reshape(
+            -1, len(self.rates_)
+        )
+
+
+class PromptLengthRouter(_Router):
+    """Logistic regression on log(1 + length) and its square; X is a 1-d array of token counts.
+
+    Parameters
+    ----------
+    C : float
+        Inverse L2 strength; with two standardised inputs it hardly matters.
+    """
+
+    def __init__(self, C: float = 1.0) -> None:
+        self.C = C
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        self._scaler = StandardScaler().fit(self._inputs(X))
+        self._columns = _fit_columns(self._scaler.transform(self._inputs(X)), Y, self.C)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return _predict_columns(self._columns, self._scaler.transform(self._inputs(X)))
+
+    @staticmethod
+    def _inputs(X: Any) -> np.ndarray:
+        logs = np.log1p(np.asarray(X, np.float64).ravel())
+        return np.column_stack([logs, logs**2])
+
+
+class TfidfRouter(_Router):
+    """Logistic regression on TF-IDF of words (1-2) and characters within words (3-5); X is a list of prompts.
+
+    Parameters
+    ----------
+    Cs : sequence of float
+        Candidates for the inverse L2 strength, one for all targets; the choice is ``C_``.
+    folds, seed : int
+        Of the cross-validation. The vocabulary is built once from all training prompts; no label enters it.
+    """
+
+    def __init__(self, Cs: Sequence[float] = (0.3, 3.0, 30.0), folds: int = 3, seed: int = 0) -> None:
+        self.Cs, self.folds, self.seed = tuple(Cs), folds, seed
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        # min_df=1: on a training set of a few prompts every other choice may leave no vocabulary
+        self._vectorizer = make_union(
+            TfidfVectorizer(
+                ngram_range=(1, 2), token_pattern=r"(?u)\S+", sublinear_tf=True, max_features=30_000
+            ),
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, max_features=30_000),
+        )
+        features = self._vectorizer.fit_transform(list(X)).tocsr()
+        self.C_ = _choose_C(self.Cs, features, Y, groups, self.folds, self.seed)
+        self._columns = _fit_columns(features, Y, self.C_)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return _predict_columns(self._columns, self._vectorizer.transform(list(X)).tocsr())
+
+
+class LogisticRouter(_Router):
+    """Logistic regression on standardised vectors; X is a float ndarray [n, d], such as embeddings.
+
+    Parameters
+    ----------
+    Cs : sequence of float
+        Candidates for the inverse L2 strength, one for all targets; the choice is ``C_``.
+    folds, seed : int
+        Of the cross-validation.
+    """
+
+    def __init__(
+        self, Cs: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0), folds: int = 5, seed: int = 0
+    ) -> None:
+        self.Cs, self.folds, self.seed = tuple(Cs), folds, seed
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        self._scaler = StandardScaler().fit(np.asarray(X, np.float64))
+        z = self._scaler.transform(np.asarray(X, np.float64))
+        self.C_ = _choose_C(self.Cs, z, Y, groups, self.folds, self.seed)
+        self._columns = _fit_columns(z, Y, self.C_)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return _predict_columns(self._columns, self._scaler.transform(np.asarray(X, np.float64)))
+
+
+class KNNRouter(_Router):
+    """Share of right answers among the k training prompts of highest cosine; X is a float ndarray [n, d].
+
+    Neighbours whose outcome for a target is missing are left out for that target; if all are, its overall
+    accuracy stands.
+
+    Parameters
+    ----------
+    ks : sequence of int
+        Candidates for k, one for all targets; the choice is ``k_``. Those above the number of rows to learn
+        from are skipped.
+    folds, seed : int
+        Of the cross-validation.
+    """
+
+    def __init__(self, ks: Sequence[int] = (5, 10, 20, 40, 80, 160), folds: int = 5, seed: int = 0) -> None:
+        self.ks, self.folds, self.seed = tuple(sorted(set(ks))), folds, seed
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        self._unit, self._outcomes = normalize(np.asarray(X, np.float64)), Y
+        fold = group_folds(groups, self.folds, self.seed)
+        smallest = len(Y) - np.bincount(fold).max()
+        ks = [k for k in self.ks if k <= smallest]
+        if not ks:
+            raise ValueError(
+                f"every k in {self.ks} is above the {smallest} rows of a training fold; offer a smaller k"
+            )
+        loss = np.zeros(len(ks))
+        for f in range(self.folds):
+            train, test = fold != f, fold == f
+            found = self._neighbours(self._unit[test], self._unit[train], ks[-1])
+            for i, k in enumerate(ks):
+                p = self._share(Y[train][found[:, :k]])
+                loss[i] += np.nansum((p - Y[test]) ** 2)
+        self.k_ = ks[int(loss.argmin())]
+
+    def _predict(self, X: Any) -> np.ndarray:
+        found = self._neighbours(normalize(np.asarray(X, np.float64)), self._unit, self.k_)
+        return self._share(self._outcomes[found])
+
+    @staticmethod
+    def _neighbours(unit: np.ndarray, train_unit: np.ndarray, k: int) -> np.ndarray:
+        """Rows of the k nearest, nearest first; ties go to the earlier row on every machine."""
+        return np.argsort(-(unit @ train_unit.T), axis=1, kind="stable")[:, :k]
+
+    def _share(self, outcomes: np.ndarray) -> np.ndarray:
+        """Mean over neighbours of outcomes [n, k, K] that are known."""
+        known = (~np.isnan(outcomes)).sum(axis=1)
+        rates = np.tile(self.rates_, (len(outcomes), 1))
+        return np.divide(np.nansum(outcomes, axis=1), known, out=rates, where=known > 0)
+
+
+class MLPRouter(_Router):
+    """The trunk's own ensemble on standardised vectors; X is a float ndarray [n, d], such as embeddings.
+
+    Against the trunk on prefill features it shows what the features are worth, as the network is the same.
+
+    Parameters
+    ----------
+    config : TrunkConfig, optional
+    seed, device
+        As in :class:`prefill_router.trunk.TrunkEnsemble`.
+    """
+
+    def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
+        self.ensemble = TrunkEnsemble(config, seed=seed, device=device)
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        self._scaler = StandardScaler().fit(np.asarray(X, np.float64))
+        self.ensemble.fit(self._scaler.transform(np.asarray(X, np.float64)), Y, groups)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return self.ensemble.predict_proba(self._scaler.transform(np.asarray(X, np.float64)))
+
+
+def _rows(X: Any) -> int:
+    return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+def _fit_columns(X: Any, Y: np.ndarray, C: float) -> list[LogisticRegression | float]:
+    """One L2 logistic regression per target on its known outcomes; a number where these are all the same."""
+    columns: list[LogisticRegression | float] = []
+    for y in Y.T:
+        known = ~np.isnan(y)
+        if len(np.unique(y[known])) == 2:
+            columns.append(LogisticRegression(C=C, max_iter=1000).fit(X[known], y[known]))
+        else:  # a fold may see one class only: the rule of succession, so that P is neither 0 nor 1
+            columns.append(float((y[known].sum() + 1) / (known.sum() + 2)))
+    return columns
+
+
+def _predict_columns(columns: list[LogisticRegression | float], X: Any) -> np.ndarray:
+    return np.column_stack(
+        [np.full(X.shape[0], c) if isinstance(c, float) else c.predict_proba(X)[:, 1] for c in columns]
+    )
+
+
+def _choose_C(Cs: Sequence[float], X: Any, Y: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> float:
+    """The C with the lowest cross-validated Brier score of known outcomes; ties: the stronger penalty."""
+    fold = group_folds(groups, folds, seed)
+
+    def loss(C: float) -> float:
+        total = 0.0
+        for f in range(folds):
+            columns = _fit_columns(X[fold != f], Y[fold != f], C)
+            total += float(np.nansum((_predict_columns(columns, X[fold == f]) - Y[fold == f]) ** 2))
+        return total
+
+    return min(sorted(Cs), key=loss)

@@ -1,0 +1,257 @@
+"""From layers to trunk input: per target one layer and pooling, scaled, PCA-reduced, side by side.
+
+LLM Router (arXiv 2603.20895), features: x = [f1 | ... | fK]. Every choice is made on training rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from .activations import ActivationStore
+from .probes import PROBE_C, ScaledPCA, group_folds, logistic_auc, nan_mean
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """What one target's block is made of.
+
+    Attributes
+    ----------
+    target : str
+    layer : int
+        0 = embeddings, L = after the final norm.
+    pooling : {"last", "mean"}
+    n_components : int
+        Principal components kept.
+    """
+
+    target: str
+    layer: int
+    pooling: str
+    n_components: int
+
+
+def choose_layers(profile: pd.DataFrame, by: str = "fisher_j") -> dict[str, tuple[int, str]]:
+    """The layer and pooling with the highest probe value, for every target.
+
+    All layers and poolings are compared, so the curve may have several peaks. Ties go to the pooling and
+    layer that come first in the profile.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        From :func:`prefill_router.probes.layer_profile`, of one encoder, on training rows.
+    by : {"fisher_j", "probe_auc"}
+
+    Returns
+    -------
+    dict {target: (layer, pooling)}
+        In the profile's order of targets.
+
+    Raises
+    ------
+    ValueError
+        Unknown ``by``; a profile of several encoders; a target without any defined value.
+    """
+    if by not in ("fisher_j", "probe_auc"):
+        raise ValueError(f"cannot choose layers by {by!r}; use 'fisher_j' or 'probe_auc'")
+    if profile["encoder"].nunique() != 1:
+        raise ValueError(
+            f"the profile holds encoders {sorted(profile['encoder'].unique())}; choose one before"
+        )
+    layers = {}
+    for target, rows in profile.groupby("target", sort=False):
+        if rows[by].isna().all():
+            raise ValueError(
+                f"{by} of target {target!r} is undefined in every layer: its training outcomes are all the "
+                "same; drop it from the pool"
+            )
+        best = rows.loc[rows[by].idxmax()]
+        layers[target] = (int(best["layer"]), str(best["pooling"]))
+    return layers
+
+
+def choose_components(
+    store: ActivationStore,
+    query_ids: Sequence[str],
+    correct: np.ndarray,
+    groups: Sequence,
+    layers: Mapping[str, tuple[int, str]],
+    sizes: Sequence[int] = (50, 100, 150, 200, 300),
+    folds: int = 5,
+    seed: int = 0,
+    C: float = PROBE_C,
+) -> list[FeatureChoice]:
+    """The number of principal components with the highest cross-validated probe AUC, for every target.
+
+    Parameters
+    ----------
+    store : ActivationStore
+    query_ids : n ids
+        Training rows only.
+    correct : float ndarray [n, K]
+        1 right, 0 wrong, NaN missing; columns in the order of ``layers``.
+    groups : n labels
+        Never straddle folds.
+    layers : mapping {target: (layer, pooling)}
+        From :func:`choose_layers`.
+    sizes : sequence of int
+        Candidates; those above the rank of some fold's training rows are skipped.
+    folds, seed, C
+        Number of folds, seed of their draw, inverse L2 strength of the probe.
+
+    Returns
+    -------
+    list of K FeatureChoice
+        Ties go to fewer components.
+
+    Raises
+    ------
+    ValueError
+        If the columns of ``correct`` are not the targets of ``layers``, no size fits, or an AUC is undefined
+        everywhere.
+    """
+    correct = np.asarray(correct, np.float64)
+    if correct.shape != (len(query_ids), len(layers)):
+        raise ValueError(
+            f"correct has shape {correct.shape}; expected {len(query_ids)} queries x {len(layers)} targets"
+        )
+    fold = group_folds(groups, folds, seed)
+    sizes = sorted(set(sizes))
+    aucs = np.full((folds, len(sizes), len(layers)), np.nan)
+    rank = np.inf
+    for layer, pooling in sorted(set(layers.values())):
+        columns = [k for k, pair in enumerate(layers.values()) if pair == (layer, pooling)]
+        x = store.read(layer, pooling, query_ids).astype(np.float64)
+        for f in range(folds):
+            train, test = fold != f, fold == f
+            # components are nested: the largest size is fitted once, the others are its first columns
+            reduction = ScaledPCA.fit(x[train], sizes[-1])
+            train_x, test_x = reduction.transform(x[train]), reduction.transform(x[test])
+            rank = min(rank, train_x.shape[1])
+            for s, size in enumerate(sizes):
+                if size <= train_x.shape[1]:
+                    for k in columns:
+                        aucs[f, s, k] = logistic_auc(
+                            train_x[:, :size], correct[train, k], test_x[:, :size], correct[test, k], C
+                        )
+    possible = [s for s, size in enumerate(sizes) if size <= rank]
+    if not possible:
+        raise ValueError(
+            f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes"
+        )
+    mean = nan_mean(aucs)[possible]
+    choices = []
+    for k, (target, (layer, pooling)) in enumerate(layers.items()):
+        if np.isnan(mean[:, k]).all():
+            raise ValueError(
+                f"the probe AUC of target {target!r} is undefined in every fold: its outcomes are (nearly) "
+                "all the same; drop it from the pool"
+            )
+        choices.append(FeatureChoice(target, layer, pooling, sizes[possible[int(np.nanargmax(mean[:, k]))]]))
+    return choices
+
+
+class FeaturePipeline:
+    """StandardScaler -> PCA per target, fitted on training rows, blocks concatenated.
+
+    Parameters
+    ----------
+    choices : sequence of K FeatureChoice
+
+    Attributes
+    ----------
+    choices : tuple of FeatureChoice
+    blocks : list of ScaledPCA
+        One per choice, after :meth:`fit`.
+    """
+
+    def __init__(self, choices: Sequence[FeatureChoice]) -> None:
+        if not choices:
+            raise ValueError("no feature choices; pass at least one FeatureChoice")
+        self.choices = tuple(choices)
+        self.blocks: list[ScaledPCA] = []
+
+    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> FeaturePipeline:
+        """Fit scalers and components on these rows; warns where a block has fewer components than chosen."""
+        fitted = {}
+        for choice in self.choices:
+            source = (choice.layer, choice.pooling, choice.n_components)
+            if source not in fitted:
+                x = store.read(choice.layer, choice.pooling, train_query_ids)
+                fitted[source] = ScaledPCA.fit(x, choice.n_components)
+            found = len(fitted[source].components)
+            if found < choice.n_components:
+                warnings.warn(
+                    f"target {choice.target!r}: {found} components, not {choice.n_components}: training rows "
+                    f"of layer {choice.layer}, {choice.pooling}, have no more",
+                    stacklevel=2,
+                )
+        self.blocks = [fitted[choice.layer, choice.pooling, choice.n_components] for choice in self.choices]
+        return self
+
+    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+        """Features of these queries: float32 [n, sum of components], blocks in the order of ``choices``.
+
+        Raises
+        ------
+        ValueError
+            If the pipeline is not fitted, or the store has another hidden size.
+        """
+        if not self.blocks:
+            raise ValueError("the pipeline is not fitted; call fit(store, train_query_ids) first")
+        if store.hidden_size != len(self.blocks[0].mean):
+            raise ValueError(
+                f"the pipeline was fitted on width {len(self.blocks[0].mean)}, not {store.hidden_size}; "
+                "use activations of the same encoder"
+            )
+        raw = {(c.layer, c.pooling): store.read(c.layer, c.pooling, query_ids) for c in self.choices}
+        blocks = [
+            block.transform(raw[c.layer, c.pooling])
+            for c, block in zip(self.choices, self.blocks, strict=True)
+        ]
+        return np.hstack(blocks).astype(np.float32)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
+        tensors = {
+            f"block{i}.{name}": array
+            for i, block in enumerate(self.blocks)
+            for name, array in vars(block).items()
+        }
+        return tensors, {"format": FORMAT, "choices": [asdict(choice) for choice in self.choices]}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> FeaturePipeline:
+        """Rebuild a fitted pipeline from :meth:`state`.
+
+        Raises
+        ------
+        ValueError
+            Another format version, or an array that is missing.
+        """
+        if meta.get("format") != FORMAT:
+            raise ValueError(
+                f"feature state has format {meta.get('format')}, this library reads {FORMAT}; export it again"
+            )
+        pipeline = cls([FeatureChoice(**choice) for choice in meta["choices"]])
+        try:
+            pipeline.blocks = [
+                ScaledPCA(
+                    *(
+                        np.asarray(tensors[f"block{i}.{name}"])
+                        for name in ("mean", "scale", "components", "variance")
+                    )
+                )
+                for i in range(len(pipeline.choices))
+            ]
+        except KeyError as error:
+            raise ValueError(f"feature state lacks the array {error}; export it again") from None
+        return pipeline

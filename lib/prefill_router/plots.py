@@ -1,0 +1,147 @@
+"""Figures: every function draws a tidy table on given axes and returns them; nothing is computed here that a table should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+NAMES = {
+    "paper": "SharedTrunkNet on prefill", "benchmark_mean": "task-family mean", "prompt_length": "prompt length", "tfidf": "TF-IDF + LR",
+    "knn_minilm": "kNN on MiniLM", "logistic_minilm": "LR on MiniLM", "mlp_minilm": "MLP on MiniLM", "random": "random", "best_single": "best single",
+    "oracle": "oracle", "zero_router": "zero router",
+}
+STYLES = {
+    "paper": ("#0072B2", "-"), "mlp_minilm": ("#D55E00", "-"), "logistic_minilm": ("#E69F00", "--"), "knn_minilm": ("#CC79A7", "-."),
+    "tfidf": ("#009E73", "--"), "benchmark_mean": ("#56B4E9", ":"), "prompt_length": ("#999999", "--"), "random": ("#999999", ":"),
+}
+
+
+def use_style() -> None:
+    """Switch matplotlib to the project's look."""
+    plt.style.use(Path(__file__).with_name("paper.mplstyle"))
+
+
+def label(method: str) -> str:
+    """The name of a method as figures show it."""
+    return NAMES.get(method, method)
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return plt.gca() if ax is None else ax
+
+
+def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) -> Axes:
+    """Single targets in the cost/accuracy plane. `points`: target, cost, accuracy."""
+    ax = _axes(ax)
+    ax.scatter(points["cost"], points["accuracy"], color="black", s=22, zorder=4)
+    for row in points.itertuples():
+        right = row.cost > points["cost"].mean()
+        ax.annotate(row.target, (row.cost, row.accuracy), xytext=(-5 if right else 5, -10), textcoords="offset points", fontsize=7, ha="right" if right else "left", zorder=6,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5})
+    ax.set(xlabel=f"mean cost per query ({unit})", ylabel="accuracy")
+    return ax
+
+
+def plot_curves(curves: pd.DataFrame, points: pd.DataFrame, hull: pd.DataFrame, oracle: tuple[float, float], unit: str, methods: Sequence[str],
+                bands: Sequence[str] = (), ax: Axes | None = None) -> Axes:
+    """Cost/accuracy curves of routers with single targets, zero router and oracle.
+
+    `curves`: method, cost, accuracy, ci_low, ci_high; `points`: target, cost, accuracy; `hull`: cost, accuracy;
+    `oracle`: (cost, accuracy); `bands`: methods drawn with their 95 % interval.
+    """
+    ax = _axes(ax)
+    best = points["accuracy"].max()
+    ax.axhline(best, color="0.5", linewidth=0.8, linestyle=(0, (1, 1)), label="best single target")
+    ax.plot(hull["cost"], hull["accuracy"], color="black", linewidth=1, linestyle="--", label="zero router (mix of targets)")
+    for method in methods:
+        rows = curves[curves["method"] == method].sort_values("cost")
+        color, line = STYLES.get(method, ("#999999", "-"))
+        ax.plot(rows["cost"], rows["accuracy"], color=color, linestyle=line, label=label(method), zorder=3)
+        if method in bands:
+            ax.fill_between(rows["cost"], rows["ci_low"], rows["ci_high"], color=color, alpha=0.15, linewidth=0)
+    ax.scatter(*oracle, marker="*", s=90, color="#009E73", zorder=5, label="oracle")
+    plot_target_points(points, unit, ax)
+    return ax
+
+
+def plot_layers(layers: pd.DataFrame, value: str, title: str, ax: Axes | None = None) -> Axes:
+    """One probe over layers: a line per target (colour) and pooling (style). `layers`: as results/layers.csv."""
+    ax = _axes(ax)
+    sns.lineplot(layers, x="layer", y=value, hue="target", style="pooling", style_order=["last", "mean"], ax=ax, errorbar=None)
+    ax.set(title=title, xlabel="layer (0 = embeddings)", ylabel=title)
+    return ax
+
+
+def plot_layers_label_free(layers: pd.DataFrame, value: str, title: str, ax: Axes | None = None) -> Axes:
+    """A label-free probe over layers: a line per pooling."""
+    ax = _axes(ax)
+    rows = layers.drop_duplicates(["pooling", "layer"])
+    sns.lineplot(rows, x="layer", y=value, style="pooling", style_order=["last", "mean"], color="black", ax=ax, errorbar=None)
+    ax.set(title=title, xlabel="layer (0 = embeddings)", ylabel=title)
+    return ax
+
+
+def plot_intervals(table: pd.DataFrame, title: str, reference: float | None = None, ax: Axes | None = None) -> Axes:
+    """Point and 95 % interval of one metric per method, best on top. `table`: method, value, ci_low, ci_high."""
+    ax = _axes(ax)
+    rows = table.sort_values("value").reset_index(drop=True)
+    for y, row in rows.iterrows():
+        color = STYLES.get(row["method"], ("black", "-"))[0]
+        ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=color, linewidth=2)
+        ax.scatter(row["value"], y, color=color, s=28, zorder=3)
+    if reference is not None:
+        ax.axvline(reference, color="0.4", linewidth=0.8, linestyle="--")
+    ax.set(yticks=range(len(rows)), yticklabels=[label(m) for m in rows["method"]], xlabel=title)
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def plot_matrix(matrix: pd.DataFrame, title: str, fmt: str = ".0%", center: float | None = None, ax: Axes | None = None) -> Axes:
+    """A labelled heat map; rows and columns as in `matrix`."""
+    ax = _axes(ax)
+    sns.heatmap(matrix, annot=True, fmt=fmt, cmap="vlag" if center is not None else "cividis", center=center, cbar=False, ax=ax, annot_kws={"size": 7}, linewidths=0.5)
+    ax.set(title=title, xlabel="", ylabel="")
+    ax.tick_params(axis="x", rotation=30)
+    plt.setp(ax.get_xticklabels(), ha="right")
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def plot_roc(curves: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """ROC curves; `curves`: label -> DataFrame[fpr, tpr]."""
+    ax = _axes(ax)
+    for name, rows in curves.items():
+        ax.plot(rows["fpr"], rows["tpr"], label=name)
+    ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
+    ax.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal", xlim=(0, 1), ylim=(0, 1))
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Reliability diagram; `tables`: label -> `metrics.reliability_table`."""
+    ax = _axes(ax)
+    for name, rows in tables.items():
+        ax.plot(rows["p_mean"], rows["accuracy"], marker="o", markersize=3, label=name)
+    ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
+    ax.set(xlabel="predicted P(correct)", ylabel="observed accuracy", aspect="equal", xlim=(0, 1), ylim=(0, 1))
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_strip(members: pd.DataFrame, ensemble: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
+    """Single members as dots, their ensemble as a bar. `members` and `ensemble`: target, value."""
+    ax = _axes(ax)
+    order = list(ensemble["target"])
+    sns.stripplot(members, x="target", y="value", order=order, color="#56B4E9", size=3, jitter=0.2, ax=ax, zorder=1)
+    ax.scatter(np.arange(len(order)), ensemble["value"], marker="_", s=500, color="#D55E00", linewidth=2, zorder=3, label="ensemble")
+    ax.set(ylabel=title, xlabel="")
+    ax.tick_params(axis="x", rotation=15)
+    ax.legend(loc="lower right")
+    return ax

@@ -1,0 +1,328 @@
+"""Layerwise geometric probes: which layer separates prompts that a target gets right from the others.
+
+Formulas: LLM Router (arXiv 2603.20895), probes. Class labels are a target's outcomes: 1 right, 0 wrong, NaN
+missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import eigh
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from .activations import ActivationStore
+
+# With C = 0.01 and n training rows a direction of variance v is shrunk little if 0.01 * n * v / 4 >> 1: at
+# 1,500 rows the leading principal components are free and the noisy last ones are not.
+PROBE_C = 0.01
+
+
+@dataclass(frozen=True)
+class ScaledPCA:
+    """Standardisation, then principal components, as plain arrays.
+
+    Attributes
+    ----------
+    mean, scale : float64 ndarray [d]
+        A constant column has scale 1, so it becomes zero.
+    components : float64 ndarray [k, d]
+        Orthonormal rows by falling variance; the largest absolute loading of each is positive, which fixes
+        the sign.
+    variance : float64 ndarray [k]
+        Variance of the training rows along each component (divisor n - 1).
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def fit(cls, x: np.ndarray, n_components: int) -> ScaledPCA:
+        """Fit on the rows of ``x`` [n, d]; k is ``n_components`` or the numerical rank, whichever is smaller.
+
+        The eigenvectors come from the d x d covariance, or from the n x n Gram matrix where that is smaller,
+        and only the leading ones are computed; both are deterministic.
+        """
+        if n_components < 1:
+            raise ValueError(f"n_components={n_components}; keep at least one component")
+        x = np.asarray(x, np.float64)
+        scaler = StandardScaler().fit(x)
+        # a mean may be off in its last bit; constant columns (the last token of a template in layer 0) must
+        # become zero
+        mean = np.where((x == x[0]).all(axis=0), x[0], scaler.mean_)
+        z = (x - mean) / scaler.scale_
+        n, d = z.shape
+        wide = n < d
+        moments = z @ z.T if wide else z.T @ z
+        size = len(moments)
+        k = min(n_components, size)
+        values, vectors = eigh(moments, subset_by_index=[size - k, size - 1])
+        values, vectors = values[::-1], vectors[:, ::-1]
+        # a column that varies has variance 1 now, so without an eigenvalue of that order there is only
+        # rounding
+        keep = values > max(values[0], 1.0) * max(n, d) * np.finfo(np.float64).eps
+        values, vectors = values[keep], vectors[:, keep]
+        components = (z.T @ vectors / np.sqrt(values)).T if wide else vectors.T
+        signs = np.sign(components[np.arange(len(components)), np.abs(components).argmax(axis=1)])
+        return cls(
+            mean, scaler.scale_, np.ascontiguousarray(components * signs[:, None]), values / max(n - 1, 1)
+        )
+
+    def transform(self, x: np.ndarray) -> np.ndarray:
+        """Project rows [m, d] to float64 [m, k]."""
+        return ((x - self.mean) / self.scale) @ self.components.T
+
+
+def group_folds(groups: Sequence, folds: int, seed: int) -> np.ndarray:
+    """Assign whole groups to folds of nearly equal size.
+
+    Groups are shuffled, then taken from the largest to the smallest, each into the fold with the fewest rows
+    so far.
+
+    Parameters
+    ----------
+    groups : n labels
+        Rows of one group always share a fold.
+    folds : int
+        At least 2.
+    seed : int
+
+    Returns
+    -------
+    int ndarray [n]
+        Fold number of each row; it depends on the labels, not on the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds.
+    """
+    labels, inverse, counts = np.unique(
+        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
+    )
+    if folds < 2 or len(labels) < folds:
+        raise ValueError(
+            f"{len(labels)} groups cannot fill {folds} folds; need 2 or more folds and a group for each"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    fold_of_group = np.empty(len(labels), np.int64)
+    rows = np.zeros(folds, np.int64)
+    for group in shuffled[np.argsort(-counts[shuffled], kind="stable")]:
+        fold_of_group[group] = rows.argmin()
+        rows[fold_of_group[group]] += counts[group]
+    return fold_of_group[inverse]
+
+
+def fisher_j(x: np.ndarray, y: np.ndarray) -> float:
+    """Fisher Separability J = ||mu1 - mu0||^2 / (tr S0 + tr S1) (LLM Router, arXiv 2603.20895).
+
+    Parameters
+    ----------
+    x : ndarray [n, d]
+    y : ndarray [n]
+        1 right, 0 wrong, NaN missing (left out).
+
+    Returns
+    -------
+    float
+        S are class covariances with divisor n_class. NaN if a class is empty; 0 if the class means are equal;
+        infinite if they differ and no class has any spread.
+    """
+    shifted = np.asarray(x, np.float64) - x[0]  # J does not change, and equal rows become exact zeros
+    zero, one = shifted[y == 0], shifted[y == 1]
+    if len(zero) == 0 or len(one) == 0:
+        return float("nan")
+    between = float(np.square(one.mean(axis=0) - zero.mean(axis=0)).sum())
+    within = float(zero.var(axis=0).sum() + one.var(axis=0).sum())
+    if between == 0.0:
+        return 0.0
+    return between / within if within > 0 else float("inf")
+
+
+def effective_dimensionality(x: np.ndarray) -> float:
+    """Participation ratio d_eff = (sum lambda)^2 / sum lambda^2 of the covariance spectrum of ``x`` [n, d].
+
+    Between 1 and min(n - 1, d); 0 if the rows are all equal. No eigenvalues are needed: their sum is the
+    trace of the covariance, the sum of their squares its squared Frobenius norm (LLM Router, arXiv
+    2603.20895).
+    """
+    shifted = np.asarray(x, np.float64) - x[0]  # so that equal rows become exact zeros
+    centred = shifted - shifted.mean(axis=0)
+    moments = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    squares = float(np.square(moments).sum())
+    return float(np.trace(moments)) ** 2 / squares if squares > 0 else 0.0
+
+
+def anisotropy(x: np.ndarray) -> float:
+    """Mean cosine over the n (n - 1) / 2 distinct pairs of rows of ``x`` [n, d].
+
+    Closed form (||sum u||^2 - n) / (n (n - 1)) with unit rows u. Zero rows have no direction and are left
+    out; NaN with fewer than two others.
+    """
+    x = np.asarray(x, np.float64)
+    norms = np.linalg.norm(x, axis=1)
+    unit = x[norms > 0] / norms[norms > 0, None]
+    n = len(unit)
+    return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1))) if n > 1 else float("nan")
+
+
+def logistic_auc(
+    train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray, C: float = PROBE_C
+) -> float:
+    """AUC on test rows of an L2 logistic regression fitted on training rows.
+
+    Missing (NaN) labels are left out; NaN if training or test rows hold one class only.
+    """
+    train, test = ~np.isnan(train_y), ~np.isnan(test_y)
+    if len(np.unique(train_y[train])) < 2 or len(np.unique(test_y[test])) < 2:
+        return float("nan")
+    if train_x.shape[1] == 0:
+        return 0.5  # constant features rank nothing
+    # Newton steps: components differ in variance by orders of magnitude, which slows gradient methods down
+    probe = LogisticRegression(C=C, solver="newton-cholesky", max_iter=200).fit(
+        train_x[train], train_y[train]
+    )
+    return float(roc_auc_score(test_y[test], probe.decision_function(test_x[test])))
+
+
+def probe_auc(
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: Sequence,
+    folds: int = 5,
+    seed: int = 0,
+    C: float = PROBE_C,
+    n_components: int = 50,
+) -> float:
+    """Cross-validated AUC of a logistic regression on standardised, PCA-reduced features.
+
+    Scaler, PCA and regression are fitted inside the training folds; groups never straddle folds; the result
+    is the mean of the folds' AUCs (pooled scores of different fits are not comparable), over folds in which
+    it is defined.
+
+    Parameters
+    ----------
+    x : ndarray [n, d]
+    y : ndarray [n]
+        1 right, 0 wrong, NaN missing.
+    groups : n labels
+    folds, seed, C, n_components
+        Number of folds, seed of their draw, inverse L2 strength, components.
+
+    Returns
+    -------
+    float
+        NaN if no fold has both classes.
+    """
+    return float(
+        _fold_aucs(x, np.asarray(y, float)[:, None], group_folds(groups, folds, seed), C, n_components)[0]
+    )
+
+
+def layer_profile(
+    store: ActivationStore,
+    query_ids: Sequence[str],
+    correct: np.ndarray,
+    target_names: Sequence[str],
+    groups: Sequence,
+    encoder_name: str,
+    poolings: Sequence[str] = ("last", "mean"),
+    n_components: int = 50,
+    folds: int = 5,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """All probes for every layer, pooling and target.
+
+    J is computed on standardised, PCA-reduced features, d_eff on standardised features, anisotropy on the raw
+    vectors, the AUC with scaler and PCA inside the training folds. d_eff and anisotropy need no labels and
+    repeat for every target.
+
+    Parameters
+    ----------
+    store : ActivationStore
+    query_ids : n ids
+        Training rows only: the profile decides which layers are used.
+    correct : float ndarray [n, K]
+        1 right, 0 wrong, NaN missing.
+    target_names : K names
+    groups : n labels
+    encoder_name : str
+        Goes into the column ``encoder``.
+    poolings, n_components, folds, seed
+        As in :func:`probe_auc`.
+    progress : bool
+        Show a bar on stderr.
+
+    Returns
+    -------
+    DataFrame[encoder, pooling, layer, target, fisher_j, d_eff, anisotropy, probe_auc]
+        One row per pooling, layer (0 = embeddings) and target, in this order.
+
+    Raises
+    ------
+    ValueError
+        If the lengths of query_ids, correct, groups or target_names disagree.
+    """
+    from tqdm import tqdm
+
+    correct = np.asarray(correct, np.float64)
+    if correct.shape != (len(query_ids), len(target_names)) or len(groups) != len(query_ids):
+        raise ValueError(
+            f"correct has shape {correct.shape} and groups {len(groups)} rows; expected "
+            f"{len(query_ids)} queries x {len(target_names)} targets"
+        )
+    fold = group_folds(groups, folds, seed)
+    rows = []
+    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
+    for pooling, layer in tqdm(pairs, desc="probes", disable=not progress):
+        x = store.read(layer, pooling, query_ids).astype(np.float64)
+        reduction = ScaledPCA.fit(x, n_components)
+        reduced = reduction.transform(x)
+        label_free = {
+            "d_eff": effective_dimensionality((x - reduction.mean) / reduction.scale),
+            "anisotropy": anisotropy(x),
+        }
+        aucs = _fold_aucs(x, correct, fold, PROBE_C, n_components)
+        rows += [
+            {
+                "encoder": encoder_name,
+                "pooling": pooling,
+                "layer": layer,
+                "target": target,
+                "fisher_j": fisher_j(reduced, correct[:, k]),
+                **label_free,
+                "probe_auc": aucs[k],
+            }
+            for k, target in enumerate(target_names)
+        ]
+    return pd.DataFrame(rows)
+
+
+def _fold_aucs(
+    x: np.ndarray, correct: np.ndarray, fold: np.ndarray, C: float, n_components: int
+) -> np.ndarray:
+    """Mean over folds of each target's AUC [K]; one scaler and PCA per fold serves all targets."""
+    aucs = np.full((fold.max() + 1, correct.shape[1]), np.nan)
+    for f in range(len(aucs)):
+        train, test = fold != f, fold == f
+        reduction = ScaledPCA.fit(x[train], n_components)
+        train_x, test_x = reduction.transform(x[train]), reduction.transform(x[test])
+        for k in range(correct.shape[1]):
+            aucs[f, k] = logistic_auc(train_x, correct[train, k], test_x, correct[test, k], C)
+    return nan_mean(aucs)
+
+
+def nan_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over axis 0 of the values that are not NaN; NaN where there is none."""
+    counts = (~np.isnan(values)).sum(axis=0)
+    return np.divide(
+        np.nansum(values, axis=0), counts, out=np.full(values.shape[1:], np.nan), where=counts > 0
+    )

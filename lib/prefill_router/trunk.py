@@ -1,0 +1,273 @@
+"""SharedTrunkNet: one multi-output network that predicts P(correct) for every target, and its ensemble.
+
+LLM Router (arXiv 2603.20895): d_in -> 256 -> 128 -> K, ReLU, dropout 0.3 / 0.2, binary cross-entropy, Adam,
+early stopping; 10 seeds, the 5 with the lowest validation loss are kept and their sigmoids averaged.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.exceptions import NotFittedError
+from torch import nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """The specification's values.
+
+    Attributes
+    ----------
+    hidden, dropout : tuples of equal length
+        Width of each hidden layer and the dropout after it.
+    learning_rate, weight_decay : float
+        Of Adam (weight decay as an L2 term of the gradient).
+    batch_size : int
+    max_epochs, patience : int
+        Most epochs; epochs without improvement before a member stops.
+    min_improvement : float
+        By how much the validation loss must fall to count as improved.
+    validation_fraction : float
+        Share of the training rows, in whole groups, that early stopping and the choice of members look at.
+    members, keep : int
+        Networks trained, and how many of them predict.
+    """
+
+    hidden: tuple[int, ...] = (256, 128)
+    dropout: tuple[float, ...] = (0.3, 0.2)
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    batch_size: int = 512
+    max_epochs: int = 150
+    patience: int = 15
+    min_improvement: float = 1e-4
+    validation_fraction: float = 0.15
+    members: int = 10
+    keep: int = 5
+
+    def __post_init__(self) -> None:
+        if len(self.hidden) != len(self.dropout):
+            raise ValueError(
+                f"{len(self.hidden)} hidden layers but {len(self.dropout)} dropout rates; give one for each"
+            )
+        if not 1 <= self.keep <= self.members:
+            raise ValueError(
+                f"keep={self.keep} of members={self.members}; keep must lie between 1 and members"
+            )
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction={self.validation_fraction}; it must lie between 0 and 1")
+        if min(self.batch_size, self.max_epochs, self.patience) < 1:
+            raise ValueError("batch_size, max_epochs and patience must be at least 1")
+
+
+class SharedTrunkNet(nn.Module):
+    """Hidden layers shared by all targets, one logit per target.
+
+    Parameters
+    ----------
+    d_in : int
+    n_targets : int
+        K.
+    hidden, dropout : tuples of equal length
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        n_targets: int,
+        hidden: Sequence[int] = (256, 128),
+        dropout: Sequence[float] = (0.3, 0.2),
+    ) -> None:
+        super().__init__()
+        widths = [d_in, *hidden]
+        layers: list[nn.Module] = []
+        for width_in, width_out, rate in zip(widths, hidden, dropout, strict=False):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU(), nn.Dropout(rate)]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], n_targets))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [n, K] of features [n, d_in]."""
+        return self.layers(x)
+
+
+def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy over the entries of ``labels`` [n, K] that are not NaN (0 without any)."""
+    known = ~torch.isnan(labels)
+    losses = functional.binary_cross_entropy_with_logits(logits[known], labels[known], reduction="sum")
+    return losses / known.sum().clamp(min=1)
+
+
+class TrunkEnsemble:
+    """Several SharedTrunkNets from different seeds; the best by validation loss predict together.
+
+    All members share one validation split: only then do their validation losses compare networks and not
+    splits.
+
+    Parameters
+    ----------
+    config : TrunkConfig, optional
+    seed : int
+        Decides the split and every member's weights, batches and dropout. Same seed, device and thread count:
+        same numbers.
+    device : str
+        "cpu", "cuda", or "auto" (cuda if there is one).
+
+    Attributes
+    ----------
+    history : DataFrame[member, epoch, train_loss, validation_loss]
+        Epochs count from 1.
+    members_kept : list of int
+        The ``config.keep`` members with the lowest validation loss, best first.
+    """
+
+    def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
+        self.config = config or TrunkConfig()
+        self.seed = seed
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else str(device)
+        self._networks: list[SharedTrunkNet] = []
+
+    def fit(self, X: np.ndarray, Y: np.ndarray, groups: Sequence | None = None) -> TrunkEnsemble:
+        """Train all members.
+
+        Parameters
+        ----------
+        X : float ndarray [n, d]
+        Y : float ndarray [n, K]
+            1 right, 0 wrong, NaN missing: masked out of the loss, never counted as wrong.
+        groups : n labels, optional
+            Groups never straddle the validation split; default: every row on its own.
+
+        Raises
+        ------
+        ValueError
+            Shapes that disagree, non-finite features, labels other than 0, 1, NaN, a target without an
+            outcome in the training part, fewer than two groups.
+        RuntimeError
+            If a loss is not finite.
+        """
+        X, Y = np.asarray(X, np.float32), np.asarray(Y, np.float32)
+        if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
+            raise ValueError(f"X {X.shape} and Y {Y.shape} must be tables with the same number of rows")
+        if not np.isfinite(X).all():
+            raise ValueError(
+                f"X is not finite, first in row {int(np.argwhere(~np.isfinite(X))[0][0])}; check the features"
+            )
+        if not (np.isnan(Y) | (Y == 0) | (Y == 1)).all():
+            raise ValueError("Y may hold 0, 1 and NaN (missing) only")
+        draws = np.random.SeedSequence(self.seed).generate_state(self.config.members + 1)
+        validation = validation_rows(
+            len(X) if groups is None else groups, self.config.validation_fraction, int(draws[0])
+        )
+        if np.isnan(Y[~validation]).all(axis=0).any():
+            missing = np.flatnonzero(np.isnan(Y[~validation]).all(axis=0)).tolist()
+            raise ValueError(
+                f"targets in columns {missing} of Y have no outcome to train on; drop them from the pool"
+            )
+        if np.isnan(Y[validation]).all():
+            raise ValueError("the validation part of Y has no outcome; train on rows with outcomes")
+        parts = [
+            torch.from_numpy(np.ascontiguousarray(table[rows])).to(self.device)
+            for rows in (~validation, validation)
+            for table in (X, Y)
+        ]
+        members = [self._train(*parts, seed=int(draw)) for draw in draws[1:]]
+        self._networks = [network for network, _, _ in members]
+        losses = [loss for _, loss, _ in members]
+        # plain int and a stable sort: equal losses keep the order of the members
+        self.members_kept = [int(m) for m in np.argsort(losses, kind="stable")[: self.config.keep]]
+        self.history = pd.DataFrame(
+            [(member, *row) for member, (_, _, rows) in enumerate(members) for row in rows],
+            columns=["member", "epoch", "train_loss", "validation_loss"],
+        )
+        return self
+
+    def member_proba(self, X: np.ndarray) -> np.ndarray:
+        """P(correct) by every trained member, kept or not: float64 [members, n, K]."""
+        if not self._networks:
+            raise NotFittedError("the ensemble is not fitted; call fit(X, Y) first")
+        features = torch.from_numpy(np.ascontiguousarray(X, np.float32)).to(self.device)
+        with torch.inference_mode():
+            return np.stack(
+                [torch.sigmoid(network(features).double()).cpu().numpy() for network in self._networks]
+            )
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """P(correct), the mean over the kept members' sigmoids: float64 [n, K]."""
+        return self.member_proba(X)[self.members_kept].mean(axis=0)
+
+    def _train(
+        self, X: torch.Tensor, Y: torch.Tensor, X_val: torch.Tensor, Y_val: torch.Tensor, seed: int
+    ) -> tuple[SharedTrunkNet, float, list[tuple[int, float, float]]]:
+        """One member: network with its best epoch's weights, that epoch's validation loss, history rows."""
+        config = self.config
+        # dropout draws from torch's own generators: seed them in a fork, so that the caller's state is left
+        # as it was
+        with torch.random.fork_rng(devices=[self.device] if X.is_cuda else []):
+            torch.manual_seed(seed)
+            network = SharedTrunkNet(X.shape[1], Y.shape[1], config.hidden, config.dropout).to(self.device)
+            shuffle = torch.Generator().manual_seed(seed)
+            optimizer = torch.optim.Adam(
+                network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            )
+            best, best_loss, best_epoch, rows = None, np.inf, 0, []
+            for epoch in range(1, config.max_epochs + 1):
+                network.train()
+                total = 0.0
+                for batch in torch.randperm(len(X), generator=shuffle).to(X.device).split(config.batch_size):
+                    optimizer.zero_grad()
+                    loss = masked_bce(network(X[batch]), Y[batch])
+                    loss.backward()
+                    optimizer.step()
+                    total += loss.item() * len(batch) / len(X)
+                network.eval()
+                with torch.inference_mode():
+                    validation_loss = masked_bce(network(X_val), Y_val).item()
+                rows.append((epoch, total, validation_loss))
+                if not np.isfinite(total + validation_loss):
+                    raise RuntimeError(
+                        f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate"
+                    )
+                if validation_loss < best_loss - config.min_improvement:
+                    best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), validation_loss, epoch
+                elif epoch - best_epoch >= config.patience:
+                    break
+            network.load_state_dict(best)
+        return network.eval(), best_loss, rows
+
+
+def validation_rows(groups: Sequence | int, fraction: float, seed: int) -> np.ndarray:
+    """Mask [n] of the rows held out for validation: whole groups, drawn up to ``fraction`` of the rows.
+
+    Parameters
+    ----------
+    groups : n labels, or n itself if every row stands alone
+    fraction : float
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        With fewer than two groups.
+    """
+    labels = np.arange(groups) if isinstance(groups, int) else np.asarray(groups).astype(str)
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(counts) < 2:
+        raise ValueError("all training rows are in one group; a validation split needs at least two")
+    order = np.random.default_rng(seed).permutation(len(counts))
+    wanted = max(1, round(fraction * len(labels)))
+    held_out: list[int] = []
+    size = 0
+    for group in order:
+        # a group that would overshoot is passed over for a smaller one
+        if size + counts[group] <= wanted:
+            held_out.append(group)
+            size += counts[group]
+    if not held_out:
+        held_out = [order[np.argmin(counts[order])]]
+    return np.isin(inverse, held_out)

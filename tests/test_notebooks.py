@@ -1,0 +1,88 @@
+"""The whole smoke profile through papermill, with real SmolLM2 weights, as a user runs it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prefill_router import reproduce
+from prefill_router.experiment import read_splits
+from prefill_router.metrics import per_target_auc
+from prefill_router.profiles import open_workspace, project_root
+from prefill_router.report import headline_table
+from prefill_router.routing import expected_cost, router_curve
+
+pytestmark = [pytest.mark.slow, pytest.mark.weights]
+FILES = {"metrics.csv", "paired.csv", "layers.csv", "curve.csv", "predictions.parquet", "manifest.json", "summary.md"}
+
+
+def smoke(folder, *more):
+    return reproduce.main(["--profile", "smoke", "--build-dir", str(folder / "build"), "--results-dir", str(folder / "results"), "--figures-dir", str(folder / "figures"), *more])
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    assert smoke(folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(ran):
+    return open_workspace("smoke", build_dir=ran / "build", results_dir=ran / "results", figures_dir=ran / "figures")
+
+
+def test_every_file_and_figure_is_there(workspace):
+    assert FILES <= {p.name for p in workspace.results.iterdir()}
+    svgs, pngs = ({p.stem for p in workspace.figures.glob(f"*.{kind}")} for kind in ("svg", "png"))
+    assert svgs == pngs and len(svgs) >= 7
+    executed = sorted(p.name for p in (workspace.build / "notebooks").glob("*.ipynb"))
+    assert executed == sorted(p.name for p in (project_root() / "notebooks").glob("*.ipynb"))
+    manifest = json.loads((workspace.results / "manifest.json").read_text())
+    assert manifest["profile"]["name"] == "smoke"
+
+
+def test_metrics_can_be_recomputed_from_the_predictions(workspace):
+    """Anybody can get the numbers of metrics.csv back from predictions.parquet and the outcomes."""
+    outcomes = workspace.load_outcomes()
+    split = read_splits(workspace, outcomes)[0]
+    predictions, metrics = workspace.read_table("predictions.parquet"), workspace.read_table("metrics")
+    for method in ("paper", "mlp_minilm", "benchmark_mean"):
+        wide = predictions[predictions["method"] == method].pivot(index="query_id", columns="target", values="p_correct")
+        ids = outcomes.queries["query_id"].to_numpy()[split.test]
+        assert set(wide.index) == set(ids)
+        p = wide.loc[ids, outcomes.target_names].to_numpy(dtype=float)
+        y, cost = outcomes.correct[split.test], expected_cost(outcomes, split.train)[split.test]
+        row = metrics[(metrics["method"] == method) & metrics["target"].isna()].set_index("metric")
+        assert row.loc["mean_auc", "value"] == pytest.approx(np.nanmean(per_target_auc(p, y)), abs=1e-5)
+        assert row.loc["accuracy", "value"] == pytest.approx(router_curve(p, cost, y).loc[0, "accuracy"], abs=1e-5)
+        assert row.loc["mean_auc", "ci_low"] <= row.loc["mean_auc", "value"] <= row.loc["mean_auc", "ci_high"]
+
+
+def test_random_routing_is_at_chance_and_the_oracle_closes_the_gap(workspace):
+    metrics = workspace.read_table("metrics")
+    value = metrics[metrics["target"].isna()].set_index(["method", "metric"])["value"]
+    assert value["oracle", "gap_closed"] == pytest.approx(1.0)
+    assert value["zero_router", "accuracy"] == pytest.approx(value["paper", "best_single_accuracy"], abs=1e-6)
+    low, high = metrics[(metrics["method"] == "random") & (metrics["metric"] == "mean_auc") & metrics["target"].isna()][["ci_low", "ci_high"]].iloc[0]
+    assert low < 0.5 < high
+
+
+def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(ran, workspace, tmp_path, capsys):
+    assert smoke(ran) == 0
+    assert "0 notebook(s) ran" in capsys.readouterr().out
+    before = {p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()] if p.name != "manifest.json"}
+    assert smoke(ran, "--force") == 0
+    after = {p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()] if p.name != "manifest.json"}
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_the_committed_results_are_what_the_readme_shows():
+    root = project_root()
+    metrics = pd.read_csv(root / "results" / "local" / "metrics.csv")
+    assert headline_table(metrics) in (root / "results" / "local" / "summary.md").read_text()
+    readme = (root / "README.md").read_text()
+    for line in headline_table(metrics).splitlines():
+        assert line in readme, f"README.md does not show this row of results/local: {line}"

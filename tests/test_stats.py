@@ -1,0 +1,204 @@
+"""Uncertainty: group bootstrap, intervals, averages over seeds on shared resamples."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefill_router.metrics import METRICS, pool_metrics
+from prefill_router.routing import route, router_curve
+from prefill_router.stats import (
+    SeedRun,
+    group_bootstrap_weights,
+    paired_difference,
+    percentile_interval,
+    point_run,
+    router_run,
+    seed_averaged_curve,
+    seed_averaged_intervals,
+    zero_router_run,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=20), st.integers(0, 1000), st.randoms())
+def test_group_weights_are_multiplicities_of_groups(groups, seed, order):
+    groups = np.array(groups)
+    weights = group_bootstrap_weights(groups, 7, seed)
+    assert (
+        weights.shape == (7, len(groups))
+        and np.issubdtype(weights.dtype, np.integer)
+        and (weights >= 0).all()
+    )
+    names, first, index = np.unique(groups, return_index=True, return_inverse=True)
+    np.testing.assert_array_equal(weights, weights[:, first][:, index])
+    assert (weights[:, first].sum(axis=1) == len(names)).all()
+    rows = list(range(len(groups)))
+    order.shuffle(rows)
+    np.testing.assert_array_equal(group_bootstrap_weights(groups[rows], 7, seed), weights[:, rows])
+
+
+def test_group_weights_are_drawn_with_replacement():
+    weights = group_bootstrap_weights(np.arange(50), 4000, seed=0)
+    # A multiplicity is binomial(50, 1/50): mean 1, variance .98, P(0) = .98^50 = .364.
+    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.08)
+    assert weights.var() == pytest.approx(0.98, abs=0.02)
+    assert (weights == 0).mean() == pytest.approx(0.98**50, abs=0.005)
+    assert not np.array_equal(weights, group_bootstrap_weights(np.arange(50), 4000, seed=1))
+
+
+def test_bootstrap_of_a_mean_has_the_textbook_standard_error():
+    x = np.random.default_rng(0).normal(size=200)
+    weights = group_bootstrap_weights(np.arange(200), 4000, seed=0)
+    assert (weights @ x / 200).std() == pytest.approx(x.std() / np.sqrt(200), rel=0.05)
+    # Ten equal copies of 20 values: as groups, the error is that of 20 values, not of 200.
+    groups = np.repeat(np.arange(20), 10)
+    y = x[:20][groups]
+    draws = group_bootstrap_weights(groups, 4000, seed=0) @ y / 200
+    assert draws.std() == pytest.approx(x[:20].std() / np.sqrt(20), rel=0.05)
+
+
+def test_percentile_interval_by_hand():
+    # 0, 1, ..., 100: the 2.5th and 97.5th percentiles are 2.5 and 97.5.
+    low, high = percentile_interval(np.arange(101.0)[::-1])
+    assert (low, high) == pytest.approx((2.5, 97.5))
+    assert tuple(percentile_interval(np.arange(101.0), level=0.5)) == pytest.approx((25, 75))
+    interval = percentile_interval(np.append(np.arange(101.0), [np.nan] * 9))
+    assert (interval.low, interval.high, interval.undefined) == pytest.approx((2.5, 97.5, 9))
+    empty = percentile_interval(np.full(3, np.nan))
+    assert np.isnan(empty.low) and np.isnan(empty.high) and empty.undefined == 3
+    with pytest.raises(ValueError, match="level"):
+        percentile_interval(np.arange(3.0), level=95)
+
+
+def test_paired_difference_uses_the_pairs():
+    noise = np.random.default_rng(0).normal(size=500)
+    # Both vary by 1, their difference not at all: unpaired intervals would hide it.
+    low, high = paired_difference(noise + 0.25, noise)
+    assert (low, high) == pytest.approx((0.25, 0.25))
+    # One undefined side makes the pair undefined.
+    assert paired_difference(np.array([1, np.nan, 3]), np.array([0, 0, np.nan])).undefined == 2
+    with pytest.raises(ValueError, match="same resamples"):
+        paired_difference(noise, noise[:-1])
+
+
+def mean_run(groups, x):
+    def metrics(weights):
+        with np.errstate(invalid="ignore"):
+            return {"mean": weights @ x / weights.sum(axis=1)}
+
+    return SeedRun(np.asarray(groups), metrics)
+
+
+def test_seed_averages_by_hand():
+    # Seed 1 tests groups a a b with 0, 1, 5 (mean 2), seed 2 groups b c with 1, 3 (mean 2). One multiplicity
+    # per group: with a, b, c drawn i, j, k times the draw is ((0i + 1i + 5j)/(2i + j) + (1j + 3k)/(j + k))/2.
+    runs = [mean_run(["a", "a", "b"], np.array([0.0, 1, 5])), mean_run(["b", "c"], np.array([1.0, 3]))]
+    result = seed_averaged_intervals({"m": runs}, n_boot=40, seed=9)
+    assert result.point["m", "mean"] == pytest.approx(2.0)
+    assert result.n["m"] == 2  # (3 + 2)/2, rounded to even
+    counts = group_bootstrap_weights(["a", "b", "c"], 40, seed=9)
+    assert (counts == 0).any()
+    for (i, j, k), draw in zip(counts, result.draws["m", "mean"], strict=True):
+        seeds = []
+        if 2 * i + j:
+            seeds.append((i + 5 * j) / (2 * i + j))
+        if j + k:
+            seeds.append((j + 3 * k) / (j + k))
+        assert draw == pytest.approx(np.mean(seeds))
+    missing = [(2 * i + j == 0) + (j + k == 0) for i, j, k in counts]
+    assert result.undefined["m", "mean"] == pytest.approx(np.sum(missing) / 80)
+
+
+def test_methods_share_resamples_and_do_not_disturb_each_other():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 2)
+    x = rng.normal(size=60)
+    a, b = [mean_run(groups, x)], [mean_run(groups, x + 0.5)]
+    both = seed_averaged_intervals({"a": a, "b": b}, 100, seed=1)
+    alone = seed_averaged_intervals({"b": b}, 100, seed=1)
+    np.testing.assert_array_equal(both.draws["b", "mean"], alone.draws["b", "mean"])
+    row = both.paired("b", "a").iloc[0]
+    assert (row["diff"], row["ci_low"], row["ci_high"], row["n"]) == pytest.approx((0.5, 0.5, 0.5, 60))
+    assert both.draws["a", "mean"].std() > 0.05
+    with pytest.raises(ValueError, match="unknown method c; known methods: a, b"):
+        both.paired("a", "c")
+
+
+def test_undefined_seeds_are_left_out_and_counted():
+    defined = SeedRun(np.arange(4), lambda w: {"m": np.full(len(w), 3.0)})
+    never = SeedRun(np.arange(4), lambda w: {"m": np.full(len(w), np.nan)})
+    result = seed_averaged_intervals({"x": [defined, never], "y": [never]}, 10, seed=0)
+    assert (result.point["x", "m"], result.seeds["x", "m"], result.undefined["x", "m"]) == (3.0, 1, 0.5)
+    table = result.table().set_index("method")
+    assert np.isnan(table.loc["y", "value"]) and np.isnan(table.loc["y", "ci_low"])
+    assert table.loc["y", "seeds"] == 0 and table.loc["y", "undefined"] == 1
+
+
+def test_empty_input_is_refused():
+    with pytest.raises(ValueError, match="at least one run; without: b"):
+        seed_averaged_intervals({"a": [mean_run([1], np.ones(1))], "b": []}, 10, seed=0)
+    with pytest.raises(ValueError, match="no method given"):
+        seed_averaged_intervals({}, 10, seed=0)
+
+
+def pool(seed, n=60):
+    rng = np.random.default_rng(seed)
+    correct = (rng.random((n, 3)) < [0.3, 0.5, 0.7]).astype(float)
+    p = np.clip(0.3 + 0.4 * correct + 0.2 * rng.normal(size=(n, 3)), 0.01, 0.99)
+    cost = np.array([1.0, 3, 9]) * rng.uniform(0.8, 1.2, (n, 1))
+    groups = rng.choice(40, n)
+    return p, cost, correct, groups
+
+
+def test_table_of_a_router_the_zero_router_and_a_point():
+    pools = [pool(1), pool(2)]
+    methods = {
+        "ours": [router_run(p, c, y, g, overhead=0.1, target_names=["s", "m", "l"]) for p, c, y, g in pools],
+        "zero_router": [zero_router_run(c, y, g) for p, c, y, g in pools],
+        "best_single": [point_run(c[:, 2], y[:, 2], c, y, g) for p, c, y, g in pools],
+    }
+    result = seed_averaged_intervals(methods, n_boot=200, seed=0)
+    table = result.table()
+    ours = table[(table["method"] == "ours") & (table["target"] == "")].set_index("metric")
+    assert set(ours.index) == set(METRICS)
+    by_seed = [pool_metrics(p, c, y, 0.1) for p, c, y, g in pools]
+    for metric in METRICS:
+        expected = np.mean([values[metric] for values in by_seed])
+        assert ours.loc[metric, "value"] == pytest.approx(expected), metric
+        assert ours.loc[metric, "ci_low"] < ours.loc[metric, "ci_high"]
+    assert (ours["n"] == 60).all() and (ours["seeds"] == 2).all()
+    of_target = table[table["target"] != ""]
+    assert set(zip(of_target["metric"], of_target["target"], strict=True)) == {
+        (metric, target) for metric in ("auc", "brier", "ece") for target in "sml"
+    }
+    auc = of_target.loc[of_target["metric"] == "auc", "value"]
+    assert auc.mean() == pytest.approx(ours.loc["mean_auc", "value"])
+    # Single targets and the oracle are the same for every method, replicate by replicate.
+    for metric in ("best_single_accuracy", "oracle_accuracy"):
+        np.testing.assert_array_equal(result.draws["ours", metric], result.draws["best_single", metric])
+    paired = result.paired("ours", "zero_router").set_index("metric")
+    assert set(paired.index) == set(METRICS) - {"mean_auc", "pdp_auccc", "brier", "ece"}
+    assert paired.loc["p_auccc", "diff"] == pytest.approx(
+        result.point["ours", "p_auccc"] - result.point["zero_router", "p_auccc"]
+    )
+    # The same call gives the same numbers.
+    again = seed_averaged_intervals(methods, n_boot=200, seed=0).table()
+    assert again.equals(table)
+
+
+def test_seed_averaged_curve_is_the_mean_of_the_curves():
+    pools = [pool(3), pool(4)]
+    tolerances = [0.0, 0.05, 0.2, 1.0]
+    curve = seed_averaged_curve([(p, c, y, g, 0.1) for p, c, y, g in pools], tolerances, n_boot=100, seed=0)
+    for i, tolerance in enumerate(tolerances):
+        rows = np.arange(60)
+        chosen = [route(p, c, tolerance) for p, c, _, _ in pools]
+        accuracy = np.mean([y[rows, k].mean() for k, (_, _, y, _) in zip(chosen, pools, strict=True)])
+        cost = np.mean([c[rows, k].mean() + 0.1 for k, (_, c, _, _) in zip(chosen, pools, strict=True)])
+        assert curve.loc[i, ["cost", "accuracy"]].tolist() == pytest.approx([cost, accuracy])
+    assert (curve["ci_low"] < curve["accuracy"]).all() and (curve["accuracy"] < curve["ci_high"]).all()
+    p, c, y, g = pools[0]
+    exact = router_curve(p, c, y)
+    one = seed_averaged_curve([(p, c, y, g, 0.0)], exact["tolerance"], n_boot=2, seed=0)
+    np.testing.assert_allclose(one[["cost", "accuracy"]], exact[["cost", "accuracy"]])
