@@ -139,7 +139,8 @@ def plot_strip(members: pd.DataFrame, ensemble: pd.DataFrame, title: str, ax: Ax
     """Single members as dots, their ensemble as a bar. `members` and `ensemble`: target, value."""
     ax = _axes(ax)
     order = list(ensemble["target"])
-    sns.stripplot(members, x="target", y="value", order=order, color="#56B4E9", size=3, jitter=0.2, ax=ax, zorder=1)
+    # not a strip plot: its jitter is drawn from numpy's global state, and two runs would differ
+    sns.swarmplot(members, x="target", y="value", order=order, color="#56B4E9", size=2.5, ax=ax, zorder=1, warn_thresh=1)
     ax.scatter(np.arange(len(order)), ensemble["value"], marker="_", s=500, color="#D55E00", linewidth=2, zorder=3, label="ensemble")
     ax.set(ylabel=title, xlabel="")
     ax.tick_params(axis="x", rotation=15)
