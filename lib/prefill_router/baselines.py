@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -301,10 +302,12 @@ def _rows(X: Any) -> int:
 def _fit_columns(X: Any, Y: np.ndarray, C: float) -> list[LogisticRegression | float]:
     """One L2 logistic regression per target on its known outcomes; a number where these are all the same."""
     columns: list[LogisticRegression | float] = []
+    # a few hundred dense columns: Newton steps reach the optimum in a tenth of the time
+    solver = {"solver": "lbfgs"} if issparse(X) else {"solver": "newton-cholesky", "tol": 1e-8}
     for y in Y.T:
         known = ~np.isnan(y)
         if len(np.unique(y[known])) == 2:
-            columns.append(LogisticRegression(C=C, max_iter=1000).fit(X[known], y[known]))
+            columns.append(LogisticRegression(C=C, max_iter=1000, **solver).fit(X[known], y[known]))
         else:  # a fold may see one class only: the rule of succession, so that P is neither 0 nor 1
             columns.append(float((y[known].sum() + 1) / (known.sum() + 2)))
     return columns

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from .activations import ActivationStore
-from .probes import PROBE_C, ScaledPCA, group_folds, logistic_auc, nan_mean
+from .probes import PROBE_C, group_folds, logistic_auc, nan_mean
+from .reduction import ScaledPCA, fold_reductions
 
 FORMAT = 1
 
@@ -130,10 +131,9 @@ def choose_components(
     for layer, pooling in sorted(set(layers.values())):
         columns = [k for k, pair in enumerate(layers.values()) if pair == (layer, pooling)]
         x = store.read(layer, pooling, query_ids).astype(np.float64)
-        for f in range(folds):
+        for f, reduction in enumerate(fold_reductions(x, fold, sizes[-1])):
             train, test = fold != f, fold == f
             # components are nested: the largest size is fitted once, the others are its first columns
-            reduction = ScaledPCA.fit(x[train], sizes[-1])
             train_x, test_x = reduction.transform(x[train]), reduction.transform(x[test])
             rank = min(rank, train_x.shape[1])
             for s, size in enumerate(sizes):

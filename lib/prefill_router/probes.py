@@ -6,78 +6,22 @@ missing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import eigh
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from .activations import ActivationStore
+from .reduction import ScaledPCA, fold_reductions
 
 # With C = 0.01 and n training rows a direction of variance v is shrunk little if 0.01 * n * v / 4 >> 1: at
 # 1,500 rows the leading principal components are free and the noisy last ones are not.
 PROBE_C = 0.01
-
-
-@dataclass(frozen=True)
-class ScaledPCA:
-    """Standardisation, then principal components, as plain arrays.
-
-    Attributes
-    ----------
-    mean, scale : float64 ndarray [d]
-        A constant column has scale 1, so it becomes zero.
-    components : float64 ndarray [k, d]
-        Orthonormal rows by falling variance; the largest absolute loading of each is positive, which fixes
-        the sign.
-    variance : float64 ndarray [k]
-        Variance of the training rows along each component (divisor n - 1).
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-    components: np.ndarray
-    variance: np.ndarray
-
-    @classmethod
-    def fit(cls, x: np.ndarray, n_components: int) -> ScaledPCA:
-        """Fit on the rows of ``x`` [n, d]; k is ``n_components`` or the numerical rank, whichever is smaller.
-
-        The eigenvectors come from the d x d covariance, or from the n x n Gram matrix where that is smaller,
-        and only the leading ones are computed; both are deterministic.
-        """
-        if n_components < 1:
-            raise ValueError(f"n_components={n_components}; keep at least one component")
-        x = np.asarray(x, np.float64)
-        scaler = StandardScaler().fit(x)
-        # a mean may be off in its last bit; constant columns (the last token of a template in layer 0) must
-        # become zero
-        mean = np.where((x == x[0]).all(axis=0), x[0], scaler.mean_)
-        z = (x - mean) / scaler.scale_
-        n, d = z.shape
-        wide = n < d
-        moments = z @ z.T if wide else z.T @ z
-        size = len(moments)
-        k = min(n_components, size)
-        values, vectors = eigh(moments, subset_by_index=[size - k, size - 1])
-        values, vectors = values[::-1], vectors[:, ::-1]
-        # a column that varies has variance 1 now, so without an eigenvalue of that order there is only
-        # rounding
-        keep = values > max(values[0], 1.0) * max(n, d) * np.finfo(np.float64).eps
-        values, vectors = values[keep], vectors[:, keep]
-        components = (z.T @ vectors / np.sqrt(values)).T if wide else vectors.T
-        signs = np.sign(components[np.arange(len(components)), np.abs(components).argmax(axis=1)])
-        return cls(
-            mean, scaler.scale_, np.ascontiguousarray(components * signs[:, None]), values / max(n - 1, 1)
-        )
-
-    def transform(self, x: np.ndarray) -> np.ndarray:
-        """Project rows [m, d] to float64 [m, k]."""
-        return ((x - self.mean) / self.scale) @ self.components.T
 
 
 def group_folds(groups: Sequence, folds: int, seed: int) -> np.ndarray:
@@ -280,9 +224,8 @@ def layer_profile(
             f"{len(query_ids)} queries x {len(target_names)} targets"
         )
     fold = group_folds(groups, folds, seed)
-    rows = []
-    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
-    for pooling, layer in tqdm(pairs, desc="probes", disable=not progress):
+
+    def probe(pooling: str, layer: int) -> list[dict]:
         x = store.read(layer, pooling, query_ids).astype(np.float64)
         reduction = ScaledPCA.fit(x, n_components)
         reduced = reduction.transform(x)
@@ -291,7 +234,7 @@ def layer_profile(
             "anisotropy": anisotropy(x),
         }
         aucs = _fold_aucs(x, correct, fold, PROBE_C, n_components)
-        rows += [
+        return [
             {
                 "encoder": encoder_name,
                 "pooling": pooling,
@@ -303,7 +246,14 @@ def layer_profile(
             }
             for k, target in enumerate(target_names)
         ]
-    return pd.DataFrame(rows)
+
+    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
+    # One layer per core, each with a single BLAS thread: these matrices are too small to be worth splitting,
+    # and the numbers do not depend on how many cores there are.
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as workers:
+        found = workers.map(lambda pair: probe(*pair), pairs)
+        bar = tqdm(found, total=len(pairs), desc="probes", disable=not progress)
+        return pd.DataFrame([row for rows in bar for row in rows])
 
 
 def _fold_aucs(
@@ -311,9 +261,8 @@ def _fold_aucs(
 ) -> np.ndarray:
     """Mean over folds of each target's AUC [K]; one scaler and PCA per fold serves all targets."""
     aucs = np.full((fold.max() + 1, correct.shape[1]), np.nan)
-    for f in range(len(aucs)):
+    for f, reduction in enumerate(fold_reductions(x, fold, n_components)):
         train, test = fold != f, fold == f
-        reduction = ScaledPCA.fit(x[train], n_components)
         train_x, test_x = reduction.transform(x[train]), reduction.transform(x[test])
         for k in range(correct.shape[1]):
             aucs[f, k] = logistic_auc(train_x, correct[train, k], test_x, correct[test, k], C)
