@@ -255,3 +255,30 @@ class FeaturePipeline:
         except KeyError as error:
             raise ValueError(f"feature state lacks the array {error}; export it again") from None
         return pipeline
+
+
+class SharedBlock:
+    """All layers of one pooling side by side, each standardised, then one PCA: the features of the published code's later variant.
+
+    Parameters
+    ----------
+    n_components : int
+    pooling : str
+    """
+
+    def __init__(self, n_components: int = 200, pooling: str = "mean") -> None:
+        self.n_components, self.pooling = n_components, pooling
+
+    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> SharedBlock:
+        """Fit the scaler and the components on these rows."""
+        self._reduction = ScaledPCA.fit(self._read(store, train_query_ids), self.n_components)
+        return self
+
+    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+        """Features of these queries: float32 [n, n_components]."""
+        if not hasattr(self, "_reduction"):
+            raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
+        return self._reduction.transform(self._read(store, query_ids)).astype(np.float32)
+
+    def _read(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+        return np.hstack([store.read(layer, self.pooling, query_ids) for layer in range(store.n_layers + 1)])

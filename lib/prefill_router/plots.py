@@ -12,12 +12,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 NAMES = {
-    "paper": "SharedTrunkNet on prefill", "benchmark_mean": "task-family mean", "prompt_length": "prompt length", "tfidf": "TF-IDF + LR",
+    "paper": "SharedTrunkNet on prefill", "paper_auc": "SharedTrunkNet, layers by AUC", "shared_block": "SharedTrunkNet, all layers", "ours": "layer ensemble (ours)",
+    "benchmark_mean": "task-family mean", "prompt_length": "prompt length", "tfidf": "TF-IDF + LR",
     "knn_minilm": "kNN on MiniLM", "logistic_minilm": "LR on MiniLM", "mlp_minilm": "MLP on MiniLM", "random": "random", "best_single": "best single",
     "oracle": "oracle", "zero_router": "zero router",
 }
 STYLES = {
-    "paper": ("#0072B2", "-"), "mlp_minilm": ("#D55E00", "-"), "logistic_minilm": ("#E69F00", "--"), "knn_minilm": ("#CC79A7", "-."),
+    "paper": ("#0072B2", "-"), "ours": ("#000000", "-"), "mlp_minilm": ("#D55E00", "-"), "logistic_minilm": ("#E69F00", "--"), "knn_minilm": ("#CC79A7", "-."),
     "tfidf": ("#009E73", "--"), "benchmark_mean": ("#56B4E9", ":"), "prompt_length": ("#999999", "--"), "random": ("#999999", ":"),
 }
 
@@ -70,10 +71,10 @@ def plot_curves(curves: pd.DataFrame, points: pd.DataFrame, hull: pd.DataFrame, 
     return ax
 
 
-def plot_layers(layers: pd.DataFrame, value: str, title: str, ax: Axes | None = None) -> Axes:
+def plot_layers(layers: pd.DataFrame, value: str, title: str, ax: Axes | None = None, hue: str = "target") -> Axes:
     """One probe over layers: a line per target (colour) and pooling (style). `layers`: as results/layers.csv."""
     ax = _axes(ax)
-    sns.lineplot(layers, x="layer", y=value, hue="target", style="pooling", style_order=["last", "mean"], ax=ax, errorbar=None)
+    sns.lineplot(layers, x="layer", y=value, hue=hue, style="pooling", style_order=["last", "mean"], ax=ax, errorbar=None)
     ax.set(title=title, xlabel="layer (0 = embeddings)", ylabel=title)
     return ax
 

@@ -41,6 +41,7 @@ ENSEMBLE_KEYS = (
     "hidden",
     "dropout",
 )
+METHODS = ("paper", "paper_auc", "shared_block", "ours")
 FLOAT_FORMAT = "%.6g"
 
 
@@ -60,7 +61,12 @@ class Profile:
     Attributes
     ----------
     name : file name without `.yaml`.
-    outcomes : folder of the outcomes, relative to the project root.
+    outcomes : folder of the outcomes, relative to the project root, or `public:` and the name of a source of
+        `prefill_router.public`.
+    prices : price list for public outcomes, relative to the project root.
+    more_encoders : further encoders, which `ours` and the encoder comparison read as well.
+    plain_prompt : those encoders that read the raw prompt, since they have no chat template.
+    methods : which of `METHODS` are trained.
     encoder, sentence_encoder : names that `encoders.resolve` understands.
     seeds : split seeds; every number is an average over them.
     fractions : shares of queries for training, calibration and test.
@@ -93,6 +99,10 @@ class Profile:
     bootstrap: int = 1000
     cost_model: str = "median_output"
     batch_tokens: int = 4096
+    prices: str = "config/prices.yaml"
+    more_encoders: tuple[str, ...] = ()
+    plain_prompt: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("paper",)
     verify: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
 
@@ -196,9 +206,17 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
+
+
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, "a text"),
-    "outcomes": (_is_text, "a folder"),
+    "outcomes": (_is_text, "a folder, or public: and a name"),
+    "prices": (_is_text, "a YAML file"),
+    "more_encoders": (lambda v: _is_texts(v), "a list of different encoders"),
+    "plain_prompt": (lambda v: _is_texts(v), "a list of different encoders"),
+    "methods": (lambda v: _is_texts(v) and "paper" in v and set(v) <= set(METHODS), f"a list of {', '.join(METHODS)}, with paper among them"),
     "encoder": (_is_text, "the name of an encoder"),
     "sentence_encoder": (_is_text, "the name of a sentence encoder"),
     "description": (lambda v: isinstance(v, str), "a text"),
@@ -400,7 +418,11 @@ class Workspace:
 
     @property
     def outcomes_folder(self) -> Path:
-        """Folder of the outcomes."""
+        """Folder of the outcomes; published ones are fetched and converted first, once."""
+        if self.profile.outcomes.startswith("public:"):
+            from prefill_router.public import outcomes_folder
+
+            return outcomes_folder(self.profile.outcomes.removeprefix("public:"), project_root() / self.profile.prices)
         return project_root() / self.profile.outcomes
 
     def load_outcomes(self) -> "Outcomes":

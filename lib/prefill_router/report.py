@@ -11,7 +11,7 @@ HEADLINE = {
     "cost_saving_vs_max": ("saving vs dearest", "{:.1%}"), "cost_saving_at_best_single": ("saving at best-single accuracy", "{:.1%}"),
     "p_auccc": ("P-AUCCC", "{:.3f}"), "mdp_auccc": ("MDP-AUCCC", "{:+.3f}"), "pdp_auccc": ("PDP-AUCCC", "{:+.3f}"), "brier": ("Brier", "{:.3f}"), "ece": ("ECE", "{:.3f}"),
 }
-FIRST = ["paper", "mlp_minilm", "logistic_minilm", "knn_minilm", "tfidf", "benchmark_mean", "prompt_length", "random", "best_single", "zero_router", "oracle"]
+FIRST = ["ours", "paper", "paper_auc", "shared_block", "mlp_minilm", "logistic_minilm", "knn_minilm", "tfidf", "benchmark_mean", "prompt_length", "random", "best_single", "zero_router", "oracle"]
 
 
 def _cell(row: pd.Series | None, form: str) -> str:
@@ -48,7 +48,7 @@ def headline_table(metrics: pd.DataFrame) -> str:
 def paired_sentences(paired: pd.DataFrame, metrics: tuple[str, ...] = ("mean_auc", "accuracy", "p_auccc")) -> str:
     """One Markdown line for every method the trunk is compared with: the paired differences and what they say."""
     lines = []
-    for (pool, other), rows in paired[paired["metric"].isin(metrics)].groupby(["pool", "method_b"], sort=False):
+    for (pool, _, other), rows in paired[paired["metric"].isin(metrics)].groupby(["pool", "method_a", "method_b"], sort=False):
         parts = []
         for metric in metrics:
             for row in rows[rows["metric"] == metric].dropna(subset=["diff"]).itertuples():

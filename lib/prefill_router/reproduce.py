@@ -330,6 +330,20 @@ def _last_lines(error: BaseException, failed: Path) -> str:
     return "\n".join(tail + ([] if tail and tail[-1].startswith(lines[0].split("\n")[0]) else lines) + where)
 
 
+def not_for(notebook: nbformat.NotebookNode, workspace: Workspace) -> str:
+    """Why a notebook does not apply to a profile, or "" if it does.
+
+    A notebook says what it needs in its metadata: ``prefill_router: {needs: FILE}``, a file of the outcomes folder, or
+    ``{method: NAME}``, a method of the profile.
+    """
+    wants = notebook["metadata"].get("prefill_router", {})
+    if "needs" in wants and not (workspace.outcomes_folder / wants["needs"]).is_file():
+        return f"these outcomes have no {wants['needs']}"
+    if "method" in wants and wants["method"] not in workspace.profile.methods:
+        return f"the profile does not train '{wants['method']}'"
+    return ""
+
+
 def run(
     workspace: Workspace,
     parameters: dict[str, Any],
@@ -371,6 +385,11 @@ def run(
     sources = {path: nbformat.read(path, as_version=4) for path in paths}
     for path, notebook in sources.items():
         check_parameters(notebook, path.name, parameters)
+    for path in list(paths):
+        reason = not_for(sources[path], workspace)
+        if reason:
+            say(f"{path.stem} is left out: {reason}")
+            paths.remove(path)
     shared = input_hashes(workspace)
     upstream: list[list[str]] = []
     executed: list[str] = []

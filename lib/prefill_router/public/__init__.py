@@ -1,0 +1,80 @@
+"""Published outcomes of language models, turned into outcomes folders.
+
+A profile that says ``outcomes: public:zeroeval`` gets the folder that :func:`outcomes_folder` makes. The published
+files are other people's data: they lie in ``$PREFILL_ROUTER_DATA`` or in the cache, never in this project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from prefill_router.outcomes import OutcomesError
+from prefill_router.prices import load_prices
+from prefill_router.public import zeroeval
+from prefill_router.public.fetch import SOURCES, published
+from prefill_router.public.tokens import count_tokens
+from prefill_router.weights import cache_root, exclusive, say
+
+VERSION = 1  # raise it when a converter changes what it writes
+CONVERTERS: dict[str, Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]] = {"zeroeval": zeroeval.convert}
+
+
+def outcomes_folder(name: str, prices: str | Path) -> Path:
+    """Folder with the outcomes of a public source in the form that `outcomes.load_outcomes` reads; made if need be.
+
+    Input tokens are those of the prompt and output tokens those of the visible answer, both counted with cl100k for
+    every target alike: tokens of hidden reasoning and of a target's own tokenizer are not in the published files.
+
+    Parameters
+    ----------
+    name : a key of `CONVERTERS`.
+    prices : path of the price list, see `prices.load_prices`.
+
+    Raises
+    ------
+    OutcomesError
+        Unknown name, or a target without a price.
+    """
+    if name not in CONVERTERS:
+        raise OutcomesError(f"there are no public outcomes called {name!r}; known: {', '.join(CONVERTERS)}")
+    listed = load_prices(prices)
+    root = cache_root() / "public"
+    key = hashlib.sha256(
+        json.dumps([VERSION, SOURCES[name]["files"], {k: vars(p) for k, p in listed.items()}], sort_keys=True).encode()
+    ).hexdigest()[:16]
+    folder = root / f"{name}-{key}"
+    if not (folder / "targets.json").is_file():  # written last
+        with exclusive(root / f"{name}.lock", f"converting {name}"):
+            if not (folder / "targets.json").is_file():
+                _convert(name, listed, folder)
+    return folder
+
+
+def _convert(name: str, listed: dict, folder: Path) -> None:
+    say(f"reading the published files of {name} (once, about a minute)")
+    queries, answers = CONVERTERS[name](published(name))
+    targets = sorted(answers["target"].unique())
+    unpriced = [t for t in targets if t not in listed]
+    if unpriced:
+        raise OutcomesError(f"{name}: no price for {', '.join(unpriced)}; add each to the price list, with its source")
+    prompt_tokens = pd.Series(count_tokens(queries["prompt"]), index=queries["query_id"])
+    answers["input_tokens"] = prompt_tokens.loc[answers["query_id"]].to_numpy()
+    answers["output_tokens"] = count_tokens(answers.pop("text"))
+    price = {t: (listed[t].input * 1e-6, listed[t].output * 1e-6) for t in targets}
+    answers["cost"] = [
+        i * price[t][0] + o * price[t][1]
+        for t, i, o in zip(answers["target"], answers["input_tokens"], answers["output_tokens"], strict=True)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    queries.to_parquet(folder / "queries.parquet", index=False)
+    answers.to_parquet(folder / "outcomes.parquet", index=False)
+    header = {
+        "name": name, "cost_unit": "USD",
+        "targets": [{"name": t, "input_price": price[t][0], "output_price": price[t][1], "note": listed[t].note} for t in targets],
+    }
+    (folder / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,160 @@
+"""Published outcomes: judging by hand-made answers, fetching from a local server, and the real files where they are."""
+
+import functools
+import hashlib
+import http.server
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prefill_router import public
+from prefill_router.outcomes import OutcomesError, load_outcomes
+from prefill_router.profiles import project_root
+from prefill_router.public import fetch
+from prefill_router.public.zeroeval import convert, extract_answer, is_correct
+
+DATA = Path(os.environ.get("PREFILL_ROUTER_DATA") or project_root().parent / "shared" / "data")
+with_data = pytest.mark.skipif(not (DATA / "raw" / "zeroeval").is_dir(), reason="the published files of ZeroEval are not beside the project")
+
+
+@pytest.mark.parametrize(
+    "text, answer",
+    [
+        ('{"reasoning": "a {b} c", "answer": "42"}', "42"),
+        ('Sure:\n```json\n{"reasoning": "x",\n "answer": 7}\n```', "7"),
+        ('{"answer": "1"} {"answer": "2"}', "1"),  # the first complete object counts
+        ('{"reasoning": "she said "six" twice", "answer": "6"}', "6"),  # broken JSON
+        ('"answer": 12, and more', "12"),
+        ("The answer: 9", "9"),
+        ('{"reasoning": "none"}', None),
+        ("", None),
+    ],
+)
+def test_extract_answer(text, answer):
+    assert extract_answer(text) == answer
+
+
+def test_a_box_counts_for_the_targets_it_counted_for_upstream():
+    assert extract_answer(r"so it is $\boxed{36}$", "Meta-Llama-3.1-8B-Instruct") == "36"
+    assert extract_answer(r"so it is $\boxed{36}$", "gpt-4o") is None
+
+
+@pytest.mark.parametrize(
+    "task, answer, gold, right",
+    [
+        ("gsm", "$1,234", "# 1234", True),
+        ("gsm", "18.0", "# 18", True),
+        ("gsm", "18 eggs", "# 18", True),
+        ("gsm", "-18", "# 18", False),
+        ("gsm", None, "# 18", False),
+        ("math-l5", "3/4", "0.75", True),
+        ("math-l5", "1/0", "0.75", False),
+        ("math-l5", "__import__('os').getcwd()", "5", False),
+        ("crux", '"abc"', "'abc'", True),
+        ("crux", "a\nb", "'a\\nb'", True),
+        ("crux", '["a"]', "['a']", False),  # an exact text is wanted
+        ("crux", "[1,2]", "[1, 2]", False),
+    ],
+)
+def test_is_correct(task, answer, gold, right):
+    assert is_correct(task, answer, gold) is right
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """A published source of one file on a local server; the cache and the data folder are empty."""
+    served = tmp_path / "served" / "result_dirs"
+    served.mkdir(parents=True)
+    body = b"[1, 2, 3]"
+    (served / "a@b.json").write_bytes(body)
+    files = {"result_dirs/a@b.json": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)}}
+    monkeypatch.setattr(fetch, "SOURCES", {"toy": {"address": "http://127.0.0.1:9", "files": files}})
+    monkeypatch.setenv("PREFILL_ROUTER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PREFILL_ROUTER_DATA", raising=False)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    handler.log_message = lambda *a: None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield served / "a@b.json", f"http://127.0.0.1:{server.server_port}", tmp_path
+    server.shutdown()
+
+
+def test_files_are_downloaded_once_and_checked(source):
+    file, address, _ = source
+    folder = fetch.published("toy", address)
+    assert (folder / "result_dirs" / "a@b.json").read_bytes() == file.read_bytes()
+    file.unlink()
+    assert fetch.published("toy", address) == folder  # nothing is asked for again
+
+
+def test_a_changed_download_is_refused_and_not_kept(source):
+    file, address, _ = source
+    file.write_bytes(b"[1, 2")
+    with pytest.raises(OutcomesError, match="another SHA-256"):
+        fetch.published("toy", address)
+    file.write_bytes(b"[1, 2, 3]")
+    assert (fetch.published("toy", address) / "result_dirs" / "a@b.json").is_file()
+
+
+def test_no_network_says_which_file_goes_where(source):
+    _, _, tmp_path = source
+    with pytest.raises(OutcomesError, match=r"result_dirs/a@b\.json cannot be downloaded.*by hand to .*toy/result_dirs"):
+        fetch.published("toy")
+    given = tmp_path / "data" / "raw" / "toy" / "result_dirs"
+    given.mkdir(parents=True)
+    os.environ["PREFILL_ROUTER_DATA"] = str(tmp_path / "data")
+    try:
+        with pytest.raises(OutcomesError, match="lacks 1 of 1"):
+            fetch.published("toy")
+        (given / "a@b.json").write_bytes(b"[9]")
+        with pytest.raises(OutcomesError, match="changed or cut short"):
+            fetch.published("toy")
+    finally:
+        del os.environ["PREFILL_ROUTER_DATA"]
+
+
+def test_unknown_public_outcomes():
+    with pytest.raises(OutcomesError, match="known: zeroeval"):
+        public.outcomes_folder("zeroeva", "prices.yaml")
+
+
+def test_files_that_disagree_on_the_questions(tmp_path):
+    for task in ("gsm", "math-l5", "crux"):
+        (tmp_path / "result_dirs" / task).mkdir(parents=True)
+    for name, question in (("a", "1 + 1?"), ("b", "2 + 2?")):
+        item = {"question": question, "answer": "# 2", "output": ['{"answer": 2}']}
+        (tmp_path / "result_dirs" / "gsm" / f"{name}.json").write_text(json.dumps([item]))
+    with pytest.raises(OutcomesError, match=r"b\.json holds other questions"):
+        convert(tmp_path)
+
+
+@with_data
+def test_verdicts_agree_with_all_published_summaries():
+    _, answers = convert(DATA / "raw" / "zeroeval")
+    task = answers["query_id"].str.split("/").str[1]
+    found = answers.groupby([task, "target"])["correct"].mean() * 100
+    assert len(found) == 75
+    for name in ("gsm", "math-l5", "crux"):
+        published = {row["Model"]: float(row["Acc"]) for row in json.loads((DATA / f"raw/zeroeval/result_dirs/{name}.summary.json").read_text())}
+        for target, accuracy in found[name].items():
+            assert accuracy == pytest.approx(published[target], abs=0.01), (name, target)
+
+
+@with_data
+@pytest.mark.weights
+def test_outcomes_agree_cell_for_cell_with_the_normalised_tables(monkeypatch):
+    monkeypatch.setenv("PREFILL_ROUTER_DATA", str(DATA))
+    outcomes = load_outcomes(public.outcomes_folder("zeroeval", project_root() / "config" / "prices.yaml"))
+    queries = pd.read_parquet(DATA / "zeroeval" / "queries.parquet").astype(str).set_index("query_id")
+    table = pd.read_parquet(DATA / "zeroeval" / "outcomes.parquet").astype({"query_id": str, "model": str})
+    ids = outcomes.queries["query_id"]
+    assert outcomes.n == 2840 and len(outcomes.targets) == 25
+    assert queries.loc[ids, "prompt"].tolist() == outcomes.prompts
+    for column, values in (("correct", outcomes.correct), ("output_tokens", outcomes.output_tokens)):
+        expected = table.pivot(index="query_id", columns="model", values=column).loc[ids, outcomes.target_names]
+        np.testing.assert_array_equal(values, expected.to_numpy(dtype=float))
