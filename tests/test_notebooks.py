@@ -10,7 +10,7 @@ from prefill_router import reproduce
 from prefill_router.experiment import read_splits
 from prefill_router.metrics import per_target_auc
 from prefill_router.profiles import open_workspace, project_root
-from prefill_router.report import headline_table
+from prefill_router.report import SHORT, headline_table
 from prefill_router.routing import expected_cost, router_curve
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
@@ -79,10 +79,11 @@ def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(ran, wo
     assert [name for name in before if before[name] != after[name]] == []
 
 
-def test_the_committed_results_are_what_the_readme_shows():
+@pytest.mark.parametrize("profile", ["local", "zeroeval"])
+def test_the_committed_results_are_what_the_readme_shows(profile):
     root = project_root()
-    metrics = pd.read_csv(root / "results" / "local" / "metrics.csv")
-    assert headline_table(metrics) in (root / "results" / "local" / "summary.md").read_text()
+    metrics = pd.read_csv(root / "results" / profile / "metrics.csv")
+    assert headline_table(metrics) in (root / "results" / profile / "summary.md").read_text()
     readme = (root / "README.md").read_text()
-    for line in headline_table(metrics).splitlines():
-        assert line in readme, f"README.md does not show this row of results/local: {line}"
+    for line in headline_table(metrics, SHORT).splitlines():
+        assert line in readme, f"README.md does not show this row of results/{profile}: {line}"

@@ -38,5 +38,6 @@ def test_what_is_no_list_is_refused(tmp_path, text):
 
 def test_every_target_of_the_public_pools_has_a_sourced_price():
     listed = load_prices(project_root() / "config" / "prices.yaml")
-    for names in load_profile("zeroeval").pools.values():
-        assert set(names) <= set(listed)
+    for profile in ("zeroeval", "mmlu_pro"):
+        for names in load_profile(profile).pools.values():
+            assert set(names) <= set(listed)

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import pytest
 from prefill_router import public
 from prefill_router.outcomes import OutcomesError, load_outcomes
 from prefill_router.profiles import project_root
-from prefill_router.public import fetch
+from prefill_router.public import fetch, mmlu_pro
+from prefill_router.public.mmlu_pro import extract_letter
 from prefill_router.public.zeroeval import convert, extract_answer, is_correct
 
 DATA = Path(os.environ.get("PREFILL_ROUTER_DATA") or project_root().parent / "shared" / "data")
@@ -119,7 +121,7 @@ def test_no_network_says_which_file_goes_where(source):
 
 
 def test_unknown_public_outcomes():
-    with pytest.raises(OutcomesError, match="known: zeroeval"):
+    with pytest.raises(OutcomesError, match="known: mmlu_pro, zeroeval"):
         public.outcomes_folder("zeroeva", "prices.yaml")
 
 
@@ -131,6 +133,49 @@ def test_files_that_disagree_on_the_questions(tmp_path):
         (tmp_path / "result_dirs" / "gsm" / f"{name}.json").write_text(json.dumps([item]))
     with pytest.raises(OutcomesError, match=r"b\.json holds other questions"):
         convert(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text, letter",
+    [
+        ("So the answer is (C).", "C"),
+        ("The answer is B. Or rather, the answer is A.", "B"),
+        ("Answer: D", "D"),
+        ("It could be A or B. I take B", "B"),
+        ("A bird in the hand", "A"),  # the last lone capital, also where it is an article
+        ("no idea", None),
+        ("", None),
+    ],
+)
+def test_extract_letter(text, letter):
+    assert extract_letter(text) == letter
+
+
+def test_mmlu_pro_takes_the_text_that_most_targets_saw_and_keeps_gaps(tmp_path):
+    (tmp_path / "eval_results").mkdir()
+    item = {"question_id": 7, "question": "Which? ", "options": ["x ", "y"], "answer": "B", "category": "law", "generated_text": "the answer is (B)"}
+    other = item | {"question_id": 3, "question": "which ", "options": ["z", "x"], "generated_text": None}
+    old = item | {"question": "Wich?"}
+    for name, items in (("a", [old]), ("b", [item, other, []]), ("c", [item])):
+        with zipfile.ZipFile(tmp_path / "eval_results" / f"model_outputs_{name}_5shots.zip", "w") as archive:
+            archive.writestr("x.json", json.dumps(items))
+    queries, answers = mmlu_pro.convert(tmp_path)
+    assert queries["prompt"].tolist() == ["which\nA. z\nB. x", "Which?\nA. x \nB. y"]
+    assert queries["group"].nunique() == 1  # the same stem
+    assert answers.groupby("target")["correct"].agg(list).to_dict() == {"a": [1.0], "b": [1.0, 0.0], "c": [1.0]}
+
+
+@with_data
+def test_mmlu_pro_agrees_with_the_normalised_tables_cell_for_cell():
+    queries, answers = mmlu_pro.convert(DATA / "raw" / "mmlu_pro")
+    expected = pd.read_parquet(DATA / "mmlu_pro" / "queries.parquet").astype(str).set_index("query_id").loc[queries["query_id"]]
+    assert len(queries) == 12_032 and expected["prompt"].tolist() == queries["prompt"].tolist()
+    table = pd.read_parquet(DATA / "mmlu_pro" / "outcomes.parquet").astype({"query_id": str, "model": str})
+    both = answers.merge(table, left_on=["query_id", "target"], right_on=["query_id", "model"], how="left", suffixes=("", "_expected"))
+    assert both["target"].nunique() == 16 and (both["correct"] == both["correct_expected"]).all()
+    group = queries.set_index("query_id")["group"]
+    twins = expected["dup_of"][expected["dup_of"].isin(group.index)]
+    assert len(twins) > 100 and (group[twins.index].to_numpy() == group[twins].to_numpy()).all()
 
 
 @with_data

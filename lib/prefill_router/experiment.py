@@ -171,3 +171,31 @@ def single_points(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int,
         cost.append(expected_cost(outcomes, split.train, workspace.profile.cost_model)[test].mean(axis=0))
         accuracy.append(outcomes.correct[test].mean(axis=0))
     return pd.DataFrame({"target": outcomes.target_names, "cost": np.mean(cost, axis=0), "accuracy": np.mean(accuracy, axis=0)})
+
+
+def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], names: Iterable[str], n_boot: int = 300) -> pd.DataFrame:
+    """Mean per-target AUC inside each benchmark, where knowing the benchmark is worth nothing (AUC 0.5).
+
+    Returns
+    -------
+    DataFrame[method, encoder, benchmark, value, ci_low, ci_high, n]
+        Averages over split seeds on test rows; 95 % intervals by bootstrap over groups.
+    """
+    complete, groups = outcomes.complete_rows(), outcomes.queries["group"].to_numpy()
+    benchmarks = outcomes.queries["benchmark"].to_numpy()
+    tables = []
+    for benchmark in sorted(set(benchmarks)):
+        runs: dict[str, list] = {}
+        for seed, split in splits.items():
+            cost = expected_cost(outcomes, split.train, workspace.profile.cost_model)
+            test = split.test[complete[split.test] & (benchmarks[split.test] == benchmark)]
+            for name in (n for n in names if n in methods):
+                method = methods[name]
+                runs.setdefault(name, []).append(
+                    router_run(method["p"][seed][test], cost[test], outcomes.correct[test], groups[test], method["overhead"][test], outcomes.target_names)
+                )
+        table = seed_averaged_intervals(runs, n_boot, seed=0).table()
+        tables.append(table[(table["metric"] == "mean_auc") & (table["target"].fillna("") == "")].assign(benchmark=benchmark))
+    found = pd.concat(tables, ignore_index=True)
+    found["encoder"] = found["method"].map({name: method["encoder"] for name, method in methods.items()})
+    return found[["method", "encoder", "benchmark", "value", "ci_low", "ci_high", "n"]]

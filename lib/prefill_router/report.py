@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from prefill_router.plots import label
@@ -20,13 +22,14 @@ def _cell(row: pd.Series | None, form: str) -> str:
     return f"{form.format(row['value'])} [{form.format(row['ci_low'])}, {form.format(row['ci_high'])}]"
 
 
-def headline_table(metrics: pd.DataFrame) -> str:
+def headline_table(metrics: pd.DataFrame, methods: Sequence[str] | None = None) -> str:
     """Markdown table of the pool metrics of every method, with 95 % intervals.
 
     Parameters
     ----------
     metrics : DataFrame
         As ``results/<profile>/metrics.csv``; rows with a target and the calibrated operating points are left out.
+    methods : which methods to show; all by default.
     """
     whole = metrics[metrics["target"].fillna("") == ""]
     blocks = []
@@ -35,7 +38,7 @@ def headline_table(metrics: pd.DataFrame) -> str:
         first = rows.iloc[0]
         best, oracle = indexed[("paper", "best_single_accuracy")], indexed[("paper", "oracle_accuracy")]
         known = [m for m in rows["method"].unique() if not m.endswith(" calibrated")]
-        order = [m for m in FIRST if m in known] + [m for m in known if m not in FIRST]
+        order = [m for m in [*FIRST, *sorted(set(known) - set(FIRST))] if m in known and (methods is None or m in methods)]
         blocks.append(
             f"Pool `{pool}`: best single target {_cell(best, '{:.1%}')}, oracle {_cell(oracle, '{:.1%}')}; n = {first['n']} test queries in each of {first['seeds']} "
             "splits, 95 % intervals by bootstrap over groups.\n\n"
@@ -59,30 +62,39 @@ def paired_sentences(paired: pd.DataFrame, metrics: tuple[str, ...] = ("mean_auc
     return "\n".join(lines)
 
 
-START, END = "<!-- headline: made by `python -m prefill_router.report` from results/local -->", "<!-- headline ends -->"
+# what README.md shows of a profile; results/<profile>/summary.md shows all
+SHORT = ("ours", "paper", "paper_auc", "shared_block", "mlp_minilm", "logistic_minilm", "knn_minilm", "tfidf", "benchmark_mean", "best_single", "zero_router", "oracle")
 
 
-def fill_readme(text: str, summary: str) -> str:
-    """Put `summary` between the two headline marks of a README.
+def marks(profile: str) -> tuple[str, str]:
+    """The lines of README.md between which a profile's table stands."""
+    return f"<!-- {profile}: made by `python -m prefill_router.report` from results/{profile} -->", f"<!-- {profile} ends -->"
+
+
+def fill_readme(text: str, profile: str, table: str) -> str:
+    """Put a profile's table between its two marks of a README.
 
     Raises
     ------
     ValueError
         A mark is missing.
     """
-    if START not in text or END not in text:
-        raise ValueError(f"README.md needs the marks {START!r} and {END!r}")
-    return text[: text.index(START) + len(START)] + f"\n\n{summary.strip()}\n\n" + text[text.index(END) :]
+    start, end = marks(profile)
+    if start not in text or end not in text:
+        raise ValueError(f"README.md needs the marks {start!r} and {end!r}")
+    return text[: text.index(start) + len(start)] + f"\n\n{table.strip()}\n\n" + text[text.index(end) :]
 
 
 def main() -> int:
-    """Write the committed summary of the local profile into README.md."""
+    """Write the tables of the committed profiles into README.md."""
     from prefill_router.profiles import project_root
 
     root = project_root()
     readme = root / "README.md"
-    summary = (root / "results" / "local" / "summary.md").read_text(encoding="utf-8")
-    readme.write_text(fill_readme(readme.read_text(encoding="utf-8"), summary), encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
+    for profile in ("local", "zeroeval"):
+        text = fill_readme(text, profile, headline_table(pd.read_csv(root / "results" / profile / "metrics.csv"), SHORT))
+    readme.write_text(text, encoding="utf-8")
     return 0
 
 

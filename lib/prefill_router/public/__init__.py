@@ -15,13 +15,13 @@ import pandas as pd
 
 from prefill_router.outcomes import OutcomesError
 from prefill_router.prices import load_prices
-from prefill_router.public import zeroeval
+from prefill_router.public import mmlu_pro, zeroeval
 from prefill_router.public.fetch import SOURCES, published
 from prefill_router.public.tokens import count_tokens
 from prefill_router.weights import cache_root, exclusive, say
 
 VERSION = 1  # raise it when a converter changes what it writes
-CONVERTERS: dict[str, Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]] = {"zeroeval": zeroeval.convert}
+CONVERTERS: dict[str, Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]] = {"mmlu_pro": mmlu_pro.convert, "zeroeval": zeroeval.convert}
 
 
 def outcomes_folder(name: str, prices: str | Path) -> Path:
