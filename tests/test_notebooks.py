@@ -79,7 +79,7 @@ def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(ran, wo
     assert [name for name in before if before[name] != after[name]] == []
 
 
-@pytest.mark.parametrize("profile", ["local", "zeroeval"])
+@pytest.mark.parametrize("profile", ["local"])
 def test_the_committed_results_are_what_the_readme_shows(profile):
     root = project_root()
     metrics = pd.read_csv(root / "results" / profile / "metrics.csv")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 NAMES = {
     "paper": "SharedTrunkNet on prefill", "paper_auc": "SharedTrunkNet, layers by AUC", "shared_block": "SharedTrunkNet, all layers", "ours": "layer ensemble (ours)",
@@ -41,10 +42,21 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
     """Single targets in the cost/accuracy plane. `points`: target, cost, accuracy."""
     ax = _axes(ax)
     ax.scatter(points["cost"], points["accuracy"], color="black", s=22, zorder=4)
-    for row in points.itertuples():
-        right = row.cost > points["cost"].mean()
-        ax.annotate(row.target, (row.cost, row.accuracy), xytext=(-5 if right else 5, -10), textcoords="offset points", fontsize=7, ha="right" if right else "left", zorder=6,
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5})
+    middle = points["cost"].mean()
+    taken: list[Bbox] = []
+    for row in points.sort_values("accuracy").itertuples():
+        align, dx = ("right", -5) if row.cost > middle else ("left", 5)
+        # below the point, else the next place above or below that no other label has
+        for dy in (-10, 4, -19, 13, -28, 22, -37, 31):
+            text = ax.annotate(row.target, (row.cost, row.accuracy), xytext=(dx, dy), textcoords="offset points", fontsize=7, ha=align, zorder=6,
+                               bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5})
+            box = text.get_window_extent(ax.figure.canvas.get_renderer())
+            if not any(box.overlaps(other) for other in taken):
+                break
+            text.remove()
+        else:
+            ax.add_artist(text)
+        taken.append(box)
     ax.set(xlabel=f"mean cost per query ({unit})", ylabel="accuracy")
     return ax
 

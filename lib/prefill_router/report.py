@@ -92,7 +92,7 @@ def main() -> int:
     root = project_root()
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for profile in ("local", "zeroeval"):
+    for profile in ("local",):
         text = fill_readme(text, profile, headline_table(pd.read_csv(root / "results" / profile / "metrics.csv"), SHORT))
     readme.write_text(text, encoding="utf-8")
     return 0
