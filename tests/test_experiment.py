@@ -57,6 +57,17 @@ def test_a_target_that_is_always_right_stops_the_run_with_its_name(workspace, ou
         experiment.write_splits(workspace, dataclasses.replace(outcomes, correct=correct))
 
 
+def test_a_target_without_a_price_is_left_out_of_the_pools_aloud(workspace, outcomes, capsys):
+    names = outcomes.target_names
+    assert [pool.target_names for _, pool in experiment.pools(workspace, outcomes)] == [names]
+    targets = (*outcomes.targets[:2], Target("large", np.nan, np.nan))
+    ((name, pool),) = experiment.pools(workspace, dataclasses.replace(outcomes, targets=targets))
+    assert (name, pool.target_names) == ("all", names[:2])
+    assert "pool all: no price is known for large; left out" in capsys.readouterr().out
+    with pytest.raises(OutcomesError, match="at least two targets, this one has 1"):
+        list(experiment.pools(workspace, dataclasses.replace(outcomes, targets=(outcomes.targets[0], *(Target(n, np.nan, np.nan) for n in names[1:])))))
+
+
 def test_notes_and_predictions_come_back(workspace, outcomes):
     experiment.write_note(workspace, "encoder", {"params": 3})
     assert experiment.read_note(workspace, "encoder") == {"params": 3}

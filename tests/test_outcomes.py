@@ -85,6 +85,19 @@ def test_load_puts_rows_in_order_of_queries_and_missing_pairs_are_nan(tmp_path):
     assert loaded.targets[1] == Target("large", 10.0, 20.0, None, "x", "slow")
 
 
+def test_a_null_price_is_unknown_not_zero():
+    small, large = HEADER["targets"]
+    header = HEADER | {"targets": [small, large | {"input_price": None, "output_price": None}]}
+    loaded = outcomes_from_tables(*tables(), header)
+    assert np.isnan([loaded.targets[1].input_price, loaded.targets[1].output_price]).all()
+    assert loaded.targets[0].input_price == 1.0
+    again = outcomes_from_tables(*tables(), header)
+    assert loaded.content_hash() == again.content_hash() != outcomes_from_tables(*tables(), HEADER).content_hash()
+    header["targets"][1]["input_price"] = float("nan")
+    with pytest.raises(OutcomesError, match="input_price is nan, expected a number >= 0 .null where no price is known"):
+        outcomes_from_tables(*tables(), header)
+
+
 def test_null_correctness_in_a_row_is_missing_not_wrong():
     queries, outcomes = tables()
     outcomes["correct"] = outcomes["correct"].astype("Int8")

@@ -1,5 +1,7 @@
 """The price list: what it must say, and that the committed one says it."""
 
+import math
+
 import pytest
 
 from prefill_router.outcomes import OutcomesError
@@ -24,8 +26,16 @@ def test_all_problems_at_once(tmp_path):
     )
     with pytest.raises(OutcomesError) as error:
         load_prices(path)
-    for part in ("a: input is -1", "b: output is None", "b: date is missing", "b: unknown key 'unit'", "c: input is None"):
+    for part in ("a: input is -1", "b: output is None", "b: date is missing", "b: unknown key 'unit'", "c: input is 'missing'"):
         assert part in str(error.value)
+
+
+def test_null_stands_for_no_public_price_and_needs_a_reason(tmp_path):
+    text = 'prices:\n  a: {{input: null, output: null, date: d, source: s{}}}\n'
+    price = load_prices(write(tmp_path / "p.yaml", text.format(', note: "no host"')))["a"]
+    assert math.isnan(price.input) and math.isnan(price.output) and price.note == "no host"
+    with pytest.raises(OutcomesError, match="a: no price, and no note that says why"):
+        load_prices(write(tmp_path / "p.yaml", text.format("")))
 
 
 @pytest.mark.parametrize("text", ["", "a: 1", "prices: []", "prices: {"])
@@ -41,3 +51,5 @@ def test_every_target_of_the_public_pools_has_a_sourced_price():
     for profile in ("zeroeval", "mmlu_pro"):
         for names in load_profile(profile).pools.values():
             assert set(names) <= set(listed)
+            assert sum(not math.isnan(listed[name].input) for name in names) >= 2  # a pool that routing can weigh
+    assert all(price.note.startswith("no public price: ") for price in listed.values() if math.isnan(price.input))

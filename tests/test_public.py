@@ -16,9 +16,10 @@ import pytest
 from prefill_router import public
 from prefill_router.outcomes import OutcomesError, load_outcomes
 from prefill_router.profiles import project_root
-from prefill_router.public import fetch, mmlu_pro
+from prefill_router.public import fetch, mmlu_pro, tokens
 from prefill_router.public.mmlu_pro import extract_letter
 from prefill_router.public.zeroeval import convert, extract_answer, is_correct
+from prefill_router.weights import WeightsError
 
 DATA = Path(os.environ.get("PREFILL_ROUTER_DATA") or project_root().parent / "shared" / "data")
 with_data = pytest.mark.skipif(not (DATA / "raw" / "zeroeval").is_dir(), reason="the published files of ZeroEval are not beside the project")
@@ -103,6 +104,28 @@ def test_a_changed_download_is_refused_and_not_kept(source):
     assert (fetch.published("toy", address) / "result_dirs" / "a@b.json").is_file()
 
 
+@pytest.mark.parametrize("status, sent, message", [(200, b"[1, 2", "IncompleteRead"), (404, b"", "404")])
+def test_an_answer_that_ends_early_is_refused_and_not_kept(source, status, sent, message):
+    class Short(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", "9" if sent else "0")
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, *a):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Short)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with pytest.raises(OutcomesError, match=rf"cannot be downloaded \(.*{message}.*by hand to .*toy/result_dirs"):
+        fetch.published("toy", f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    _, address, tmp_path = source
+    assert not [path for path in (tmp_path / "cache").rglob("*a@b*")]
+    fetch.published("toy", address)
+
+
 def test_no_network_says_which_file_goes_where(source):
     _, _, tmp_path = source
     with pytest.raises(OutcomesError, match=r"result_dirs/a@b\.json cannot be downloaded.*by hand to .*toy/result_dirs"):
@@ -123,6 +146,81 @@ def test_no_network_says_which_file_goes_where(source):
 def test_unknown_public_outcomes():
     with pytest.raises(OutcomesError, match="known: mmlu_pro, zeroeval"):
         public.outcomes_folder("zeroeva", "prices.yaml")
+
+
+@pytest.fixture
+def converted(tmp_path, monkeypatch):
+    """A source of two targets and two questions; its price list has one price. Tokens are counted as words."""
+    answers = pd.DataFrame(
+        [("q/0", "a", 1.0, "one two"), ("q/1", "a", 0.0, "one"), ("q/0", "b", 0.0, "one two three")],
+        columns=["query_id", "target", "correct", "text"],
+    )
+    queries = pd.DataFrame({"query_id": ["q/0", "q/1"], "benchmark": "t", "category": "c", "prompt": ["x y", "z"], "group": ["0", "1"]})
+    reads = []
+    monkeypatch.setenv("PREFILL_ROUTER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(public, "SOURCES", {"toy": {"files": {}}})
+    monkeypatch.setattr(public, "published", lambda name: reads.append(name))
+    monkeypatch.setattr(public, "CONVERTERS", {"toy": lambda folder: (queries.copy(), answers.copy())})
+    monkeypatch.setattr(public, "count_tokens", lambda texts: [len(text.split()) for text in texts])
+    monkeypatch.setattr(public, "project_root", lambda: tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "prices.yaml").write_text(
+        "prices:\n  a: {input: 1, output: 10, date: d, source: s}\n  b: {input: null, output: null, date: d, source: s, note: no host}\n"
+    )
+    return tmp_path / "config" / "prices.yaml", reads
+
+
+def test_a_target_without_a_public_price_has_no_cost(converted):
+    prices, reads = converted
+    outcomes = load_outcomes(public.outcomes_folder("toy", prices))
+    nan = np.nan
+    np.testing.assert_allclose(outcomes.cost, [[22e-6, nan], [11e-6, nan]])  # 2 x 1 + 2 x 10; 1 x 1 + 1 x 10
+    np.testing.assert_array_equal(outcomes.correct, [[1, 0], [0, nan]])
+    assert outcomes.targets[0].input_price == 1e-6 and np.isnan(outcomes.targets[1].output_price)
+    assert outcomes.targets[1].note == "no host" and outcomes.cost_unit == "USD"
+    assert public.outcomes_folder("toy", prices).is_dir() and len(reads) == 1  # converted once
+    prices.write_text("prices:\n  a: {input: 1, output: 10, date: d, source: s}\n")
+    with pytest.raises(OutcomesError, match="toy: no price for b; add each"):
+        public.outcomes_folder("toy", prices)
+
+
+def test_own_prices_replace_the_committed_ones(converted):
+    outcomes = public.public_outcomes("toy", {"b": (2.0, 3.0)})
+    np.testing.assert_allclose(outcomes.cost, [[np.nan, 13e-6], [np.nan, np.nan]])  # 2 x 2 + 3 x 3; no answer
+    assert outcomes.targets[1].output_price == pytest.approx(3e-6) and np.isnan(outcomes.targets[0].input_price)
+    assert public.public_outcomes("toy").targets[0].output_price == pytest.approx(10e-6)
+    with pytest.raises(OutcomesError, match="prices for c, which are no targets; known: a, b"):
+        public.public_outcomes("toy", {"c": (1.0, 1.0)})
+
+
+def test_a_conversion_that_was_killed_is_made_anew(converted):
+    prices, reads = converted
+    folder = public.outcomes_folder("toy", prices)
+    (folder / "targets.json").unlink()
+    (folder.with_name(f".{folder.name}.partial")).mkdir()
+    assert load_outcomes(public.outcomes_folder("toy", prices)).n == 2 and len(reads) == 2
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == [folder.name]
+
+
+def test_a_vocabulary_that_is_missing_or_wrong_is_refused_and_the_environment_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFILL_ROUTER_CACHE", str(tmp_path))
+    monkeypatch.delenv("TIKTOKEN_CACHE_DIR", raising=False)
+    monkeypatch.setattr(tokens, "download_wheel", lambda requirement, folder: "ERROR: no network")
+    with pytest.raises(WeightsError, match=f"put the file {tokens._NAME} into .*tiktoken.*\n.*no network"):
+        tokens.count_tokens(["a"])
+
+    def wrong(requirement, folder):
+        with zipfile.ZipFile(folder / "litellm-0-py3-none-any.whl", "w") as archive:
+            archive.writestr(f"litellm/litellm_core_utils/tokenizers/{tokens._NAME}", b"YQ== 0")
+        return ""
+
+    monkeypatch.setattr(tokens, "download_wheel", wrong)
+    with pytest.raises(WeightsError, match="another SHA-256"):
+        tokens.count_tokens(["a"])
+    assert "TIKTOKEN_CACHE_DIR" not in os.environ and not (tmp_path / "tiktoken" / tokens._NAME).exists()
+    with tokens._tiktoken_cache(tmp_path):
+        assert os.environ["TIKTOKEN_CACHE_DIR"] == str(tmp_path)
+    assert "TIKTOKEN_CACHE_DIR" not in os.environ
 
 
 def test_files_that_disagree_on_the_questions(tmp_path):
@@ -190,16 +288,24 @@ def test_verdicts_agree_with_all_published_summaries():
             assert accuracy == pytest.approx(published[target], abs=0.01), (name, target)
 
 
+# shape, cells that are missing, and queries whose stem an earlier one has
+EXPECTED = {"zeroeval": ((2840, 25), 0, 0), "mmlu_pro": ((12_032, 16), 1713, 403)}
+
+
 @with_data
+@pytest.mark.slow
 @pytest.mark.weights
-def test_outcomes_agree_cell_for_cell_with_the_normalised_tables(monkeypatch):
+@pytest.mark.parametrize("source", list(EXPECTED))
+def test_outcomes_agree_cell_for_cell_with_the_normalised_tables(source, monkeypatch):
     monkeypatch.setenv("PREFILL_ROUTER_DATA", str(DATA))
-    outcomes = load_outcomes(public.outcomes_folder("zeroeval", project_root() / "config" / "prices.yaml"))
-    queries = pd.read_parquet(DATA / "zeroeval" / "queries.parquet").astype(str).set_index("query_id")
-    table = pd.read_parquet(DATA / "zeroeval" / "outcomes.parquet").astype({"query_id": str, "model": str})
-    ids = outcomes.queries["query_id"]
-    assert outcomes.n == 2840 and len(outcomes.targets) == 25
-    assert queries.loc[ids, "prompt"].tolist() == outcomes.prompts
-    for column, values in (("correct", outcomes.correct), ("output_tokens", outcomes.output_tokens)):
+    outcomes = public.public_outcomes(source)
+    queries = pd.read_parquet(DATA / source / "queries.parquet").astype(str).set_index("query_id")
+    table = pd.read_parquet(DATA / source / "outcomes.parquet").astype({"query_id": str, "model": str})
+    ids, (shape, missing, repeated) = outcomes.queries["query_id"], EXPECTED[source]
+    assert outcomes.correct.shape == shape and np.isnan(outcomes.correct).sum() == missing
+    assert outcomes.queries["group"].duplicated().sum() == repeated
+    for column in ("prompt", "benchmark", "category"):
+        assert queries.loc[ids, column].tolist() == outcomes.queries[column].tolist()
+    for column in ("correct", "output_tokens"):
         expected = table.pivot(index="query_id", columns="model", values=column).loc[ids, outcomes.target_names]
-        np.testing.assert_array_equal(values, expected.to_numpy(dtype=float))
+        np.testing.assert_array_equal(getattr(outcomes, column), expected.to_numpy(dtype=float, na_value=np.nan))

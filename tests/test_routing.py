@@ -1,5 +1,7 @@
 """Routing: costs, the tolerance policy, curves against the naive loop, fronts and hulls."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial import ConvexHull
 
 from prefill_router.outcomes import Outcomes, OutcomesError, Target
-from prefill_router.routing import convex_hull, curve_steps, expected_cost, pareto_front, route, router_curve
+from prefill_router.routing import convex_hull, curve_steps, expected_cost, pareto_front, route, router_curve, without_cost
 
 
 def toy():
@@ -41,6 +43,20 @@ def test_expected_cost_errors():
         expected_cost(toy(), [1])
     with pytest.raises(OutcomesError, match="known: median_output, input_only, realised"):
         expected_cost(toy(), [0], "median")
+
+
+def test_a_target_without_a_price_has_no_cost():
+    nan = np.nan
+    outcomes = replace(toy(), targets=(Target("s", 1.0, 2.0), Target("l", 10.0, nan)))
+    assert without_cost(toy()) == [] and without_cost(outcomes) == ["l"]
+    with pytest.raises(OutcomesError, match="no price is known for l, so no cost under cost model 'median_output'; leave"):
+        expected_cost(outcomes, [0, 1, 2])
+    # its input price is known, and what it did cost as well
+    np.testing.assert_allclose(expected_cost(outcomes, [0], "input_only")[:, 1], [60, 80, 100, 120])
+    np.testing.assert_allclose(expected_cost(outcomes, [0], "realised"), np.full((4, 2), 7))
+    outcomes = replace(outcomes, cost=outcomes.cost * [1, nan])
+    with pytest.raises(OutcomesError, match="no price is known for l"):
+        expected_cost(outcomes, [0], "realised")
 
 
 def test_route_by_hand():

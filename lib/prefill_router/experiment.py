@@ -10,7 +10,7 @@ import pandas as pd
 
 from prefill_router.outcomes import Outcomes, Split, check_trainable, grouped_split
 from prefill_router.profiles import Workspace, replacing
-from prefill_router.routing import expected_cost, route, router_curve
+from prefill_router.routing import expected_cost, route, router_curve, without_cost
 from prefill_router.stats import SeedAverages, point_run, router_run, seed_averaged_intervals, zero_router_run
 
 PARTS = ("train", "calibration", "test")
@@ -63,9 +63,13 @@ def read_note(workspace: Workspace, name: str) -> dict:
 
 
 def pools(workspace: Workspace, outcomes: Outcomes) -> Iterator[tuple[str, Outcomes]]:
-    """The profile's pools: name and outcomes cut to its targets."""
+    """The profile's pools: name and outcomes cut to its targets; a target without a price is left out, aloud."""
     for name, targets in workspace.profile.pool_targets(outcomes.target_names).items():
-        yield name, outcomes.pool(targets)
+        pool = outcomes.pool(targets)
+        if unknown := without_cost(pool, workspace.profile.cost_model):
+            print(f"pool {name}: no price is known for {', '.join(unknown)}; left out, since routing weighs cost")
+            pool = pool.pool([target for target in targets if target not in unknown])
+        yield name, pool
 
 
 def save_predictions(workspace: Workspace, pool: str, method: str, encoder: str, outcomes: Outcomes, splits: Mapping[int, Split],

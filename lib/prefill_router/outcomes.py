@@ -33,7 +33,10 @@ class OutcomesError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """One candidate that queries can be routed to; prices are per token, in ``Outcomes.cost_unit``."""
+    """One candidate that queries can be routed to; prices are per token, in ``Outcomes.cost_unit``.
+
+    A price is NaN (``null`` in ``targets.json``) where none is known: the target then has no cost, not a cost of 0.
+    """
 
     name: str
     input_price: float
@@ -403,15 +406,17 @@ def _targets(header: dict) -> tuple[list[Target], list[str]]:
             continue
         for key in ("input_price", "output_price"):
             price = entry[key]
-            if (
+            if price is not None and (
                 isinstance(price, bool)
                 or not isinstance(price, (int, float))
                 or not 0 <= price < float("inf")
             ):
                 problems.append(
-                    f"{file}: target {entry['name']!r}: {key} is {price!r}, expected a number >= 0"
+                    f"{file}: target {entry['name']!r}: {key} is {price!r}, expected a number >= 0 "
+                    "(null where no price is known)"
                 )
-        targets.append(Target(**entry))
+        unknown = {key: float("nan") for key in ("input_price", "output_price") if entry[key] is None}
+        targets.append(Target(**entry | unknown))
     names = [t.name for t in targets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     problems += [f"{file}: target {name!r} is there {names.count(name)} times" for name in repeated]

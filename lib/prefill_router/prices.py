@@ -12,7 +12,7 @@ from prefill_router.outcomes import OutcomesError
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per million input and output tokens, with the day and the source."""
+    """US dollars per million input and output tokens, with the day and the source; NaN where none is public."""
 
     input: float
     output: float
@@ -28,7 +28,7 @@ def load_prices(path: str | Path) -> dict[str, Price]:
     ------
     OutcomesError
         The file is missing or is not YAML; otherwise with all its problems at once: a price that is not a number or is negative,
-        no date or source, an unknown key.
+        no date or source, an unknown key. ``input: null, output: null`` stands for "no public price" and needs a note that says why.
     """
     path = Path(path)
     try:
@@ -42,14 +42,20 @@ def load_prices(path: str | Path) -> dict[str, Price]:
     for name, entry in entries.items():
         entry = entry if isinstance(entry, dict) else {}
         wrong = [f"unknown key {key!r}" for key in sorted(set(entry) - set(Price.__dataclass_fields__), key=str)]
-        for key in ("input", "output"):
-            value = entry.get(key)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                wrong.append(f"{key} is {value!r}, expected US dollars per million tokens")
+        values = [entry.get(key, "missing") for key in ("input", "output")]
+        if values == [None, None]:
+            values = [float("nan")] * 2
+            wrong += [] if entry.get("note") else ["no price, and no note that says why"]
+        else:
+            wrong += [
+                f"{key} is {value!r}, expected US dollars per million tokens (or null for both)"
+                for key, value in zip(("input", "output"), values, strict=True)
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf")
+            ]
         wrong += [f"{key} is missing" for key in ("date", "source") if not entry.get(key)]
         problems += [f"{path}: {name}: {problem}" for problem in wrong]
         if not wrong:
-            found[str(name)] = Price(float(entry["input"]), float(entry["output"]), str(entry["date"]), str(entry["source"]), str(entry.get("note", "")))
+            found[str(name)] = Price(*map(float, values), str(entry["date"]), str(entry["source"]), str(entry.get("note", "")))
     if problems:
         raise OutcomesError("\n".join(problems))
     return found

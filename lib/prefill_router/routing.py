@@ -20,6 +20,17 @@ COST_MODELS = ("median_output", "input_only", "realised")
 _GAP_DECIMALS = 12
 
 
+def without_cost(outcomes: Outcomes, cost_model: str = "median_output") -> list[str]:
+    """Names of the targets to which a cost model can give no cost: they have no price (or no realised cost)."""
+    if cost_model == "realised":
+        unknown = np.isnan(outcomes.cost).all(axis=0)
+    else:
+        unknown = np.isnan([t.input_price for t in outcomes.targets])
+        if cost_model == "median_output":
+            unknown |= np.isnan([t.output_price for t in outcomes.targets])
+    return [name for name, missing in zip(outcomes.target_names, unknown, strict=True) if missing]
+
+
 def expected_cost(
     outcomes: Outcomes, train_rows: Sequence[int] | np.ndarray, cost_model: str = "median_output"
 ) -> np.ndarray:
@@ -43,10 +54,15 @@ def expected_cost(
     Raises
     ------
     OutcomesError
-        On an unknown cost model, or a target without any output token count on the training rows.
+        On an unknown cost model, a target without a price, or one without any output token count on the training rows.
     """
     if cost_model not in COST_MODELS:
         raise OutcomesError(f"unknown cost model {cost_model!r}; known: {', '.join(COST_MODELS)}")
+    if unknown := without_cost(outcomes, cost_model):
+        raise OutcomesError(
+            f"{outcomes.name}: no price is known for {', '.join(unknown)}, so no cost under cost model {cost_model!r}; "
+            "leave the target out with Outcomes.pool, or add its price"
+        )
     if cost_model == "realised":
         return outcomes.cost.copy()
     cost = outcomes.input_tokens * np.array([t.input_price for t in outcomes.targets])

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from prefill_router.outcomes import OutcomesError
+from prefill_router.outcomes import Outcomes, OutcomesError, load_outcomes
 from prefill_router.prices import load_prices
+from prefill_router.profiles import project_root
 from prefill_router.public import mmlu_pro, zeroeval
 from prefill_router.public.fetch import SOURCES, published
 from prefill_router.public.tokens import count_tokens
@@ -22,6 +27,29 @@ from prefill_router.weights import cache_root, exclusive, say
 
 VERSION = 1  # raise it when a converter changes what it writes
 CONVERTERS: dict[str, Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]] = {"mmlu_pro": mmlu_pro.convert, "zeroeval": zeroeval.convert}
+
+
+def public_outcomes(name: str, prices: Mapping[str, tuple[float, float]] | None = None) -> Outcomes:
+    """Outcomes of a public source, at the prices of ``config/prices.yaml`` or at your own.
+
+    Parameters
+    ----------
+    name : a key of `CONVERTERS`.
+    prices : target -> US dollars per million (input, output) tokens; a target that is not in it has no cost (NaN). None
+        for the committed list.
+    """
+    outcomes = load_outcomes(outcomes_folder(name, project_root() / "config" / "prices.yaml"))
+    if prices is None:
+        return outcomes
+    unknown = sorted(set(prices) - set(outcomes.target_names))
+    if unknown:
+        raise OutcomesError(f"{name}: prices for {', '.join(unknown)}, which are no targets; known: {', '.join(outcomes.target_names)}")
+    per_token = np.array([prices.get(t, (np.nan, np.nan)) for t in outcomes.target_names]) * 1e-6  # [targets, 2]
+    targets = tuple(
+        replace(t, input_price=float(i), output_price=float(o), note="") for t, (i, o) in zip(outcomes.targets, per_token, strict=True)
+    )
+    cost = outcomes.input_tokens * per_token[:, 0] + outcomes.output_tokens * per_token[:, 1]
+    return replace(outcomes, targets=targets, cost=cost)
 
 
 def outcomes_folder(name: str, prices: str | Path) -> Path:
@@ -38,7 +66,7 @@ def outcomes_folder(name: str, prices: str | Path) -> Path:
     Raises
     ------
     OutcomesError
-        Unknown name, or a target without a price.
+        Unknown name, or a target that the price list does not hold. (Its entry may say that there is no public price.)
     """
     if name not in CONVERTERS:
         raise OutcomesError(f"there are no public outcomes called {name!r}; known: {', '.join(CONVERTERS)}")
@@ -48,7 +76,7 @@ def outcomes_folder(name: str, prices: str | Path) -> Path:
         json.dumps([VERSION, SOURCES[name]["files"], {k: vars(p) for k, p in listed.items()}], sort_keys=True).encode()
     ).hexdigest()[:16]
     folder = root / f"{name}-{key}"
-    if not (folder / "targets.json").is_file():  # written last
+    if not (folder / "targets.json").is_file():
         with exclusive(root / f"{name}.lock", f"converting {name}"):
             if not (folder / "targets.json").is_file():
                 _convert(name, listed, folder)
@@ -70,11 +98,17 @@ def _convert(name: str, listed: dict, folder: Path) -> None:
         i * price[t][0] + o * price[t][1]
         for t, i, o in zip(answers["target"], answers["input_tokens"], answers["output_tokens"], strict=True)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    queries.to_parquet(folder / "queries.parquet", index=False)
-    answers.to_parquet(folder / "outcomes.parquet", index=False)
+    partial = folder.with_name(f".{folder.name}.partial")  # we hold the lock, so what lies there is of a killed process
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    queries.to_parquet(partial / "queries.parquet", index=False)
+    answers.to_parquet(partial / "outcomes.parquet", index=False)
+    # JSON has no NaN: null, as in any targets.json without a price
+    known = {t: [None if math.isnan(value) else value for value in price[t]] for t in targets}
     header = {
         "name": name, "cost_unit": "USD",
-        "targets": [{"name": t, "input_price": price[t][0], "output_price": price[t][1], "note": listed[t].note} for t in targets],
+        "targets": [{"name": t, **dict(zip(("input_price", "output_price"), known[t], strict=True)), "note": listed[t].note} for t in targets],
     }
-    (folder / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+    (partial / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)  # an incomplete one
+    partial.replace(folder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
@@ -71,7 +71,7 @@ def _download(url: str, folder: Path, path: str, expected: dict) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             data = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, HTTPException) as error:  # an answer that ends early is an HTTPException
         raise OutcomesError(f"{path} cannot be downloaded ({error}). Files that are complete are kept. {by_hand}") from error
     if hashlib.sha256(data).hexdigest() != expected["sha256"]:
         raise OutcomesError(f"{url} sent {len(data)} bytes with another SHA-256 than the published file ({expected['size']} bytes). {by_hand}")

