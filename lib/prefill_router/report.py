@@ -63,7 +63,7 @@ def paired_sentences(paired: pd.DataFrame, metrics: tuple[str, ...] = ("mean_auc
 
 
 # what README.md shows of a profile; results/<profile>/summary.md shows all
-SHORT = ("ours", "paper", "paper_auc", "shared_block", "mlp_minilm", "logistic_minilm", "knn_minilm", "tfidf", "benchmark_mean", "best_single", "zero_router", "oracle")
+SHORT = ("ours", "paper", "paper_auc", "shared_block", "mlp_minilm", "logistic_minilm", "knn_minilm", "tfidf", "benchmark_mean", "prompt_length", "random", "best_single", "zero_router", "oracle")
 
 
 def marks(profile: str) -> tuple[str, str]:
