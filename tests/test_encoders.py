@@ -1,18 +1,16 @@
 """Naming, loading and prompting encoders, on tiny random networks in a temporary folder; no network."""
 
 import json
-import re
 import shutil
 
-import numpy as np
 import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from prefill_router import encoders
-from prefill_router.encoders import (EncoderError, embed_sentences, load_encoder, render_prompt, render_text,
-                                     resolve)
+from prefill_router import encoders, sentences
+from prefill_router.encoders import (EncoderError, load_encoder, render_prompt, render_text, resolve,
+                                     weights_identity)
 from prefill_router.weights import WHEELS, WeightFile, WheelWeights
 
 TEMPLATE = ("{% for m in messages %}<s> {{ m['role'] }} : {{ m['content'] }} {% endfor %}"
@@ -311,38 +309,30 @@ def test_transformers_settings_are_restored_after_loading(folder):
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
-@pytest.fixture
-def bert(tmp_path, cache):
-    torch.manual_seed(0)
-    config = transformers.BertConfig(vocab_size=len(WORDS), hidden_size=D, num_hidden_layers=2,
-                                     num_attention_heads=2, intermediate_size=32, max_position_embeddings=300)
-    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "bert")
-    _tokenizer(None).save_pretrained(tmp_path / "bert")
-    return str(tmp_path / "bert")
+def test_context_leaves_out_the_positions_that_are_kept_for_padding(tmp_path, cache):
+    config = transformers.MPNetConfig(vocab_size=len(WORDS), hidden_size=D, num_hidden_layers=1,
+                                      num_attention_heads=2, intermediate_size=32,
+                                      max_position_embeddings=CONTEXT)
+    transformers.MPNetModel(config).save_pretrained(tmp_path / "mpnet")
+    _tokenizer(None).save_pretrained(tmp_path / "mpnet")  # it sets no limit itself
+    encoder = load_encoder(str(tmp_path / "mpnet"), "cpu", "float32", plain_prompt=True)
+    assert encoder.max_length == CONTEXT - 2
+    encoder.network(torch.full((1, CONTEXT - 2), 11))
+    with pytest.raises(IndexError):
+        encoder.network(torch.full((1, CONTEXT - 1), 11))
 
 
-def test_sentences_are_means_over_real_tokens_of_length_one(bert):
-    prompts = ["cat", "what is two plus two", "dog cat", "what is a cat"]
-    encoder = load_encoder(bert, "cpu", "float32", plain_prompt=True)
-    expected = []
-    for prompt in prompts:  # one at a time there is no padding that could matter
-        states = encoder.network(torch.tensor([encoder.tokenizer(prompt)["input_ids"]])).last_hidden_state[0]
-        expected.append((states.mean(dim=0) / states.mean(dim=0).norm()).numpy())
-    for batch_tokens in (1, 12, 1000):
-        vectors, cost = embed_sentences(bert, prompts, "cpu", batch_tokens)
-        assert vectors.dtype == np.float32
-        np.testing.assert_allclose(vectors, np.stack(expected), atol=1e-6)
-        tokens = [len(encoder.tokenizer(prompt)["input_ids"]) for prompt in prompts]
-        np.testing.assert_allclose(cost, [2 * encoder.params * t * 1e-12 for t in tokens])
+def test_weights_are_identified_without_loading_them(folder, monkeypatch):
+    fingerprint = load_encoder(str(folder), "cpu", "float32").fingerprint
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", lambda *a, **k: pytest.fail("loaded"))
+    identity = weights_identity(str(folder))
+    assert identity == {key: fingerprint[key] for key in ("name", "sha256")}
 
 
-def test_long_sentences_are_cut_and_empty_ones_refused(bert):
-    vectors, _ = embed_sentences(bert, ["cat " * 255, "cat " * 255 + "dog", "cat " * 254 + "dog"], "cpu")
-    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)  # 256 tokens with <s>: the 257th is cut off
-    assert np.abs(vectors[0] - vectors[2]).max() > 1e-4
-    with pytest.raises(EncoderError, match=re.escape("by row: [1]")):
-        embed_sentences(bert, ["cat", " "], "cpu")
-    assert embed_sentences(bert, [], "cpu")[0].shape == (0, D)
+def test_sentences_can_still_be_imported_from_here():
+    assert encoders.embed_sentences is sentences.embed_sentences
+    with pytest.raises(AttributeError, match="no attribute 'embed_words'"):
+        encoders.embed_words
 
 
 @pytest.mark.weights
@@ -362,11 +352,3 @@ def test_real_smollm2_is_what_it_should_be():
     assert len(output.hidden_states) == 31
     for states in output.hidden_states:
         assert torch.isfinite(states).all() and states.shape == (1, len(tokens), 576)
-
-
-@pytest.mark.weights
-def test_real_minilm_puts_like_sentences_near_each_other():
-    sentences = ["A cat sits.", "A kitten is sitting.", "Stocks fell today."]
-    vectors, _ = embed_sentences("all-minilm-l6-v2", sentences, "cpu")
-    near, far = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
-    assert vectors.shape == (3, 384) and near > 0.7 and far < 0.2

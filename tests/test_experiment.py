@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from prefill_router import experiment, plots, report
-from prefill_router.metrics import pool_metrics
+from prefill_router.metrics import COST_METRICS, mean_auc, pool_metrics
 from prefill_router.outcomes import Outcomes, OutcomesError, Target
 from prefill_router.profiles import Workspace, load_profile
 from prefill_router.routing import expected_cost
@@ -57,15 +57,16 @@ def test_a_target_that_is_always_right_stops_the_run_with_its_name(workspace, ou
         experiment.write_splits(workspace, dataclasses.replace(outcomes, correct=correct))
 
 
-def test_a_target_without_a_price_is_left_out_of_the_pools_aloud(workspace, outcomes, capsys):
-    names = outcomes.target_names
-    assert [pool.target_names for _, pool in experiment.pools(workspace, outcomes)] == [names]
-    targets = (*outcomes.targets[:2], Target("large", np.nan, np.nan))
-    ((name, pool),) = experiment.pools(workspace, dataclasses.replace(outcomes, targets=targets))
-    assert (name, pool.target_names) == ("all", names[:2])
-    assert "pool all: no price is known for large; left out" in capsys.readouterr().out
-    with pytest.raises(OutcomesError, match="at least two targets, this one has 1"):
-        list(experiment.pools(workspace, dataclasses.replace(outcomes, targets=(outcomes.targets[0], *(Target(n, np.nan, np.nan) for n in names[1:])))))
+def without_prices(outcomes, *names):
+    return dataclasses.replace(outcomes, targets=tuple(Target(t.name, np.nan, np.nan) if t.name in names else t for t in outcomes.targets))
+
+
+def test_a_target_without_a_price_stays_in_its_pool_and_is_named_once(workspace, outcomes, capsys):
+    experiment._say_once.cache_clear()
+    for _ in range(2):
+        ((name, pool),) = experiment.pools(workspace, without_prices(outcomes, "large"))
+        assert (name, pool.target_names) == ("all", outcomes.target_names)
+    assert capsys.readouterr().out.count("pool all: no price is known for large") == 1
 
 
 def test_notes_and_predictions_come_back(workspace, outcomes):
@@ -100,6 +101,86 @@ def test_evaluation_is_the_mean_of_the_seeds_metrics_and_knows_who_is_better(wor
     oracle = averages.point[("oracle", "accuracy")]
     assert oracle == pytest.approx(np.mean([outcomes.correct[s.test].max(axis=1).mean() for s in splits.values()]))
     assert averages.point[("oracle", "gap_closed")] == pytest.approx(1.0)
+
+
+@pytest.fixture
+def splits(workspace, outcomes):
+    experiment.write_splits(workspace, outcomes)
+    return experiment.read_splits(workspace, outcomes)
+
+
+def methods_of(outcomes, splits, columns=slice(None)):
+    return {name: {"encoder": "", "p": {s: noisy(outcomes, s, noise)[:, columns] for s in splits}, "overhead": np.full(outcomes.n, 1e-3)}
+            for name, noise in (("paper", 0.1), ("tfidf", 0.5))}
+
+
+def test_without_a_price_cost_metrics_are_of_the_priced_targets_and_all_others_of_the_whole_pool(workspace, outcomes, splits):
+    cut = [0, 2]
+    whole = experiment.evaluate(workspace, outcomes, splits, methods_of(outcomes, splits))
+    part = experiment.evaluate(workspace, outcomes.pool(["small", "large"]), splits, methods_of(outcomes, splits, cut))
+    mixed = experiment.evaluate(workspace, without_prices(outcomes, "middle"), splits, methods_of(outcomes, splits))
+    assert list(mixed.point) == list(whole.point)
+    for (method, metric), value in mixed.point.items():
+        if method.endswith(" calibrated") and metric in ("accuracy", "gap_closed", "disagree_accuracy"):
+            continue
+        source = part if metric in COST_METRICS else whole
+        assert value == pytest.approx(source.point[method, metric], nan_ok=True), (method, metric)
+        np.testing.assert_allclose(mixed.draws[method, metric], source.draws[method, metric], atol=1e-12)
+    # a calibrated point answers with priced targets, and is held against the whole pool
+    point = {metric: mixed.point["paper calibrated", metric] for metric in ("accuracy", "best_single_accuracy", "oracle_accuracy", "cost_saving_vs_max")}
+    assert point["accuracy"] == part.point["paper calibrated", "accuracy"] and point["cost_saving_vs_max"] == part.point["paper calibrated", "cost_saving_vs_max"]
+    assert point["best_single_accuracy"] == whole.point["paper", "best_single_accuracy"] and point["oracle_accuracy"] > part.point["paper", "oracle_accuracy"]
+    assert mixed.point["zero_router", "accuracy"] == pytest.approx(mixed.point["zero_router", "best_single_accuracy"])
+
+
+def test_fewer_than_two_priced_targets_have_no_cost_metrics(workspace, outcomes, splits):
+    free = without_prices(outcomes, "middle", "large")
+    averages = experiment.evaluate(workspace, free, splits, methods_of(outcomes, splits))
+    whole = experiment.evaluate(workspace, outcomes, splits, methods_of(outcomes, splits))
+    assert not {metric for _, metric in averages.point} & set(COST_METRICS)
+    assert set(averages.n) == {name for name in whole.n if not name.endswith(" calibrated")}
+    for method in ("paper", "best_single", "oracle"):
+        assert averages.point[method, "accuracy"] == pytest.approx(whole.point[method, "accuracy"])
+    assert experiment.single_points(workspace, free, splits)["cost"].isna().all()
+    assert np.isnan(experiment.oracle_point(workspace, free, splits)).all()
+    assert len(experiment.tolerance_curve(workspace, free, splits, methods_of(outcomes, splits)["paper"], [0.0, 0.1])) == 0
+    averages.table()
+
+
+def test_points_and_curves_are_of_the_priced_targets(workspace, outcomes, splits):
+    mixed, part = without_prices(outcomes, "middle"), outcomes.pool(["small", "large"])
+    points = experiment.single_points(workspace, mixed, splits).set_index("target")
+    assert points["cost"].isna().tolist() == [False, True, False]
+    assert points["accuracy"].tolist() == experiment.single_points(workspace, outcomes, splits)["accuracy"].tolist()
+    pd.testing.assert_frame_equal(points.loc[["small", "large"]].reset_index(), experiment.single_points(workspace, part, splits))
+    assert experiment.oracle_point(workspace, mixed, splits) == experiment.oracle_point(workspace, part, splits)
+    curve = experiment.tolerance_curve(workspace, mixed, splits, methods_of(outcomes, splits)["paper"], [0.0, 0.2])
+    pd.testing.assert_frame_equal(curve, experiment.tolerance_curve(workspace, part, splits, methods_of(outcomes, splits, [0, 2])["paper"], [0.0, 0.2]))
+
+
+def test_the_cost_model_can_be_chosen(workspace, outcomes, splits):
+    methods = methods_of(outcomes, splits)
+    by_input = experiment.evaluate(workspace, outcomes, splits, methods, cost_model="input_only")
+    by_hand = [pool_metrics(methods["paper"]["p"][s][split.test], expected_cost(outcomes, split.train, "input_only")[split.test], outcomes.correct[split.test], 1e-3) for s, split in splits.items()]
+    for metric in ("accuracy", "mean_auc", "p_auccc", "cost_saving_vs_max"):
+        assert by_input.point["paper", metric] == pytest.approx(np.mean([m[metric] for m in by_hand]))
+    curve = experiment.tolerance_curve(workspace, outcomes, splits, methods["paper"], [0.0], cost_model="input_only")
+    assert curve["accuracy"].iloc[0] == pytest.approx(by_input.point["paper", "accuracy"])
+    points = experiment.single_points(workspace, outcomes, splits, cost_model="input_only")
+    assert (points["cost"] < experiment.single_points(workspace, outcomes, splits)["cost"]).all()
+    assert experiment.oracle_point(workspace, outcomes, splits, "input_only")[0] < experiment.oracle_point(workspace, outcomes, splits)[0]
+
+
+def test_auc_inside_benchmarks_needs_no_price(workspace, outcomes, splits):
+    free = without_prices(outcomes, *outcomes.target_names)
+    free = dataclasses.replace(free, queries=free.queries.assign(benchmark=np.where(np.arange(free.n) < 120, "first", "second")))
+    methods = methods_of(outcomes, splits)
+    for metric in ("mean_auc", "disagreement_auc"):
+        table = experiment.within_benchmarks(workspace, free, splits, methods, ("tfidf", "absent"), n_boot=20, metric=metric)
+        assert table[["method", "benchmark"]].to_numpy().tolist() == [["tfidf", "first"], ["tfidf", "second"]]
+        assert (table["value"] > 0.55).all() and (table["ci_low"] < table["value"]).all()
+    first = [mean_auc(methods["tfidf"]["p"][s][t], outcomes.correct[t]) for s, t in ((s, split.test[split.test < 120]) for s, split in splits.items())]
+    assert experiment.within_benchmarks(workspace, free, splits, methods, ("tfidf",), n_boot=20)["value"].iloc[0] == pytest.approx(np.mean(first))
 
 
 def test_calibrated_tolerance_by_hand():

@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from prefill_router import metrics
 from prefill_router.metrics import (
     agreement_zones,
+    auc_boot,
     auccc,
     best_single,
     brier,
@@ -20,6 +21,7 @@ from prefill_router.metrics import (
     mean_auc,
     near_misses,
     oracle_accuracy,
+    pairwise_disagreement,
     pairwise_win_rates,
     per_target_auc,
     per_target_boot,
@@ -30,7 +32,7 @@ from prefill_router.metrics import (
     weighted_auc,
     zero_router_boot,
 )
-from prefill_router.routing import router_curve
+from prefill_router.routing import pareto_front, route, router_curve
 from prefill_router.stats import group_bootstrap_weights
 
 # The pool of the hand-worked numbers: three targets at 1, 2 and 5, five queries.
@@ -81,6 +83,11 @@ HAND = {
     # One bin per value of P. A: .1 + .3 + .2 + .1 + .4 = 1.1; B: .2 + .4 + .5 + .6 + .3 = 2; C: the two .7
     # together |-.3 + .7| = .4, then .2 + .1 + .5: 1.2.
     "ece": (1.1 + 2.0 + 1.2) / 5 / 3,
+    # Query 0 has no pair with just one right. A, B: queries 1 and 3, B right on both: one class, left out. A, C:
+    # queries 1, 2, 4, C right on all: left out. B, C: C right on 2 and 4, B on 3; P_B - P_C is -.4, -.2 and -.3:
+    # B's query lies above one of the two: 1/2.
+    "disagreement_auc": 0.5,
+    "disagree_accuracy": 0.75,  # queries 1 to 4, all answered by C: right on 1, 2 and 4
 }
 
 
@@ -98,6 +105,13 @@ def test_per_target_values_by_hand():
     np.testing.assert_allclose(values["ece"], [[0.22, 0.4, 0.24]])
     np.testing.assert_allclose(per_target_auc(P, CORRECT), [1, 5 / 6, 5 / 8])
     assert mean_auc(P, CORRECT) == pytest.approx(HAND["mean_auc"])
+
+
+def test_named_targets_come_along():
+    values = pool_metrics_boot(P, COST, CORRECT, 0.0, np.ones((1, 5)), ["A", "B", "C"])
+    assert tuple(values)[: len(metrics.METRICS)] == metrics.METRICS
+    assert [values[f"auc@{name}"][0] for name in "ABC"] == pytest.approx([1, 5 / 6, 5 / 8])
+    assert set(values) - set(metrics.METRICS) == {f"{m}@{t}" for m in ("auc", "brier", "ece") for t in "ABC"}
 
 
 def test_overhead_moves_the_curve_but_not_the_single_targets():
@@ -239,10 +253,12 @@ def test_oracle_as_a_point_by_hand():
             "gap_closed": 1.0,
             "cost_saving_vs_max": 0.4,
             "cost_saving_at_best_single": 0.4,
+            "disagree_accuracy": 1.0,
         }
     )
     cheapest = point_metrics_boot(COST[:, 0], CORRECT[:, 0], COST, CORRECT, np.ones((1, 5)))
     assert np.isnan(cheapest["cost_saving_at_best_single"][0])  # .2 never reaches .8
+    assert cheapest["disagree_accuracy"][0] == 0  # A is right on query 0 alone, where all are
 
 
 def test_saving_at_best_single_is_undefined_if_never_reached():
@@ -414,6 +430,58 @@ def test_pairwise_win_rates_by_hand():
     np.testing.assert_array_equal(pairwise_win_rates(p, correct), [[nan, 0.5], [nan, nan]])
 
 
+def test_pairwise_disagreement_by_hand():
+    table = pairwise_disagreement(P, CORRECT, ["A", "B", "C"])
+    assert list(zip(table["target_a"], table["target_b"], table["n"], strict=True)) == [
+        ("A", "B", 2), ("A", "C", 3), ("B", "C", 3)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(table["auc"], [np.nan, np.nan, 0.5])
+    # Missing outcomes are no case: without query 3 for B, there is none on which B alone is right.
+    holes = CORRECT.copy()
+    holes[3, 1] = np.nan
+    table = pairwise_disagreement(P, holes, ["A", "B", "C"])
+    assert table["n"].tolist() == [1, 3, 2] and table["auc"].isna().all()
+    # 0.8 - 0.7 and 0.3 - 0.2 differ in binary: a tie all the same.
+    p = np.array([[0.8, 0.7], [0.3, 0.2]])
+    assert pairwise_disagreement(p, np.eye(2), ["A", "B"])["auc"].tolist() == [0.5]
+
+
+def test_disagreement_equals_sklearn_in_every_replicate():
+    rng = np.random.default_rng(7)
+    p, correct = np.round(rng.random((80, 4)), 1), (rng.random((80, 4)) < 0.6).astype(float)
+    cost = rng.random((80, 4)) + np.arange(4)
+    weights = rng.poisson(1.0, (6, 80)).astype(float)
+    values = pool_metrics_boot(p, cost, correct, 0.0, weights)
+    table = pairwise_disagreement(p, correct, list("abcd"))
+    aucs = []
+    for pair in table.itertuples():
+        a, b = (list("abcd").index(name) for name in (pair.target_a, pair.target_b))
+        rows = correct[:, a] != correct[:, b]
+        label, score = correct[rows, a], np.round(p[rows, a] - p[rows, b], 6)
+        assert pair.n == rows.sum()
+        assert pair.auc == pytest.approx(roc_auc_score(label, score))
+        aucs.append([roc_auc_score(label, score, sample_weight=w[rows]) for w in weights])
+    np.testing.assert_allclose(values["disagreement_auc"], np.mean(aucs, axis=0), atol=1e-12)
+    some = (correct.sum(axis=1) > 0) & (correct.sum(axis=1) < 4)
+    chosen = correct[np.arange(80), route(p, cost, 0.0)]
+    expected = [np.average(chosen[some], weights=w[some]) for w in weights]
+    np.testing.assert_allclose(values["disagree_accuracy"], expected, atol=1e-12)
+    alone = auc_boot(p, correct, weights)
+    for name in ("mean_auc", "disagreement_auc"):
+        np.testing.assert_array_equal(alone[name], values[name])
+
+
+def test_knowing_which_queries_are_hard_does_not_tell_targets_apart():
+    # The same P for both targets: AUC 1 for each, nothing about which of the two.
+    p = np.array([[0.9, 0.9], [0.8, 0.8], [0.2, 0.2], [0.1, 0.1]])
+    correct = np.array([[1, 1], [1, 1], [0, 0], [0, 0.0]])
+    assert mean_auc(p, correct) == 1
+    values = pool_metrics(p, np.tile([1.0, 2], (4, 1)), correct)
+    assert np.isnan(values["disagreement_auc"]) and np.isnan(values["disagree_accuracy"])
+    correct[[1, 2]] = [[1, 0], [0, 1]]
+    assert pool_metrics(p, np.tile([1.0, 2], (4, 1)), correct)["disagreement_auc"] == 0.5
+
+
 def test_near_misses_by_hand():
     # 0: right. 1: wrong, right one .05 behind (0.80 - 0.75 = 0.050000000000000044 in binary): near. 2: wrong,
     # right one .2 behind: not near. 3: wrong, no right target. 4: the routed target's outcome is missing: not
@@ -513,6 +581,24 @@ def test_blocks_of_replicates_do_not_show(monkeypatch):
     whole = pool_metrics_boot(P, COST, CORRECT, 0.1, weights)
     monkeypatch.setattr(metrics, "_BLOCK", 100)
     assert_same(pool_metrics_boot(P, COST, CORRECT, 0.1, weights), whole)
+
+
+def test_targets_of_equal_cost_have_a_curve_that_must_be_sorted():
+    # B and C cost the same: from B to C the curve goes up or down vertically, in whatever order it was drawn.
+    rng = np.random.default_rng(5)
+    p, correct = rng.random((50, 3)), (rng.random((50, 3)) < 0.5).astype(float)
+    cost = np.tile([1.0, 4, 4], (50, 1))
+    weights = rng.poisson(1.0, (4, 50)).astype(float)
+    values = pool_metrics_boot(p, cost, correct, 0.0, weights)
+    for b, w in enumerate(weights):
+        curve = router_curve(p, cost, correct, weights=w)
+        single = [np.average(correct[:, k], weights=w) for k in range(3)]
+        expected = auccc(curve["cost"], curve["accuracy"], 1.0, 4.0, single[0])
+        assert values["p_auccc"][b] == pytest.approx(expected, abs=1e-12)
+        points = np.append(curve["cost"], [1.0, 4, 4]), np.append(curve["accuracy"], single)
+        front = pareto_front(*points)
+        area = auccc(points[0][front], points[1][front], 1.0, 4.0, single[0])
+        assert values["pdp_auccc"][b] == pytest.approx(area - expected, abs=1e-12)
 
 
 def test_a_replicate_without_weight_is_undefined():

@@ -3,25 +3,100 @@
 import pandas as pd
 import pytest
 
-from prefill_router.report import SHORT, fill_readme, headline_table, marks
+from prefill_router import report
+from prefill_router.report import SHORT, bar_sentences, bar_table, best_semantic, fill_readme, headline_table, marks, paired_sentences, semantic_ranking, verdict
+
+AUC = {"tfidf": 0.8, "paper": 0.85, "paper calibrated": None, "ours": 0.9, "ours@x": 0.7, "knn_minilm": 0.75, "mlp_minilm": 0.7, "irt_mpnet": 0.82, "knn_mpnet": 0.78, "best_single": None}
+
+
+def metrics_of(pool, auc):
+    row = {"pool": pool, "encoder": "", "target": "", "n": 10, "seeds": 2}
+    values = [(method, metric, value) for method, mean_auc in auc.items() for metric, value in (("mean_auc", mean_auc), ("brier", 0.2), ("best_single_accuracy", 0.6), ("oracle_accuracy", 0.9))]
+    rows = [{**row, "method": method, "metric": metric, "value": value, "ci_low": value, "ci_high": value} for method, metric, value in values]
+    # of one target alone: no table of pools may take it for the pool's
+    rows.append({**row, "method": "knn_minilm", "target": "t", "metric": "mean_auc", "value": 0.99, "ci_low": 0, "ci_high": 1})
+    return pd.DataFrame(rows)
+
+
+def paired_of(pool, *rows):
+    return pd.DataFrame([{"pool": pool, "method_a": a, "method_b": b, "encoder": "", "metric": metric, "diff": diff, "ci_low": diff - 0.02, "ci_high": diff + 0.02, "n": 10} for a, b, metric, diff in rows])
 
 
 @pytest.fixture
 def metrics():
-    rows = []
-    for method, auc in (("tfidf", 0.8), ("paper", 0.85), ("paper calibrated", None), ("ours", 0.9), ("layer_ensemble@x", 0.7)):
-        for metric, value in (("mean_auc", auc), ("best_single_accuracy", 0.6), ("oracle_accuracy", 0.9)):
-            rows.append({"pool": "a", "method": method, "encoder": "", "target": "", "metric": metric, "value": value, "ci_low": value, "ci_high": value, "n": 10, "seeds": 2})
-    rows.append({"pool": "a", "method": "paper", "encoder": "", "target": "t", "metric": "mean_auc", "value": 0.1, "ci_low": 0, "ci_high": 1, "n": 10, "seeds": 2})
-    return pd.DataFrame(rows)
+    return metrics_of("a", AUC)
+
+
+@pytest.fixture
+def paired():
+    return paired_of("a", ("ours", "irt_mpnet", "mean_auc", 0.08), ("ours", "best_single", "accuracy", -0.03), ("paper", "irt_mpnet", "mean_auc", 0.01), ("tfidf", "best_single", "accuracy", 0.01))
+
+
+def first_cells(table):
+    return [line.split(" | ")[0].strip("| ") for line in table.splitlines() if line.startswith("| ")][1:]
 
 
 def test_rows_stand_in_order_and_only_those_asked_for(metrics):
-    table = headline_table(metrics).splitlines()
-    assert "best single target 60.0% [60.0%, 60.0%], oracle 90.0% [90.0%, 90.0%]; n = 10 test queries in each of 2 splits" in table[0]
-    assert [line.split(" | ")[0].strip("| ") for line in table[4:]] == ["layer ensemble (ours)", "SharedTrunkNet on prefill", "TF-IDF + LR", "layer_ensemble@x"]
-    assert "| 0.850 [0.850, 0.850] |" in table[5] and "0.100" not in table[5]  # the target's own row is left out
-    assert len(headline_table(metrics, SHORT).splitlines()) == len(table) - 1
+    table = headline_table(metrics)
+    assert "best single target 60.0% [60.0%, 60.0%], oracle 90.0% [90.0%, 90.0%]; n = 10 test queries in each of 2 splits" in table.splitlines()[0]
+    assert first_cells(table) == ["kernel router on prefill (ours)", "SharedTrunkNet on prefill", "IRT on MPNet", "kNN on MPNet", "kNN on MiniLM", "MLP on MiniLM", "ours on x", "TF-IDF + LR", "best single"]
+    assert "| 0.850 [0.850, 0.850] |" in table and "0.990" not in table  # the target's own row is left out
+    # the README's: the best three semantic baselines, no single encoder
+    short = headline_table(metrics, SHORT)
+    assert first_cells(short) == ["kernel router on prefill (ours)", "SharedTrunkNet on prefill", "IRT on MPNet", "kNN on MPNet", "kNN on MiniLM", "TF-IDF + LR", "best single"]
+
+
+def test_brier_and_ece_are_for_the_summary_alone(metrics):
+    names = [line for table in (headline_table(metrics), headline_table(metrics, SHORT)) for line in table.splitlines() if line.startswith("| method")]
+    assert names[0].endswith("| Brier | ECE |") and names[1] == names[0].removesuffix("Brier | ECE |")[:-1]
+    assert "mean AUC | disagreement AUC | accuracy | gap closed |" in names[1]
+
+
+def test_the_paper_s_own_numbers_stand_outside_the_ranking():
+    for pool, numbers in (("frontier", "0.856, P-AUCCC 0.4377, oracle 89.3 %"), ("small", "0.826, P-AUCCC 0.5472, oracle 92 %"), ("mixed", "0.8817, P-AUCCC 0.2323, oracle not reported")):
+        last = headline_table(metrics_of(pool, AUC), SHORT).splitlines()[-1]
+        assert not last.startswith("|") and "(other data, other targets)" in last and numbers in last
+    assert "other data" not in headline_table(metrics_of("all", AUC))
+
+
+def test_a_pool_without_the_paper_s_network_has_its_header():
+    assert "best single target 60.0%" in headline_table(metrics_of("a", {"tfidf": 0.8}))
+
+
+def test_the_best_semantic_baseline_reads_an_embedding_and_has_the_highest_auc(metrics):
+    assert semantic_ranking(metrics, "a") == ["irt_mpnet", "knn_mpnet", "knn_minilm", "mlp_minilm"]
+    assert best_semantic(metrics, "a") == "irt_mpnet"
+    assert best_semantic(metrics_of("a", {"paper": 0.8, "tfidf": 0.9}), "a") is None and best_semantic(metrics, "b") is None
+    # as read back from a CSV file, where an empty target is missing
+    assert best_semantic(metrics.replace({"target": {"": None}}), "a") == "irt_mpnet"
+
+
+def test_verdicts():
+    assert verdict(0.01, 0.02) == "better" and verdict(-0.02, -0.01) == "worse"
+    assert verdict(-0.01, 0.01) == verdict(0.0, 0.1) == verdict(float("nan"), float("nan")) == "no clear difference"
+
+
+def test_the_bar_has_a_row_per_pool(metrics, paired):
+    lines = bar_table(metrics, paired).splitlines()
+    assert lines[2:] == ["| `a` | kernel router on prefill (ours) | 0.900 [0.900, 0.900] | IRT on MPNet | 0.820 [0.820, 0.820] | +0.080 [+0.060, +0.100] (better) | -3.0% [-5.0%, -1.0%] (worse) |"]
+    # without `ours` the paper's network takes its place; what was not compared is a dash
+    without = metrics[~metrics["method"].str.startswith("ours")]
+    row = bar_table(without, paired).splitlines()[2]
+    assert "SharedTrunkNet on prefill" in row and row.endswith("| +0.010 [-0.010, +0.030] (no clear difference) | – |")
+    no_semantic = bar_table(metrics_of("a", {"paper": 0.8}), paired).splitlines()[2]
+    assert no_semantic.endswith("| – | – | – | – |")
+
+
+def test_the_bar_in_words(metrics, paired):
+    text = bar_sentences(metrics, paired)
+    assert "IRT on MPNet: +0.080 [+0.060, +0.100] (better)" in text and "best single target: -3.0% [-5.0%, -1.0%] (worse)" in text
+    assert "no semantic baseline" in bar_sentences(metrics_of("a", {"paper": 0.8}), paired)
+
+
+def test_paired_sentences_name_every_pair_once(paired):
+    lines = paired_sentences(paired).splitlines()
+    assert len(lines) == len(paired)
+    assert "- pool `a`, TF-IDF + LR against best single: accuracy +0.010 [-0.010, +0.030] (no clear difference)" in lines
 
 
 def test_the_readme_keeps_what_stands_around_the_marks():
@@ -32,3 +107,20 @@ def test_the_readme_keeps_what_stands_around_the_marks():
     assert fill_readme(filled, "local", "| new |") == filled
     with pytest.raises(ValueError, match="needs the marks"):
         fill_readme(text, "zeroeval", "| new |")
+
+
+def test_main_fills_what_has_results_and_marks_and_says_the_rest(tmp_path, metrics, paired, capsys):
+    for profile in ("local", "zeroeval", "mmlu_pro"):
+        (tmp_path / "results" / profile).mkdir(parents=True)
+    for profile in ("local", "zeroeval"):  # mmlu_pro has not run yet
+        metrics.to_csv(tmp_path / "results" / profile / "metrics.csv", index=False)
+    paired.to_csv(tmp_path / "results" / "zeroeval" / "paired.csv", index=False)
+    readme = tmp_path / "README.md"
+    readme.write_text("\n".join([*marks("local"), *marks("bar"), "end\n"]))
+    assert report.main(tmp_path) == 0
+    told = capsys.readouterr().out
+    assert "local: written" in told and "bar: written" in told and "zeroeval: left out, README.md needs the marks" in told and "mmlu_pro" not in told
+    text = readme.read_text()
+    assert headline_table(pd.read_csv(tmp_path / "results" / "local" / "metrics.csv"), SHORT) in text
+    assert "Profile `zeroeval`:" in text and bar_table(metrics, paired) in text and report.BAR_NOTE in text and text.endswith("end\n")
+    assert report.main(tmp_path) == 0 and readme.read_text() == text

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial import ConvexHull
 
 from prefill_router.outcomes import Outcomes, OutcomesError, Target
-from prefill_router.routing import convex_hull, curve_steps, expected_cost, pareto_front, route, router_curve, without_cost
+from prefill_router.routing import convex_hull, curve_steps, expected_cost, pareto_front, priced, route, router_curve, without_cost
 
 
 def toy():
@@ -49,6 +49,7 @@ def test_a_target_without_a_price_has_no_cost():
     nan = np.nan
     outcomes = replace(toy(), targets=(Target("s", 1.0, 2.0), Target("l", 10.0, nan)))
     assert without_cost(toy()) == [] and without_cost(outcomes) == ["l"]
+    assert priced(outcomes) is None and priced(outcomes, "input_only") is outcomes  # one target is no pool
     with pytest.raises(OutcomesError, match="no price is known for l, so no cost under cost model 'median_output'; leave"):
         expected_cost(outcomes, [0, 1, 2])
     # its input price is known, and what it did cost as well

@@ -178,7 +178,14 @@ def test_table_of_a_router_the_zero_router_and_a_point():
     for metric in ("best_single_accuracy", "oracle_accuracy"):
         np.testing.assert_array_equal(result.draws["ours", metric], result.draws["best_single", metric])
     paired = result.paired("ours", "zero_router").set_index("metric")
-    assert set(paired.index) == set(METRICS) - {"mean_auc", "pdp_auccc", "brier", "ece"}
+    assert set(paired.index) == set(METRICS) - {
+        "mean_auc", "pdp_auccc", "brier", "ece", "disagreement_auc", "disagree_accuracy"
+    }  # fmt: skip
+    # Whether a router is ever worse than the best single target.
+    to_best = result.paired("ours", "best_single").set_index("metric")
+    assert {"accuracy", "gap_closed", "cost_saving_vs_max", "disagree_accuracy"} <= set(to_best.index)
+    draws = result.draws["ours", "accuracy"] - result.draws["best_single", "accuracy"]
+    assert to_best.loc["accuracy", "ci_low"] == pytest.approx(np.quantile(draws, 0.025))
     assert paired.loc["p_auccc", "diff"] == pytest.approx(
         result.point["ours", "p_auccc"] - result.point["zero_router", "p_auccc"]
     )

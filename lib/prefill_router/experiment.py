@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from prefill_router.metrics import COST_METRICS
 from prefill_router.outcomes import Outcomes, Split, check_trainable, grouped_split
 from prefill_router.profiles import Workspace, replacing
-from prefill_router.routing import expected_cost, route, router_curve, without_cost
-from prefill_router.stats import SeedAverages, point_run, router_run, seed_averaged_intervals, zero_router_run
+from prefill_router.routing import expected_cost, priced, route, router_curve, without_cost
+from prefill_router.stats import SeedAverages, SeedRun, auc_run, point_run, router_run, seed_averaged_curve, seed_averaged_intervals, zero_router_run
 
 PARTS = ("train", "calibration", "test")
 
@@ -63,13 +65,17 @@ def read_note(workspace: Workspace, name: str) -> dict:
 
 
 def pools(workspace: Workspace, outcomes: Outcomes) -> Iterator[tuple[str, Outcomes]]:
-    """The profile's pools: name and outcomes cut to its targets; a target without a price is left out, aloud."""
+    """The profile's pools: name and outcomes cut to its targets. Those without a price are named aloud, once; they stay in."""
     for name, targets in workspace.profile.pool_targets(outcomes.target_names).items():
         pool = outcomes.pool(targets)
         if unknown := without_cost(pool, workspace.profile.cost_model):
-            print(f"pool {name}: no price is known for {', '.join(unknown)}; left out, since routing weighs cost")
-            pool = pool.pool([target for target in targets if target not in unknown])
+            _say_once(f"pool {name}: no price is known for {', '.join(unknown)}; left out of what needs a cost, and of nothing else")
         yield name, pool
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(text)
 
 
 def save_predictions(workspace: Workspace, pool: str, method: str, encoder: str, outcomes: Outcomes, splits: Mapping[int, Split],
@@ -134,51 +140,147 @@ def calibrated_tolerance(p, cost, correct, overhead) -> float:
     return float(good.loc[good["cost"].idxmin(), "tolerance"]) if len(good) else 0.0
 
 
-def evaluate(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict]) -> SeedAverages:
+def evaluate(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], cost_model: str | None = None) -> SeedAverages:
     """All metrics of all methods on the test rows, averaged over split seeds, with bootstrap draws on shared resamples.
 
-    To the methods with predictions come the points `best_single` (of each replicate), `oracle` (its cheapest right target),
-    `<method>@calibrated` (the tolerance chosen on calibration rows), and the `zero_router`.
+    To the methods with predictions come the points `best_single` (the target with the highest accuracy on training rows), `oracle` (the
+    cheapest right target), `<method> calibrated` (the tolerance chosen on calibration rows), and the `zero_router`.
     Queries with a missing outcome of the pool are left out, and counted aloud.
+
+    Where some targets have no price, `metrics.COST_METRICS` are those of the priced ones as a pool of their own (routing among them, their
+    best single target), on the same queries; fewer than two of them have no cost metrics and no calibrated point. All other metrics
+    are of the whole pool: accuracy is that of the argmax of P over all targets. A calibrated point is chosen among the priced targets, and
+    its accuracy is compared with the best single target and the oracle of the whole pool.
+
+    Parameters
+    ----------
+    cost_model : one of `routing.COST_MODELS`
+        The profile's by default.
     """
+    cost_model = cost_model or workspace.profile.cost_model
     complete = outcomes.complete_rows()
     if not complete.all():
         print(f"{outcomes.name}: {int((~complete).sum())} of {outcomes.n} queries lack an outcome of this pool and are left out of the evaluation")
-    groups = outcomes.queries["group"].to_numpy()
-    runs: dict[str, list] = {}
+    pool = priced(outcomes, cost_model)
+    # Without a price every target costs nothing: the cost then decides nothing, and the metrics that need one are dropped below.
+    free = np.zeros_like(outcomes.correct)
+    whole: dict[str, list[SeedRun]] = {}
+    paying: dict[str, list[SeedRun]] = {}
     for seed, split in splits.items():
-        cost = expected_cost(outcomes, split.train, workspace.profile.cost_model)
-        test, calibration = (rows[complete[rows]] for rows in (split.test, split.calibration))
-        c, y, g = cost[test], outcomes.correct[test], groups[test]
-        for name, method in methods.items():
-            p, overhead = method["p"][seed], method["overhead"]
-            runs.setdefault(name, []).append(router_run(p[test], c, y, g, overhead[test], outcomes.target_names))
-            tolerance = calibrated_tolerance(p[calibration], cost[calibration], outcomes.correct[calibration], overhead[calibration])
-            chosen = route(p[test], c, tolerance)
-            at = np.arange(len(test))
-            runs.setdefault(f"{name} calibrated", []).append(point_run(c[at, chosen] + overhead[test], y[at, chosen], c, y, g))
-        best = int(outcomes.correct[split.train][complete[split.train]].mean(axis=0).argmax())
-        runs.setdefault("best_single", []).append(point_run(c[:, best], y[:, best], c, y, g))
-        oracle = route(y, c, 0.0)
-        at = np.arange(len(test))
-        runs.setdefault("oracle", []).append(point_run(c[at, oracle], y[at, oracle], c, y, g))
-        runs.setdefault("zero_router", []).append(zero_router_run(c, y, g))
-    return seed_averaged_intervals(runs, workspace.profile.bootstrap, seed=0)
+        train, calibration, test = (rows[complete[rows]] for rows in (split.train, split.calibration, split.test))
+        p, overhead = {name: m["p"][seed] for name, m in methods.items()}, {name: m["overhead"] for name, m in methods.items()}
+        cost, chosen = free, {}
+        if pool is not None:
+            cost, of_pool = expected_cost(pool, split.train, cost_model), _cut(p, outcomes, pool)
+            chosen = {name: _calibrated_choice(of_pool[name], cost, pool.correct, overhead[name], calibration, test) for name in methods}
+        if pool is not outcomes and pool is not None:
+            _add_runs(paying, pool, cost, of_pool, overhead, chosen, train, test)
+        _add_runs(whole, outcomes, cost if pool is outcomes else free, p, overhead, chosen, train, test)
+    averages = seed_averaged_intervals(whole, workspace.profile.bootstrap, seed=0)
+    if pool is outcomes:
+        return averages
+    return _with_costs_of(averages, seed_averaged_intervals(paying, workspace.profile.bootstrap, seed=0) if paying else None)
 
 
-def single_points(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split]) -> pd.DataFrame:
-    """Mean cost and accuracy of every single target on the test rows, averaged over split seeds: [target, cost, accuracy]."""
-    complete = outcomes.complete_rows()
-    cost, accuracy = [], []
+def _cut(p: Mapping[str, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dict[str, np.ndarray]:
+    """P(correct) [n, K] of each method, cut to the targets of a smaller pool."""
+    columns = [outcomes.target_names.index(name) for name in pool.target_names]
+    return {name: values[:, columns] for name, values in p.items()}
+
+
+def _calibrated_choice(p, cost, correct, overhead, calibration, test) -> tuple[np.ndarray, np.ndarray]:
+    """Cost and correctness on the test rows of the answers at the tolerance chosen on the calibration rows."""
+    tolerance = calibrated_tolerance(p[calibration], cost[calibration], correct[calibration], overhead[calibration])
+    chosen = route(p[test], cost[test], tolerance)
+    return cost[test, chosen] + overhead[test], correct[test, chosen]
+
+
+def _add_runs(runs: dict[str, list[SeedRun]], outcomes: Outcomes, cost, p, overhead, calibrated, train, test) -> None:
+    """Add one split's runs of all methods, `calibrated` points and references to the lists in `runs`."""
+    c, y, g = cost[test], outcomes.correct[test], outcomes.queries["group"].to_numpy()[test]
+    for name in p:
+        runs.setdefault(name, []).append(router_run(p[name][test], c, y, g, overhead[name][test], outcomes.target_names))
+        if name in calibrated:
+            runs.setdefault(f"{name} calibrated", []).append(point_run(*calibrated[name], c, y, g))
+    best = int(outcomes.correct[train].mean(axis=0).argmax())
+    runs.setdefault("best_single", []).append(point_run(c[:, best], y[:, best], c, y, g))
+    oracle = route(y, c, 0.0)
+    at = np.arange(len(test))
+    runs.setdefault("oracle", []).append(point_run(c[at, oracle], y[at, oracle], c, y, g))
+    runs.setdefault("zero_router", []).append(zero_router_run(c, y, g))
+
+
+def _with_costs_of(averages: SeedAverages, paying: SeedAverages | None) -> SeedAverages:
+    """`averages` with the cost metrics of `paying`, or without any. Both are on the same queries, hence on the same resamples."""
+
+    def merged(field: str) -> dict:
+        ours, theirs = getattr(averages, field), getattr(paying, field) if paying else {}
+        keys = [key for key in ours if key[1] not in COST_METRICS or key in theirs]
+        return {key: theirs[key] if key[1] in COST_METRICS else ours[key] for key in keys}
+
+    return SeedAverages(merged("point"), merged("draws"), merged("seeds"), merged("undefined"), averages.n)
+
+
+def tolerance_curve(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], method: Mapping, tolerances: Sequence[float] | np.ndarray,
+                    cost_model: str | None = None) -> pd.DataFrame:
+    """`stats.seed_averaged_curve` of one method (a value of `read_predictions`) on the test rows, routing among the targets with a price.
+
+    Returns
+    -------
+    DataFrame[tolerance, cost, accuracy, ci_low, ci_high]
+        Without rows if fewer than two targets have a price.
+    """
+    cost_model = cost_model or workspace.profile.cost_model
+    complete, groups = outcomes.complete_rows(), outcomes.queries["group"].to_numpy()
+    pool = priced(outcomes, cost_model)
+    if pool is None:
+        return pd.DataFrame(columns=["tolerance", "cost", "accuracy", "ci_low", "ci_high"], dtype=np.float64)
+    p, runs = _cut(method["p"], outcomes, pool), []
+    for seed, split in splits.items():
+        test = split.test[complete[split.test]]
+        cost = expected_cost(pool, split.train, cost_model)
+        runs.append((p[seed][test], cost[test], pool.correct[test], groups[test], method["overhead"][test]))
+    return seed_averaged_curve(runs, tolerances, workspace.profile.bootstrap, seed=0)
+
+
+def single_points(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], cost_model: str | None = None) -> pd.DataFrame:
+    """Mean cost and accuracy of every single target on the test rows, averaged over split seeds: [target, cost, accuracy].
+
+    The cost is NaN where a target has no price (and for all of them if fewer than two have one).
+    """
+    cost_model = cost_model or workspace.profile.cost_model
+    complete, pool = outcomes.complete_rows(), priced(outcomes, cost_model)
+    tests = [split.test[complete[split.test]] for split in splits.values()]
+    accuracy = np.mean([outcomes.correct[test].mean(axis=0) for test in tests], axis=0)
+    points = pd.DataFrame({"target": outcomes.target_names, "cost": np.nan, "accuracy": accuracy})
+    if pool is not None:
+        cost = [expected_cost(pool, split.train, cost_model)[test].mean(axis=0) for split, test in zip(splits.values(), tests, strict=True)]
+        points.loc[points["target"].isin(pool.target_names), "cost"] = np.mean(cost, axis=0)
+    return points
+
+
+def oracle_point(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], cost_model: str | None = None) -> tuple[float, float]:
+    """Mean cost and accuracy of the oracle among the targets with a price, averaged over split seeds; NaN if fewer than two have one."""
+    cost_model = cost_model or workspace.profile.cost_model
+    complete, pool = outcomes.complete_rows(), priced(outcomes, cost_model)
+    if pool is None:
+        return float("nan"), float("nan")
+    points = []
     for split in splits.values():
         test = split.test[complete[split.test]]
-        cost.append(expected_cost(outcomes, split.train, workspace.profile.cost_model)[test].mean(axis=0))
-        accuracy.append(outcomes.correct[test].mean(axis=0))
-    return pd.DataFrame({"target": outcomes.target_names, "cost": np.mean(cost, axis=0), "accuracy": np.mean(accuracy, axis=0)})
+        cost, correct = expected_cost(pool, split.train, cost_model)[test], pool.correct[test]
+        points.append((cost[np.arange(len(test)), route(correct, cost, 0.0)].mean(), correct.max(axis=1).mean()))
+    cost, accuracy = np.mean(points, axis=0)
+    return float(cost), float(accuracy)
 
 
-def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], names: Iterable[str], n_boot: int = 300) -> pd.DataFrame:
+def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], names: Iterable[str], n_boot: int = 300,
+                      metric: str = "mean_auc") -> pd.DataFrame:
     """Mean per-target AUC inside each benchmark, where knowing the benchmark is worth nothing (AUC 0.5).
+
+    Parameters
+    ----------
+    metric : {"mean_auc", "disagreement_auc"}
 
     Returns
     -------
@@ -191,15 +293,11 @@ def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[
     for benchmark in sorted(set(benchmarks)):
         runs: dict[str, list] = {}
         for seed, split in splits.items():
-            cost = expected_cost(outcomes, split.train, workspace.profile.cost_model)
             test = split.test[complete[split.test] & (benchmarks[split.test] == benchmark)]
             for name in (n for n in names if n in methods):
-                method = methods[name]
-                runs.setdefault(name, []).append(
-                    router_run(method["p"][seed][test], cost[test], outcomes.correct[test], groups[test], method["overhead"][test], outcomes.target_names)
-                )
+                runs.setdefault(name, []).append(auc_run(methods[name]["p"][seed][test], outcomes.correct[test], groups[test]))
         table = seed_averaged_intervals(runs, n_boot, seed=0).table()
-        tables.append(table[(table["metric"] == "mean_auc") & (table["target"].fillna("") == "")].assign(benchmark=benchmark))
+        tables.append(table[table["metric"] == metric].assign(benchmark=benchmark))
     found = pd.concat(tables, ignore_index=True)
     found["encoder"] = found["method"].map({name: method["encoder"] for name, method in methods.items()})
     return found[["method", "encoder", "benchmark", "value", "ci_low", "ci_high", "n"]]

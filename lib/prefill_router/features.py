@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.extmath import randomized_svd
 
 from .activations import ActivationStore
 from .probes import PROBE_C, group_folds, logistic_auc, nan_mean
@@ -270,15 +272,28 @@ class SharedBlock:
         self.n_components, self.pooling = n_components, pooling
 
     def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> SharedBlock:
-        """Fit the scaler and the components on these rows."""
-        self._reduction = ScaledPCA.fit(self._read(store, train_query_ids), self.n_components)
+        """Fit the scaler and the components on these rows.
+
+        The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM Review 53, 2011) with a fixed
+        seed: with all layers side by side both the rows and the columns are too many for an exact one.
+        """
+        x = self._read(store, train_query_ids)
+        scaler = StandardScaler(copy=False).fit(x)
+        mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+        x -= mean
+        x /= scale
+        _, values, components = randomized_svd(x, min(self.n_components, *x.shape), random_state=0)
+        self._reduction = ScaledPCA(mean, scale, components.astype(np.float32), values**2 / max(len(x) - 1, 1))
         return self
 
     def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
         """Features of these queries: float32 [n, n_components]."""
         if not hasattr(self, "_reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
-        return self._reduction.transform(self._read(store, query_ids)).astype(np.float32)
+        x = self._read(store, query_ids)
+        x -= self._reduction.mean
+        x /= self._reduction.scale
+        return x @ self._reduction.components.T
 
     def _read(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
         return np.hstack([store.read(layer, self.pooling, query_ids) for layer in range(store.n_layers + 1)])

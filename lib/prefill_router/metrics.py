@@ -7,6 +7,9 @@ shares in [0, 1], costs are in the unit of the outcomes, differences are in the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 
@@ -15,10 +18,16 @@ from prefill_router.routing import CurveSteps, convex_hull, curve_steps
 METRICS = (
     "mean_auc", "accuracy", "best_single_accuracy", "oracle_accuracy", "gap_closed", "cost_saving_vs_max",
     "cost_saving_at_best_single", "p_auccc", "model_pareto_auccc", "mdp_auccc", "pdp_auccc", "brier", "ece",
+    "disagreement_auc", "disagree_accuracy",
+)  # fmt: skip
+# Those that need a cost; all others need P and correctness alone.
+COST_METRICS = (
+    "cost_saving_vs_max", "cost_saving_at_best_single", "p_auccc", "model_pareto_auccc", "mdp_auccc",
+    "pdp_auccc",
 )  # fmt: skip
 ECE_BINS = 15
 _SAME = 1e-12  # relative difference below which two mean costs or accuracies are equal
-_BLOCK = 2_000_000  # numbers per temporary array in the bootstrap
+_BLOCK = 200_000  # numbers per temporary array of the bootstrap: several fit in a processor's cache
 
 
 # --- one target alone ---------------------------------------------------------------------------------------
@@ -52,15 +61,16 @@ def weighted_auc(score: np.ndarray, label: np.ndarray, weights: np.ndarray) -> n
         raise ValueError("AUC needs finite values of P; look for NaN in the predictions")
     if seen.size == 0:
         return np.full(len(weights), np.nan)
-    order = seen[np.argsort(score[seen], kind="stable")]
-    # Queries of equal score are one block.
-    starts = np.flatnonzero(np.append(True, np.diff(score[order]) > 0))
-    sorted_weights = weights[:, order]
-    right = np.add.reduceat(sorted_weights * label[order], starts, axis=1)
-    wrong = np.add.reduceat(sorted_weights * (1 - label[order]), starts, axis=1)
-    wrong_below = np.cumsum(wrong, axis=1) - wrong
+    right, wrong = seen[label[seen] == 1], seen[label[seen] == 0]
+    wrong = wrong[np.argsort(score[wrong], kind="stable")]
+    below = _cumulated(weights[:, wrong])
+    # Weight of the wrong ones with a score below that of each right one; of equal scores half counts.
+    first, last = (np.searchsorted(score[wrong], score[right], side=side) for side in ("left", "right"))
+    right_weights, wrong_below = weights[:, right], below[:, first]
+    if (first != last).any():
+        wrong_below = (wrong_below + below[:, last]) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (right * (wrong_below + wrong / 2)).sum(axis=1) / (right.sum(axis=1) * wrong.sum(axis=1))
+        return np.einsum("bn,bn->b", right_weights, wrong_below) / (right_weights.sum(axis=1) * below[:, -1])
 
 
 def per_target_auc(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
@@ -90,6 +100,17 @@ def per_target_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> 
         "auc": np.stack([weighted_auc(p[:, k], correct[:, k], weights) for k in range(p.shape[1])], axis=1),
         "brier": _brier_rows(p, correct, weights),
         "ece": _ece_rows(p, correct, weights, ECE_BINS),
+    }
+
+
+def auc_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """mean_auc and disagreement_auc [B] of ``pool_metrics_boot``, which need no cost."""
+    p, correct = _same_shape(p, correct)
+    weights = _weight_rows(weights, len(p))
+    alone = [weighted_auc(p[:, k], correct[:, k], weights) for k in range(p.shape[1])]
+    return {
+        "mean_auc": _nanmean(np.array(alone)),
+        "disagreement_auc": _nanmean(_pair_auc_rows(p, correct, weights)),
     }
 
 
@@ -141,6 +162,8 @@ def reliability_table(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> pd.
         raise ValueError(f"reliability_table takes one target, not {p.shape[1]}; call it per column")
     seen = ~np.isnan(y[:, 0])
     p, y = p[seen, 0], y[seen, 0]
+    order = np.argsort(p, kind="stable")
+    p, y = p[order], y[order]
     table = pd.DataFrame({"bin": _equal_mass_bins(p, np.ones((1, len(p))), bins)[0], "p": p, "y": y})
     return table.groupby("bin", as_index=False).agg(
         n=("p", "size"), p_min=("p", "min"), p_max=("p", "max"), p_mean=("p", "mean"), accuracy=("y", "mean")
@@ -226,7 +249,12 @@ def pool_metrics(
 
 
 def pool_metrics_boot(
-    p: np.ndarray, cost: np.ndarray, correct: np.ndarray, overhead: float | np.ndarray, weights: np.ndarray
+    p: np.ndarray,
+    cost: np.ndarray,
+    correct: np.ndarray,
+    overhead: float | np.ndarray,
+    weights: np.ndarray,
+    target_names: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """All of ``METRICS`` for every weighting of the queries.
 
@@ -242,6 +270,8 @@ def pool_metrics_boot(
         The router's own cost per query, added to its curve but not to the single targets.
     weights : ndarray [B, n]
         For example from ``stats.group_bootstrap_weights``.
+    target_names : sequence of str, length K, optional
+        Add ``per_target_boot`` of each target, under keys such as ``"auc@target name"``.
 
     Returns
     -------
@@ -259,16 +289,29 @@ def pool_metrics_boot(
         - pdp_auccc: AUCCC of the Pareto front of targets and router points together, minus p_auccc. It can
           fall below 0: a target that no point dominates, yet below the router's line, bends the front down.
         - brier, ece: means over targets, the latter with 15 bins of equal mass.
+        - disagreement_auc: mean over pairs of targets of the AUC of ``pairwise_disagreement`` (pairs with one
+          class in a replicate left out): can P tell which of two is right, where just one is?
+        - disagree_accuracy: of the routed answers at tolerance 0, on the queries that some but not all targets
+          answer; NaN if there is none.
         AUCCCs are NaN where all targets cost the same.
     """
     steps = curve_steps(p, cost, correct, overhead)
     p, cost, correct = (np.asarray(a, dtype=np.float64) for a in (p, cost, correct))
     weights = _weight_rows(weights, len(p))
-    block = max(1, _BLOCK // (len(steps.query) + len(steps.tolerance) + len(p) + p.shape[1]))
-    parts = [
-        _pool_block(steps, p, cost, correct, weights[i : i + block]) for i in range(0, len(weights), block)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+    pool = _pool_values(cost, correct, weights)
+    values = _router_values(steps, weights, pool)
+    values["model_pareto_auccc"] = _front_auccc(pool["cost"], pool["accuracy"], pool)
+    values["mdp_auccc"] = values["p_auccc"] - values["model_pareto_auccc"]
+    values["pdp_auccc"] = values.pop("front_auccc") - values["p_auccc"]
+    alone = per_target_boot(p, correct, weights)
+    for name, of_pool in (("auc", "mean_auc"), ("brier", "brier"), ("ece", "ece")):
+        values[of_pool] = _nanmean(alone[name].T)
+    values["disagreement_auc"] = _nanmean(_pair_auc_rows(p, correct, weights))
+    values["disagree_accuracy"] = _disagree_accuracy(steps.start_correct, correct, weights)
+    values = {name: values[name] for name in METRICS}
+    for metric, of_target in alone.items() if target_names is not None else ():
+        values |= {f"{metric}@{name}": of_target[:, k] for k, name in enumerate(target_names)}
+    return values
 
 
 def point_metrics_boot(
@@ -292,7 +335,8 @@ def point_metrics_boot(
     -------
     dict of ndarray [B]
         accuracy, best_single_accuracy, oracle_accuracy, gap_closed, cost_saving_vs_max,
-        cost_saving_at_best_single, as in ``pool_metrics_boot``, the curve being the single point.
+        cost_saving_at_best_single, disagree_accuracy, as in ``pool_metrics_boot``, the curve being the single
+        point.
     """
     weights = _weight_rows(weights, len(np.asarray(cost)))
     pool = _pool_values(cost, correct, weights)
@@ -300,14 +344,17 @@ def point_metrics_boot(
         _complete(*named) for named in (("chosen_cost", chosen_cost), ("chosen_correct", chosen_correct))
     ]
     curve_cost, curve_accuracy = (_means(values[:, None], weights) for values in chosen)
-    return _curve_values(curve_cost, curve_accuracy, pool)
+    values = _curve_values(curve_cost, curve_accuracy, pool)
+    values["disagree_accuracy"] = _disagree_accuracy(chosen[1], np.asarray(correct, dtype=np.float64), weights)
+    return values
 
 
 def zero_router_boot(cost: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """The zero router's metrics: the upper convex hull of the single targets, their best random mixing.
 
     Parameters and result are those of ``point_metrics_boot`` with p_auccc, model_pareto_auccc and mdp_auccc
-    added; the curve is the hull, recomputed in each replicate, and its accuracy is the best single target's.
+    instead of disagree_accuracy (it has no one answer to a query); the curve is the hull, recomputed in each
+    replicate, and its accuracy is the best single target's.
     """
     weights = _weight_rows(weights, len(np.asarray(cost)))
     pool = _pool_values(cost, correct, weights)
@@ -359,6 +406,36 @@ def pairwise_win_rates(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
     return rates
 
 
+def pairwise_disagreement(p: np.ndarray, correct: np.ndarray, target_names: Sequence[str]) -> pd.DataFrame:
+    """How well P tells which of two targets is right, over the queries on which just one of them is.
+
+    The AUC of P_a - P_b for "a is right", the same for (a, b) and (b, a). A router decides by such differences
+    alone: a P that only knows which queries are hard has an AUC of 0.5 here, however large its AUC per target.
+
+    Parameters
+    ----------
+    p, correct : ndarray [n, K]
+        P(correct) and correctness (NaN = missing: the query is left out of the target's pairs).
+    target_names : sequence of str, length K
+
+    Returns
+    -------
+    DataFrame [target_a, target_b, n, auc], one row per unordered pair
+        n: queries on which just one of the two is right; auc is NaN unless each of the two is on some.
+    """
+    p, correct = _same_shape(p, correct)
+    auc = _pair_auc_rows(p, correct, np.ones((1, len(p))))[:, 0]
+    pairs = list(combinations(range(p.shape[1]), 2))
+    return pd.DataFrame(
+        {
+            "target_a": [target_names[a] for a, _ in pairs],
+            "target_b": [target_names[b] for _, b in pairs],
+            "n": [int(_just_one_right(correct, a, b).sum()) for a, b in pairs],
+            "auc": auc,
+        }
+    )
+
+
 def near_misses(p: np.ndarray, correct: np.ndarray, margin: float = 0.05) -> dict[str, float]:
     """Queries routed (argmax of P) to a wrong target though a right one was within ``margin`` of its P.
 
@@ -383,21 +460,22 @@ def near_misses(p: np.ndarray, correct: np.ndarray, margin: float = 0.05) -> dic
 # --- rows of replicates -------------------------------------------------------------------------------------
 
 
-def _pool_block(steps: CurveSteps, p, cost, correct, weights) -> dict[str, np.ndarray]:
-    """``pool_metrics_boot`` for a block of replicates that fits in memory."""
-    pool = _pool_values(cost, correct, weights)
-    curve_cost, curve_accuracy = steps.evaluate(weights)
-    values = _curve_values(curve_cost, curve_accuracy, pool)
-    values["p_auccc"] = _auccc_rows(curve_cost, curve_accuracy, pool["c_min"], pool["c_max"], pool["floor"])
-    values["model_pareto_auccc"] = _front_auccc(pool["cost"], pool["accuracy"], pool)
-    values["mdp_auccc"] = values["p_auccc"] - values["model_pareto_auccc"]
-    all_cost = np.hstack([pool["cost"], curve_cost])
-    all_accuracy = np.hstack([pool["accuracy"], curve_accuracy])
-    values["pdp_auccc"] = _front_auccc(all_cost, all_accuracy, pool) - values["p_auccc"]
-    alone = per_target_boot(p, correct, weights)
-    for name, of_pool in (("auc", "mean_auc"), ("brier", "brier"), ("ece", "ece")):
-        values[of_pool] = _nanmean(alone[name].T)
-    return values
+def _router_values(steps: CurveSteps, weights, pool) -> dict[str, np.ndarray]:
+    """What is read off the router's curve, [B] each, in blocks of replicates: the curve has many points."""
+    parts = []
+    for rows in _blocks(len(weights), len(steps.query)):
+        here = {name: values[rows] for name, values in pool.items()}
+        cost, accuracy = steps.evaluate(weights[rows])
+        part = _curve_values(cost, accuracy, here)
+        # The tolerance only ever moves a query to a cheaper target: backwards, the curve is sorted by cost.
+        cost, accuracy = _sorted_rows(cost[:, ::-1], accuracy[:, ::-1])
+        part["p_auccc"] = _area_rows(cost, accuracy, here["c_min"], here["c_max"], here["floor"])
+        # A point that is not above all cheaper ones of the curve is not on the front of curve and targets.
+        front = _records(cost, accuracy)
+        points = (np.hstack(both) for both in zip((here["cost"], here["accuracy"]), front, strict=True))
+        part["front_auccc"] = _front_auccc(*points, here)
+        parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _pool_values(cost, correct, weights) -> dict[str, np.ndarray]:
@@ -439,9 +517,26 @@ def _curve_values(curve_cost, curve_accuracy, pool) -> dict[str, np.ndarray]:
 
 def _auccc_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
     """``auccc`` of each row of [B, T]; NaN where c_max does not exceed c_min."""
-    order = np.lexsort((accuracy, cost), axis=1)
-    x = np.take_along_axis(cost, order, axis=1)
-    y = np.take_along_axis(accuracy, order, axis=1) - floor[:, None]
+    return _area_rows(*_sorted_rows(cost, accuracy), c_min, c_max, floor)
+
+
+def _sorted_rows(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
+    """Points of each row [B, T] by cost, the less accurate first of equals.
+
+    Rows that are in order are not sorted again: sorting would be the slowest step of all.
+    """
+    rises = cost[:, 1:] > cost[:, :-1]
+    level = (cost[:, 1:] == cost[:, :-1]) & (accuracy[:, 1:] >= accuracy[:, :-1])
+    if (wrong := ~(rises | level).all(axis=1)).any():
+        cost, accuracy = cost.copy(), accuracy.copy()
+        order = np.lexsort((accuracy[wrong], cost[wrong]), axis=1)
+        cost[wrong], accuracy[wrong] = (np.take_along_axis(a[wrong], order, axis=1) for a in (cost, accuracy))
+    return cost, accuracy
+
+
+def _area_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
+    """``_auccc_rows`` of rows that are sorted."""
+    x, y = cost, accuracy - floor[:, None]
     inside = np.clip(x, c_min[:, None], c_max[:, None])
     width = np.diff(inside, axis=1)
     # Height at the middle of the part of each segment inside [c_min, c_max]; vertical segments have no area.
@@ -469,6 +564,43 @@ def _front_auccc(cost, accuracy, pool) -> np.ndarray:
     return _auccc_rows(*front, pool["c_min"], pool["c_max"], pool["floor"])
 
 
+def _records(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
+    """Points of each sorted row [B, T] that are more accurate than all before; the first is repeated until
+    rows are equally long."""
+    best = np.maximum.accumulate(accuracy, axis=1)
+    record = np.ones(accuracy.shape, dtype=bool)
+    record[:, 1:] = accuracy[:, 1:] > best[:, :-1]
+    row, column = np.nonzero(record)
+    count = np.bincount(row, minlength=len(record))
+    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    at = np.zeros((len(record), count.max()), dtype=np.intp)
+    at[row, place] = column
+    return np.take_along_axis(cost, at, axis=1), np.take_along_axis(accuracy, at, axis=1)
+
+
+def _just_one_right(correct, a: int, b: int) -> np.ndarray:
+    """Mask [n] of the queries on which just one of two targets is right; missing outcomes are neither."""
+    a, b = correct[:, a], correct[:, b]
+    return ((a == 1) & (b == 0)) | ((a == 0) & (b == 1))
+
+
+def _pair_auc_rows(p, correct, weights) -> np.ndarray:
+    """AUC of P_a - P_b for "a is right" where just one is, [pairs, B], in the order of ``combinations``."""
+    values = [np.empty((0, len(weights)))]
+    for a, b in combinations(range(p.shape[1]), 2):
+        rows = _just_one_right(correct, a, b)
+        # 12 decimals, as in routing: 0.8 - 0.7 equals 0.3 - 0.2 whatever the last bit says.
+        lead = np.round(p[rows, a] - p[rows, b], 12)
+        values.append(weighted_auc(lead, correct[rows, a], weights[:, rows])[None])
+    return np.concatenate(values)
+
+
+def _disagree_accuracy(chosen_correct, correct, weights) -> np.ndarray:
+    """Accuracy [B] of a choice over the queries that some but not all targets answer."""
+    rows = correct.max(axis=1) > correct.min(axis=1)
+    return _means(chosen_correct[rows, None], weights[:, rows])[:, 0]
+
+
 def _brier_rows(p, y, weights) -> np.ndarray:
     """Brier score [B, K]."""
     seen = ~np.isnan(y)
@@ -478,29 +610,45 @@ def _brier_rows(p, y, weights) -> np.ndarray:
 
 def _ece_rows(p, y, weights, bins: int) -> np.ndarray:
     """Expected calibration error [B, K]."""
-    values = []
+    values = np.empty((len(weights), p.shape[1]))
     for k in range(p.shape[1]):
-        seen = ~np.isnan(y[:, k])
-        w = weights[:, seen]
-        flat = (_equal_mass_bins(p[seen, k], w, bins) + bins * np.arange(len(w))[:, None]).ravel()
-        excess = np.bincount(flat, (w * (p[seen, k] - y[seen, k])).ravel(), minlength=bins * len(w))
-        values.append(_ratio(np.abs(excess.reshape(len(w), bins)).sum(axis=1), w.sum(axis=1)))
-    return np.stack(values, axis=1)
+        seen = np.flatnonzero(~np.isnan(y[:, k]))
+        order = seen[np.argsort(p[seen, k], kind="stable")]
+        score, error = p[order, k], p[order, k] - y[order, k]
+        for rows in _blocks(len(weights), len(order)):
+            w = weights[rows][:, order]
+            flat = _equal_mass_bins(score, w, bins) + bins * np.arange(len(w))[:, None]
+            excess = np.bincount(flat.ravel(), (w * error).ravel(), minlength=bins * len(w))
+            values[rows, k] = _ratio(np.abs(excess.reshape(len(w), bins)).sum(axis=1), w.sum(axis=1))
+    return values
+
+
+def _blocks(n_rows: int, n_columns: int) -> list[slice]:
+    """Rows of [n_rows, n_columns] in blocks of at most ``_BLOCK`` numbers."""
+    step = max(1, _BLOCK // max(1, n_columns))
+    return [slice(i, i + step) for i in range(0, n_rows, step)]
 
 
 def _equal_mass_bins(p: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
-    """Bin [B, n] of each query: where the middle of the weight of its value of p lies, in units of a bin."""
+    """Bin [B, n] of each query, by ascending p [n]: where the middle of the weight of its value of p lies, in
+    units of a bin."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1, not {bins}")
-    _, value = np.unique(p, return_inverse=True)
-    order = np.argsort(value, kind="stable")
-    if p.size == 0:
-        return np.zeros(weights.shape, dtype=np.intp)
-    starts = np.flatnonzero(np.append(True, np.diff(value[order]) > 0))
-    mass = np.add.reduceat(weights[:, order], starts, axis=1)
-    middle = np.cumsum(mass, axis=1) - mass / 2
-    total = np.where(mass.sum(axis=1) > 0, mass.sum(axis=1), 1.0)[:, None]
-    return np.minimum((middle * bins / total).astype(np.intp), bins - 1)[:, value]
+    below = _cumulated(weights)
+    total = np.where(below[:, -1:] > 0, below[:, -1:], 1.0)
+    first, last = (np.searchsorted(p, p, side=side) for side in ("left", "right"))
+    if (last - first == 1).all():
+        middle = below[:, 1:] - weights / 2
+    else:
+        middle = (below[:, first] + below[:, last]) / 2
+    return np.minimum((middle * bins / total).astype(np.intp), bins - 1)
+
+
+def _cumulated(weights: np.ndarray) -> np.ndarray:
+    """[B, n + 1]: weight of the first 0, 1, ..., n queries."""
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -13,14 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
 NAMES = {
-    "paper": "SharedTrunkNet on prefill", "paper_auc": "SharedTrunkNet, layers by AUC", "shared_block": "SharedTrunkNet, all layers", "ours": "layer ensemble (ours)",
-    "benchmark_mean": "task-family mean", "prompt_length": "prompt length", "tfidf": "TF-IDF + LR",
-    "knn_minilm": "kNN on MiniLM", "logistic_minilm": "LR on MiniLM", "mlp_minilm": "MLP on MiniLM", "random": "random", "best_single": "best single",
-    "oracle": "oracle", "zero_router": "zero router",
+    "paper": "SharedTrunkNet on prefill", "paper_auc": "SharedTrunkNet, layers by AUC", "shared_block": "SharedTrunkNet, all layers", "ours": "kernel router on prefill (ours)",
+    "benchmark_mean": "category mean", "prompt_length": "prompt length", "tfidf": "TF-IDF + LR", "shuffled_labels": "shuffled labels", "random_features": "random features",
+    "random": "random", "best_single": "best single", "oracle": "oracle", "zero_router": "zero router",
 }
+# A semantic baseline is named <head>_<embedding>: `factorisation` as in RouteLLM, `clusters` as in Avengers, `kernel` is our own head.
+HEADS = {
+    "knn": "kNN", "logistic": "LR", "mlp": "MLP", "boosting": "boosted trees", "factorisation": "matrix factorisation", "clusters": "k-means clusters", "irt": "IRT", "kernel": "kernel router",
+}
+EMBEDDINGS = {"minilm": "MiniLM", "mpnet": "MPNet"}
 STYLES = {
-    "paper": ("#0072B2", "-"), "ours": ("#000000", "-"), "mlp_minilm": ("#D55E00", "-"), "logistic_minilm": ("#E69F00", "--"), "knn_minilm": ("#CC79A7", "-."),
+    "paper": ("#0072B2", "-"), "paper_auc": ("#0072B2", "--"), "shared_block": ("#0072B2", ":"), "ours": ("#000000", "-"),
     "tfidf": ("#009E73", "--"), "benchmark_mean": ("#56B4E9", ":"), "prompt_length": ("#999999", "--"), "random": ("#999999", ":"),
+}
+HEAD_COLORS = {
+    "mlp": "#D55E00", "logistic": "#E69F00", "knn": "#CC79A7", "boosting": "#882255", "factorisation": "#AA4499", "clusters": "#999933", "irt": "#117733", "kernel": "#A65628",
 }
 
 
@@ -30,8 +37,22 @@ def use_style() -> None:
 
 
 def label(method: str) -> str:
-    """The name of a method as figures show it."""
+    """The name of a method as figures show it; `ours@<encoder>` is `ours` with one encoder."""
+    base, at, encoder = method.partition("@")
+    if at:
+        return f"{'ours' if base == 'ours' else label(base)} on {encoder}"
+    head, _, embedding = method.rpartition("_")
+    if head in HEADS and embedding in EMBEDDINGS:
+        return f"{HEADS[head]} on {EMBEDDINGS[embedding]}"
     return NAMES.get(method, method)
+
+
+def style(method: str) -> tuple[str, str]:
+    """Colour and line style of a method: colour by its head, dashed on MiniLM."""
+    head, _, embedding = method.rpartition("_")
+    if head in HEAD_COLORS and embedding in EMBEDDINGS:
+        return HEAD_COLORS[head], "--" if embedding == "minilm" else "-"
+    return STYLES.get(method, ("#777777", "-"))
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -39,8 +60,9 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) -> Axes:
-    """Single targets in the cost/accuracy plane. `points`: target, cost, accuracy."""
+    """Single targets in the cost/accuracy plane. `points`: target, cost, accuracy; those without a cost have no place in it."""
     ax = _axes(ax)
+    points = points.dropna(subset=["cost"])
     ax.scatter(points["cost"], points["accuracy"], color="black", s=22, zorder=4)
     middle = points["cost"].mean()
     taken: list[Bbox] = []
@@ -66,15 +88,17 @@ def plot_curves(curves: pd.DataFrame, points: pd.DataFrame, hull: pd.DataFrame, 
     """Cost/accuracy curves of routers with single targets, zero router and oracle.
 
     `curves`: method, cost, accuracy, ci_low, ci_high; `points`: target, cost, accuracy; `hull`: cost, accuracy;
-    `oracle`: (cost, accuracy); `bands`: methods drawn with their 95 % interval.
+    `oracle`: (cost, accuracy); `bands`: methods drawn with their 95 % interval. Targets without a cost are left out, of the
+    best single target's line too: the routers of the curves cannot choose them.
     """
     ax = _axes(ax)
+    points = points.dropna(subset=["cost"])
     best = points["accuracy"].max()
     ax.axhline(best, color="0.5", linewidth=0.8, linestyle=(0, (1, 1)), label="best single target")
     ax.plot(hull["cost"], hull["accuracy"], color="black", linewidth=1, linestyle="--", label="zero router (mix of targets)")
     for method in methods:
         rows = curves[curves["method"] == method].sort_values("cost")
-        color, line = STYLES.get(method, ("#999999", "-"))
+        color, line = style(method)
         ax.plot(rows["cost"], rows["accuracy"], color=color, linestyle=line, label=label(method), zorder=3)
         if method in bands:
             ax.fill_between(rows["cost"], rows["ci_low"], rows["ci_high"], color=color, alpha=0.15, linewidth=0)
@@ -105,7 +129,7 @@ def plot_intervals(table: pd.DataFrame, title: str, reference: float | None = No
     ax = _axes(ax)
     rows = table.sort_values("value").reset_index(drop=True)
     for y, row in rows.iterrows():
-        color = STYLES.get(row["method"], ("black", "-"))[0]
+        color, _ = style(row["method"])
         ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=color, linewidth=2)
         ax.scatter(row["value"], y, color=color, s=28, zorder=3)
     if reference is not None:
@@ -116,10 +140,11 @@ def plot_intervals(table: pd.DataFrame, title: str, reference: float | None = No
 
 
 def plot_matrix(matrix: pd.DataFrame, title: str, fmt: str = ".0%", center: float | None = None, ax: Axes | None = None) -> Axes:
-    """A labelled heat map; rows and columns as in `matrix`."""
+    """A labelled heat map; rows and columns as in `matrix`, NaN left blank."""
     ax = _axes(ax)
     sns.heatmap(matrix, annot=True, fmt=fmt, cmap="vlag" if center is not None else "cividis", center=center, cbar=False, ax=ax, annot_kws={"size": 7}, linewidths=0.5)
     ax.set(title=title, xlabel="", ylabel="")
+    ax.grid(visible=False)  # it would show through cells without a value
     ax.tick_params(axis="x", rotation=30)
     plt.setp(ax.get_xticklabels(), ha="right")
     ax.tick_params(axis="y", rotation=0)

@@ -65,6 +65,7 @@ class Profile:
         `prefill_router.public`.
     prices : price list for public outcomes, relative to the project root.
     more_encoders : further encoders, which `ours` and the encoder comparison read as well.
+    more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
     plain_prompt : those encoders that read the raw prompt, since they have no chat template.
     methods : which of `METHODS` are trained.
     encoder, sentence_encoder : names that `encoders.resolve` understands.
@@ -101,6 +102,7 @@ class Profile:
     batch_tokens: int = 4096
     prices: str = "config/prices.yaml"
     more_encoders: tuple[str, ...] = ()
+    more_sentence_encoders: tuple[str, ...] = ()
     plain_prompt: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("paper",)
     verify: Mapping[str, Any] = field(default_factory=dict)
@@ -215,6 +217,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outcomes": (_is_text, "a folder, or public: and a name"),
     "prices": (_is_text, "a YAML file"),
     "more_encoders": (lambda v: _is_texts(v), "a list of different encoders"),
+    "more_sentence_encoders": (lambda v: _is_texts(v), "a list of different sentence encoders"),
     "plain_prompt": (lambda v: _is_texts(v), "a list of different encoders"),
     "methods": (lambda v: _is_texts(v) and "paper" in v and set(v) <= set(METHODS), f"a list of {', '.join(METHODS)}, with paper among them"),
     "encoder": (_is_text, "the name of an encoder"),

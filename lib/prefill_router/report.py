@@ -3,23 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from prefill_router.plots import label
+from prefill_router.plots import EMBEDDINGS, label
 
 HEADLINE = {
-    "mean_auc": ("mean AUC", "{:.3f}"), "accuracy": ("accuracy", "{:.1%}"), "gap_closed": ("gap closed", "{:.1%}"),
+    "mean_auc": ("mean AUC", "{:.3f}"), "disagreement_auc": ("disagreement AUC", "{:.3f}"), "accuracy": ("accuracy", "{:.1%}"), "gap_closed": ("gap closed", "{:.1%}"),
     "cost_saving_vs_max": ("saving vs dearest", "{:.1%}"), "cost_saving_at_best_single": ("saving at best-single accuracy", "{:.1%}"),
     "p_auccc": ("P-AUCCC", "{:.3f}"), "mdp_auccc": ("MDP-AUCCC", "{:+.3f}"), "pdp_auccc": ("PDP-AUCCC", "{:+.3f}"), "brier": ("Brier", "{:.3f}"), "ece": ("ECE", "{:.3f}"),
 }
-FIRST = ["ours", "paper", "paper_auc", "shared_block", "mlp_minilm", "logistic_minilm", "knn_minilm", "tfidf", "benchmark_mean", "prompt_length", "random", "best_single", "zero_router", "oracle"]
+SUMMARY_ONLY = ("brier", "ece")
+SEMANTIC = "the best three semantic baselines"  # stands in a list of methods for those of the pool at hand
+FIRST = ("ours", "paper", "paper_auc", "shared_block")
+LAST = ("tfidf", "benchmark_mean", "prompt_length", "shuffled_labels", "random_features", "random", "best_single", "zero_router", "oracle")
+# what README.md shows of a profile; results/<profile>/summary.md shows all
+SHORT = (*FIRST, SEMANTIC, "tfidf", "benchmark_mean", "prompt_length", "random", "best_single", "zero_router", "oracle")
+PAPERS_OWN = {
+    "frontier": "mean AUC 0.856, P-AUCCC 0.4377, oracle 89.3 %", "small": "mean AUC 0.826, P-AUCCC 0.5472, oracle 92 %",
+    "mixed": "mean AUC 0.8817, P-AUCCC 0.2323, oracle not reported",
+}
+PROFILES = ("local", "zeroeval", "mmlu_pro")
+BAR_PROFILES = ("zeroeval", "mmlu_pro")
+BAR_NOTE = ("The best semantic baseline is the one with the highest mean AUC on these very test rows, so the choice favours it. Differences are paired on the same bootstrap resamples, "
+            "with 95 % intervals; the best single target is the one chosen on training rows.")
+
+
+def _of_pools(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Rows of whole pools; those of a single target are left out."""
+    return metrics[metrics["target"].fillna("") == ""]
+
+
+def semantic_ranking(metrics: pd.DataFrame, pool: str) -> list[str]:
+    """The methods of a pool that read a sentence embedding, by falling mean AUC.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As ``results/<profile>/metrics.csv``.
+    """
+    rows = _of_pools(metrics)
+    semantic = rows["method"].str.endswith(tuple(f"_{name}" for name in EMBEDDINGS))
+    rows = rows[(rows["pool"] == pool) & (rows["metric"] == "mean_auc") & semantic].dropna(subset=["value"])
+    return list(rows.sort_values(["value", "method"], ascending=[False, True])["method"])
+
+
+def best_semantic(metrics: pd.DataFrame, pool: str) -> str | None:
+    """The first of ``semantic_ranking``; None where the pool has no semantic baseline."""
+    return next(iter(semantic_ranking(metrics, pool)), None)
+
+
+def verdict(low: float, high: float) -> str:
+    """What the interval of a difference says."""
+    return "better" if low > 0 else "worse" if high < 0 else "no clear difference"
 
 
 def _cell(row: pd.Series | None, form: str) -> str:
     if row is None or pd.isna(row["value"]):
         return "–"
     return f"{form.format(row['value'])} [{form.format(row['ci_low'])}, {form.format(row['ci_high'])}]"
+
+
+def _difference(paired: pd.DataFrame, pool: str, method_a: str, method_b: str | None, metric: str, form: str = "{:+.3f}") -> str:
+    """A difference of ``paired.csv`` with interval and verdict; a dash where there is none."""
+    keys = {"pool": pool, "method_a": method_a, "method_b": method_b, "metric": metric}
+    rows = paired[(paired[list(keys)] == pd.Series(keys)).all(axis=1)].dropna(subset=["diff"])
+    if rows.empty:
+        return "–"
+    row = rows.iloc[0]
+    return f"{form.format(row['diff'])} [{form.format(row['ci_low'])}, {form.format(row['ci_high'])}] ({verdict(row['ci_low'], row['ci_high'])})"
 
 
 def headline_table(metrics: pd.DataFrame, methods: Sequence[str] | None = None) -> str:
@@ -29,71 +82,133 @@ def headline_table(metrics: pd.DataFrame, methods: Sequence[str] | None = None) 
     ----------
     metrics : DataFrame
         As ``results/<profile>/metrics.csv``; rows with a target and the calibrated operating points are left out.
-    methods : which methods to show; all by default.
+    methods : which methods to show, and in which order; ``SEMANTIC`` stands for three of them.
+        All by default, and then with Brier score and ECE.
     """
-    whole = metrics[metrics["target"].fillna("") == ""]
+    columns = {metric: names for metric, names in HEADLINE.items() if methods is None or metric not in SUMMARY_ONLY}
     blocks = []
-    for pool, rows in whole.groupby("pool", sort=False):
+    for pool, rows in _of_pools(metrics).groupby("pool", sort=False):
         indexed = {(r["method"], r["metric"]): r for _, r in rows.iterrows()}
-        first = rows.iloc[0]
-        best, oracle = indexed[("paper", "best_single_accuracy")], indexed[("paper", "oracle_accuracy")]
         known = [m for m in rows["method"].unique() if not m.endswith(" calibrated")]
-        order = [m for m in [*FIRST, *sorted(set(known) - set(FIRST))] if m in known and (methods is None or m in methods)]
-        blocks.append(
-            f"Pool `{pool}`: best single target {_cell(best, '{:.1%}')}, oracle {_cell(oracle, '{:.1%}')}; n = {first['n']} test queries in each of {first['seeds']} "
+        semantic = semantic_ranking(metrics, pool)
+        if methods is None:
+            wanted = [*FIRST, *semantic, *sorted(set(known) - {*FIRST, *semantic, *LAST}), *LAST]
+        else:
+            wanted = [m for name in methods for m in (semantic[:3] if name == SEMANTIC else [name])]
+        order = [m for m in dict.fromkeys(wanted) if m in known]
+        # the same for all methods of a pool
+        best, oracle = (next((indexed[m, metric] for m in ("paper", *known) if (m, metric) in indexed), None) for metric in ("best_single_accuracy", "oracle_accuracy"))
+        block = (
+            f"Pool `{pool}`: best single target {_cell(best, '{:.1%}')}, oracle {_cell(oracle, '{:.1%}')}; n = {rows['n'].iloc[0]} test queries in each of {rows['seeds'].max()} "
             "splits, 95 % intervals by bootstrap over groups.\n\n"
-            + "| method | " + " | ".join(name for name, _ in HEADLINE.values()) + " |\n|---|" + "---|" * len(HEADLINE) + "\n"
-            + "\n".join(f"| {label(m)} | " + " | ".join(_cell(indexed.get((m, metric)), form) for metric, (_, form) in HEADLINE.items()) + " |" for m in order)
+            + "| method | " + " | ".join(name for name, _ in columns.values()) + " |\n|---|" + "---|" * len(columns) + "\n"
+            + "\n".join(f"| {label(m)} | " + " | ".join(_cell(indexed.get((m, metric)), form) for metric, (_, form) in columns.items()) + " |" for m in order)
         )
+        if pool in PAPERS_OWN:
+            block += f"\n\nBeside it, no row of this table: the paper's own `{pool}` pool (other data, other targets) has {PAPERS_OWN[pool]}."
+        blocks.append(block)
     return "\n\n".join(blocks)
 
 
-def paired_sentences(paired: pd.DataFrame, metrics: tuple[str, ...] = ("mean_auc", "accuracy", "p_auccc")) -> str:
-    """One Markdown line for every method the trunk is compared with: the paired differences and what they say."""
-    lines = []
-    for (pool, _, other), rows in paired[paired["metric"].isin(metrics)].groupby(["pool", "method_a", "method_b"], sort=False):
-        parts = []
-        for metric in metrics:
-            for row in rows[rows["metric"] == metric].dropna(subset=["diff"]).itertuples():
-                verdict = "better" if row.ci_low > 0 else "worse" if row.ci_high < 0 else "no clear difference"
-                parts.append(f"{HEADLINE[metric][0]} {row.diff:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}] ({verdict})")
-        if parts:
-            lines.append(f"- pool `{pool}`, {label(rows['method_a'].iloc[0])} against {label(other)}: " + "; ".join(parts))
+def _main_method(metrics: pd.DataFrame, pool: str) -> str:
+    return "ours" if ((metrics["pool"] == pool) & (metrics["method"] == "ours")).any() else "paper"
+
+
+def _value(metrics: pd.DataFrame, pool: str, method: str | None, metric: str) -> str:
+    rows = _of_pools(metrics)
+    rows = rows[(rows["pool"] == pool) & (rows["method"] == method) & (rows["metric"] == metric)]
+    return _cell(rows.iloc[0] if len(rows) else None, HEADLINE[metric][1])
+
+
+def bar_table(metrics: pd.DataFrame, paired: pd.DataFrame) -> str:
+    """Markdown table, a row per pool: does ours (else the paper's network) beat the best semantic baseline and the best single target?
+
+    ``BAR_NOTE`` says how to read it.
+
+    Parameters
+    ----------
+    metrics, paired : DataFrame
+        As ``results/<profile>/metrics.csv`` and ``paired.csv``.
+    """
+    lines = ["| pool | router | its mean AUC | best semantic baseline | its mean AUC | mean AUC, difference | accuracy minus best single |", "|---|---|---|---|---|---|---|"]
+    for pool in metrics["pool"].unique():
+        router, other = _main_method(metrics, pool), best_semantic(metrics, pool)
+        cells = [f"`{pool}`", label(router), _value(metrics, pool, router, "mean_auc"), label(other) if other else "–", _value(metrics, pool, other, "mean_auc"),
+                 _difference(paired, pool, router, other, "mean_auc"), _difference(paired, pool, router, "best_single", "accuracy", "{:+.1%}")]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-# what README.md shows of a profile; results/<profile>/summary.md shows all
-SHORT = ("ours", "paper", "paper_auc", "shared_block", "mlp_minilm", "logistic_minilm", "knn_minilm", "tfidf", "benchmark_mean", "prompt_length", "random", "best_single", "zero_router", "oracle")
+def bar_sentences(metrics: pd.DataFrame, paired: pd.DataFrame) -> str:
+    """One Markdown line per pool: what ``bar_table`` says, and how much of the gap to the oracle is closed."""
+    lines = []
+    for pool in metrics["pool"].unique():
+        router, other = _main_method(metrics, pool), best_semantic(metrics, pool)
+        against = f"mean AUC minus that of the best semantic baseline, {label(other)}: {_difference(paired, pool, router, other, 'mean_auc')}" if other else "there is no semantic baseline"
+        lines.append(f"- pool **{pool}**, {label(router)}: {against}; gap closed {_value(metrics, pool, router, 'gap_closed')}; "
+                     f"accuracy minus that of the best single target: {_difference(paired, pool, router, 'best_single', 'accuracy', '{:+.1%}')}")
+    return "\n".join(lines)
 
 
-def marks(profile: str) -> tuple[str, str]:
-    """The lines of README.md between which a profile's table stands."""
-    return f"<!-- {profile}: made by `python -m prefill_router.report` from results/{profile} -->", f"<!-- {profile} ends -->"
+def paired_sentences(paired: pd.DataFrame, metrics: tuple[str, ...] = ("mean_auc", "accuracy", "p_auccc")) -> str:
+    """One Markdown line for every pair of methods: the paired differences and what they say."""
+    lines = []
+    for (pool, method, other), rows in paired[paired["metric"].isin(metrics)].groupby(["pool", "method_a", "method_b"], sort=False):
+        differences = {HEADLINE[metric][0]: _difference(rows, pool, method, other, metric) for metric in metrics}
+        parts = [f"{name} {text}" for name, text in differences.items() if text != "–"]
+        if parts:
+            lines.append(f"- pool `{pool}`, {label(method)} against {label(other)}: " + "; ".join(parts))
+    return "\n".join(lines)
 
 
-def fill_readme(text: str, profile: str, table: str) -> str:
-    """Put a profile's table between its two marks of a README.
+def marks(name: str) -> tuple[str, str]:
+    """The lines of README.md between which the table of a profile, or of ``bar``, stands."""
+    source = " and ".join(f"results/{profile}" for profile in (BAR_PROFILES if name == "bar" else (name,)))
+    return f"<!-- {name}: made by `python -m prefill_router.report` from {source} -->", f"<!-- {name} ends -->"
+
+
+def fill_readme(text: str, name: str, table: str) -> str:
+    """Put the table of a profile (or of ``bar``) between its two marks of a README.
 
     Raises
     ------
     ValueError
         A mark is missing.
     """
-    start, end = marks(profile)
+    start, end = marks(name)
     if start not in text or end not in text:
         raise ValueError(f"README.md needs the marks {start!r} and {end!r}")
     return text[: text.index(start) + len(start)] + f"\n\n{table.strip()}\n\n" + text[text.index(end) :]
 
 
-def main() -> int:
-    """Write the tables of the committed profiles into README.md."""
+def tables(results: Path) -> dict[str, str]:
+    """What stands between the marks of README.md: name of the marks -> Markdown, for the profiles that have results."""
+    found, bars = {}, []
+    for profile in PROFILES:
+        if not (results / profile / "metrics.csv").is_file():
+            continue
+        metrics = pd.read_csv(results / profile / "metrics.csv")
+        found[profile] = headline_table(metrics, SHORT)
+        if profile in BAR_PROFILES and (results / profile / "paired.csv").is_file():
+            bars.append(f"Profile `{profile}`:\n\n" + bar_table(metrics, pd.read_csv(results / profile / "paired.csv")))
+    if bars:
+        found["bar"] = "\n\n".join([*bars, BAR_NOTE])
+    return found
+
+
+def main(root: Path | None = None) -> int:
+    """Write the tables of the committed results into README.md; a table without marks there is said, and left out."""
     from prefill_router.profiles import project_root
 
-    root = project_root()
+    root = root or project_root()
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for profile in ("local",):
-        text = fill_readme(text, profile, headline_table(pd.read_csv(root / "results" / profile / "metrics.csv"), SHORT))
+    for name, table in tables(root / "results").items():
+        try:
+            text = fill_readme(text, name, table)
+            print(f"{name}: written")
+        except ValueError as error:
+            print(f"{name}: left out, {error}")
     readme.write_text(text, encoding="utf-8")
     return 0
 

@@ -18,6 +18,7 @@ from prefill_router.outcomes import Outcomes, OutcomesError
 
 COST_MODELS = ("median_output", "input_only", "realised")
 _GAP_DECIMALS = 12
+_BLOCK = 200_000  # changes of target looked at together: several such arrays fit in a processor's cache
 
 
 def without_cost(outcomes: Outcomes, cost_model: str = "median_output") -> list[str]:
@@ -29,6 +30,18 @@ def without_cost(outcomes: Outcomes, cost_model: str = "median_output") -> list[
         if cost_model == "median_output":
             unknown |= np.isnan([t.output_price for t in outcomes.targets])
     return [name for name, missing in zip(outcomes.target_names, unknown, strict=True) if missing]
+
+
+def priced(outcomes: Outcomes, cost_model: str = "median_output") -> Outcomes | None:
+    """The targets that a cost model can give a cost, all queries; None if they are fewer than two: no pool.
+
+    ``outcomes`` itself if every target has a cost.
+    """
+    unknown = without_cost(outcomes, cost_model)
+    known = [name for name in outcomes.target_names if name not in unknown]
+    if len(known) < 2:
+        return None
+    return outcomes.pool(known) if unknown else outcomes
 
 
 def expected_cost(
@@ -61,7 +74,7 @@ def expected_cost(
     if unknown := without_cost(outcomes, cost_model):
         raise OutcomesError(
             f"{outcomes.name}: no price is known for {', '.join(unknown)}, so no cost under cost model {cost_model!r}; "
-            "leave the target out with Outcomes.pool, or add its price"
+            "leave the target out with routing.priced, or add its price"
         )
     if cost_model == "realised":
         return outcomes.cost.copy()
@@ -149,16 +162,21 @@ class CurveSteps:
             if (at < 0).any():
                 raise ValueError("tolerances must be >= 0")
             last = last[at]
-        moved = weights[:, self.query]
-        total = weights.sum(axis=1, keepdims=True)
-        curves = []
-        for start, delta in ((self.start_cost, self.delta_cost), (self.start_correct, self.delta_correct)):
-            sums = np.zeros((weights.shape[0], len(delta) + 1))
-            np.cumsum(moved * delta, axis=1, out=sums[:, 1:])
-            sums += (weights @ start)[:, None]
-            with np.errstate(invalid="ignore"):
-                curves.append(sums[:, last] / total)
-        return curves[0], curves[1]
+        cost, accuracy = (np.empty((len(weights), len(last))) for _ in range(2))
+        block = max(1, _BLOCK // (len(self.query) + 1))
+        for rows in (slice(i, i + block) for i in range(0, len(weights), block)):
+            moved = weights[rows][:, self.query]
+            total = weights[rows].sum(axis=1, keepdims=True)
+            for curve, start, delta in (
+                (cost, self.start_cost, self.delta_cost),
+                (accuracy, self.start_correct, self.delta_correct),
+            ):
+                sums = np.zeros((len(moved), len(delta) + 1))
+                np.cumsum(moved * delta, axis=1, out=sums[:, 1:])
+                sums += (weights[rows] @ start)[:, None]
+                with np.errstate(invalid="ignore"):
+                    np.divide(sums[:, last], total, out=curve[rows])
+        return cost, accuracy
 
 
 def curve_steps(

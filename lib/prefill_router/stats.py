@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from prefill_router.metrics import per_target_boot, point_metrics_boot, pool_metrics_boot, zero_router_boot
+from prefill_router.metrics import auc_boot, point_metrics_boot, pool_metrics_boot, zero_router_boot
 from prefill_router.routing import curve_steps
 
 Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -109,14 +109,15 @@ def router_run(
     which ``SeedAverages.table`` takes apart into its columns metric and target.
     """
 
-    def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
-        values = pool_metrics_boot(p, cost, correct, overhead, weights)
-        if target_names is not None:
-            for metric, of_target in per_target_boot(p, correct, weights).items():
-                values |= {f"{metric}@{name}": of_target[:, k] for k, name in enumerate(target_names)}
-        return values
+    return SeedRun(
+        np.asarray(groups),
+        lambda weights: pool_metrics_boot(p, cost, correct, overhead, weights, target_names),
+    )
 
-    return SeedRun(np.asarray(groups), metrics)
+
+def auc_run(p, correct, groups) -> SeedRun:
+    """A router's mean_auc and disagreement_auc: what needs no cost and no choice."""
+    return SeedRun(np.asarray(groups), lambda weights: auc_boot(p, correct, weights))
 
 
 def point_run(chosen_cost, chosen_correct, cost, correct, groups) -> SeedRun:
@@ -229,13 +230,15 @@ def seed_averaged_intervals(methods: Mapping[str, Sequence[SeedRun]], n_boot: in
             f"every method needs at least one run; without: {', '.join(empty) or 'all, no method given'}"
         )
     universe, counts = _shared_counts([run for runs in methods.values() for run in runs], n_boot, seed)
+    of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
     point, draws, seeds, undefined = {}, {}, {}, {}
     for name, runs in methods.items():
         values = []
         for run in runs:
-            # The first row, all ones, is the point value: one call, one implementation for both.
-            weights = counts[:, np.searchsorted(universe, run.groups)]
-            values.append(run.metrics(np.vstack([np.ones_like(weights[:1]), weights])))
+            group = np.searchsorted(universe, run.groups)
+            if group.tobytes() not in of_queries:
+                of_queries[group.tobytes()] = counts[:, group]
+            values.append(run.metrics(of_queries[group.tobytes()]))
         for metric in values[0]:
             stacked = np.stack([v[metric] for v in values])  # [seeds, 1 + B]
             defined = ~np.isnan(stacked)
@@ -278,8 +281,7 @@ def seed_averaged_curve(
     universe, counts = _shared_counts(steps, n_boot, seed)
     costs, accuracies = [], []
     for run in steps:
-        weights = counts[:, np.searchsorted(universe, run.groups)]
-        cost, accuracy = run.metrics(np.vstack([np.ones_like(weights[:1]), weights]), tolerances)
+        cost, accuracy = run.metrics(counts[:, np.searchsorted(universe, run.groups)], tolerances)
         costs.append(cost[0])
         accuracies.append(accuracy)
     accuracy = np.mean(accuracies, axis=0)
@@ -296,9 +298,13 @@ def seed_averaged_curve(
 
 
 def _shared_counts(runs: Sequence[SeedRun], n_boot: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted universe of groups [G] and their multiplicities [B, G]."""
+    """Sorted universe of groups [G] and their multiplicities [1 + B, G].
+
+    The first row, all ones, is the point value: one call, one implementation for it and the draws.
+    """
     universe = np.unique(np.concatenate([run.groups for run in runs]))
-    return universe, _multiplicities(len(universe), n_boot, seed)
+    draws = _multiplicities(len(universe), n_boot, seed)
+    return universe, np.vstack([np.ones(len(universe)), draws])
 
 
 def _multiplicities(n_groups: int, n_boot: int, seed: int) -> np.ndarray:

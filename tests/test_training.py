@@ -1,0 +1,60 @@
+"""Seeds side by side give the numbers of seeds one after the other; every baseline and trunk variant is fitted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from joblib import parallel_config
+
+from prefill_router.metrics import mean_auc
+from prefill_router.outcomes import Split
+from prefill_router.profiles import load_profile
+from prefill_router.training import SEMANTIC, fit_baselines, over_seeds, short_name
+
+
+def draw(seed, split, scale):
+    a = np.random.default_rng(seed).normal(size=(40, 40)) * scale
+    return np.linalg.svd(a @ a.T)[1][split.train]
+
+
+SPLITS = {seed: Split(np.arange(4), np.arange(4, 6), np.arange(6, 8)) for seed in (3, 1)}
+
+
+def test_side_by_side_is_one_after_the_other(capsys):
+    found = over_seeds(draw, SPLITS, 2.0)
+    assert list(found) == [3, 1] and "split seed 3 done\nsplit seed 1 done" in capsys.readouterr().out
+    with parallel_config(n_jobs=1):
+        alone = over_seeds(draw, {3: SPLITS[3]}, 2.0)
+    assert alone[3].tobytes() == found[3].tobytes()
+
+
+def fails(seed, split):
+    raise ValueError(f"seed {seed} is bad")
+
+
+def test_an_error_of_a_seed_is_the_error_of_the_run():
+    with pytest.raises(ValueError, match="is bad"):
+        over_seeds(fails, SPLITS)
+
+
+@pytest.mark.parametrize(("name", "short"), [("all-minilm-l6-v2", "minilm"), ("sentence-transformers/all-mpnet-base-v2", "mpnet"), ("BAAI/bge-m3", "bge-m3")])
+def test_short_names(name, short):
+    assert short_name(name) == short
+
+
+def test_every_baseline_is_fitted_on_all_targets(monkeypatch):
+    from types import SimpleNamespace
+
+    rng = np.random.default_rng(0)
+    n = 160
+    x = rng.normal(size=(n, 12)).astype(np.float32)
+    y = (x[:, :1] + 0.3 * rng.normal(size=(n, 3)) > 0).astype(float)
+    queries = pd.DataFrame({"category": np.where(np.arange(n) % 2, "a", "b"), "group": np.arange(n)})
+    outcomes = SimpleNamespace(n=n, prompts=[f"word{i % 7} and more" for i in range(n)], queries=queries, correct=y)
+    split = Split(np.arange(120), np.arange(120, 130), np.arange(130, 160))
+    found = fit_baselines(0, split, load_profile("smoke"), outcomes, np.arange(n) + 5, {"all-minilm-l6-v2": x}, "cpu")
+    assert {f"{name}_minilm" for name in SEMANTIC} | {"random", "prompt_length", "benchmark_mean", "tfidf", "random_features"} == set(found)
+    for name, fit in found.items():
+        assert fit["p"].shape == (n, 3) and np.isfinite(fit["p"]).all() and fit["seconds"] >= 0
+        if name.endswith("_minilm"):
+            assert fit["read"] == "all-minilm-l6-v2" and mean_auc(fit["p"][split.test], y[split.test]) > 0.75, name
+    assert found["random_features"]["read"] == ""
