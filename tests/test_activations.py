@@ -394,3 +394,19 @@ def test_non_finite_activations_name_the_query(llama, encoder, tmp_path):
 def test_batches_keep_the_token_budget_and_every_row():
     lengths = [90, 30, 30, 20, 20, 5]  # budget 60: 90 alone, 30 + 30 fill 60, 3 rows of at most 20 fill 60
     assert list(activations._batches(lengths, 60)) == [[0], [1, 2], [3, 4, 5]]
+
+
+def test_a_store_that_was_computed_elsewhere_is_used_where_it_is_brought_to(encoder, tmp_path):
+    """As from a GPU machine: the folder is copied, nothing in it names a place or a device, and nothing is computed again."""
+    import shutil
+
+    ids, prompts = ["a", "b", "c"], ["w1 w2", "w3", "w4 w5 w6"]
+    there = store_folder(tmp_path / "there", encoder, ids, prompts)
+    made = extract(encoder, ids, prompts, there, progress=False)
+    calls = encoder.network.calls
+    here = store_folder(tmp_path / "here", dataclasses.replace(encoder, device=torch.device("meta")), ids, prompts)
+    assert here.name == there.name
+    shutil.move(there, here)
+    brought = extract(encoder, ids, prompts, here, progress=False)
+    assert encoder.network.calls == calls and brought.verify() == []
+    assert brought.read(1, "mean").shape == (3, WIDTH) and brought.key == made.key

@@ -79,7 +79,10 @@ def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(ran, wo
     assert [name for name in before if before[name] != after[name]] == []
 
 
-@pytest.mark.parametrize("profile", ["local"])
+COMMITTED = [p for p in ("local", "zeroeval", "mmlu_pro") if (project_root() / "results" / p / "metrics.csv").is_file()]
+
+
+@pytest.mark.parametrize("profile", COMMITTED)
 def test_the_committed_results_are_what_the_readme_shows(profile):
     root = project_root()
     metrics = pd.read_csv(root / "results" / profile / "metrics.csv")
@@ -87,3 +90,13 @@ def test_the_committed_results_are_what_the_readme_shows(profile):
     readme = (root / "README.md").read_text()
     for line in headline_table(metrics, SHORT).splitlines():
         assert line in readme, f"README.md does not show this row of results/{profile}: {line}"
+
+
+@pytest.mark.parametrize("profile", COMMITTED)
+def test_committed_controls_are_at_chance(profile):
+    """Labels of other queries and random features must teach nothing, also averaged over splits on real pools."""
+    metrics = pd.read_csv(project_root() / "results" / profile / "metrics.csv")
+    of_pool = metrics[metrics["target"].isna() & (metrics["metric"] == "mean_auc")]
+    for method in ("shuffled_labels", "random_features", "random"):
+        rows = of_pool[of_pool["method"] == method]
+        assert len(rows) and ((rows["value"] - 0.5).abs() < 0.04).all(), f"{profile}, {method}: {rows['value'].tolist()}"

@@ -246,3 +246,14 @@ def test_figures_repeat_byte_for_byte(workspace):
         contents.append((svg.read_bytes(), svg.with_suffix(".png").read_bytes()))
     assert contents[0] == contents[1]
     assert b"<dc:date>" not in contents[0][0] and b"Matplotlib v" not in contents[0][0]
+
+
+def test_the_paper_profile_names_a_hub_encoder_and_the_specifications_network():
+    from prefill_router.encoders import resolve
+    from prefill_router.trunk import TrunkConfig
+
+    profile = load_profile("paper")
+    source = resolve(profile.encoder)
+    assert source.kind == "hub" and "Qwen3.5" in source.location
+    assert TrunkConfig(**profile.ensemble) == TrunkConfig()
+    assert set(profile.pools) == {"frontier", "small", "mixed"}

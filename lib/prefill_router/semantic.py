@@ -140,7 +140,7 @@ class ClusterRouter(_Router):
 
     def __init__(
         self,
-        clusters: Sequence[int] = (8, 16, 32, 48, 64, 96, 128),
+        clusters: Sequence[int] = (8, 16, 32, 64, 128),
         tops: Sequence[int] = (1, 2, 4, 6, 8),
         smoothings: Sequence[float] = (1.0, 3.0, 10.0),
         folds: int = 5,
@@ -328,7 +328,7 @@ class IRTRouter(_LatentRouter):
 
     def __init__(
         self,
-        dims: Sequence[int] = (4, 16, 64),
+        dims: Sequence[int] = (16, 64),
         weight_decays: Sequence[float] = (3e-3, 1e-2, 3e-2),
         learning_rate: float = 3e-3,
         members: int = 3,
