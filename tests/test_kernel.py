@@ -129,6 +129,15 @@ def test_the_order_of_targets_does_not_matter(problem, order):
     np.testing.assert_allclose(p[:, order], q, atol=1e-6)
 
 
+def test_cross_validation_may_look_at_a_part_of_the_rows(problem):
+    x, Y = problem
+    groups = np.arange(600) // 2
+    part = KernelRouter(cv_rows=200).fit(x[:600], Y[:600], groups)
+    whole, all_of_them = KernelRouter().fit(x[:600], Y[:600], groups), KernelRouter(cv_rows=600).fit(x[:600], Y[:600], groups)
+    assert part.cv_error != whole.cv_error and all_of_them.cv_error == whole.cv_error
+    assert mean_auc(part.predict_proba(x[600:]), Y[600:]) == pytest.approx(mean_auc(whole.predict_proba(x[600:]), Y[600:]), abs=0.02)
+
+
 def test_the_same_numbers_twice(problem):
     x, Y = problem
     a, b = (KernelRouter().fit(x[:200], Y[:200], np.arange(200) // 2).predict_proba(x[200:]) for _ in range(2))

@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from .activations import ActivationStore
 from .baselines import target_rates
 from .probes import group_folds
+from .trunk import validation_rows
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _BLOCK = 2048  # columns standardised at a time, so that no second copy of the states is held
@@ -110,6 +111,8 @@ class KernelRouter:
         Candidates for the ridge of a component.
     folds, seed : int
         Of the cross-validation, over groups. Standardisation sees all rows given to :meth:`fit`, without their outcomes.
+    cv_rows : int, optional
+        Most rows that the cross-validation looks at, whole groups drawn at random; its time grows with their cube. All by default.
 
     Attributes
     ----------
@@ -123,8 +126,8 @@ class KernelRouter:
         Cross-validated share of each component's variance that is explained.
     """
 
-    def __init__(self, width: float = 1.0, ridges: Sequence[float] = RIDGES, folds: int = 3, seed: int = 0) -> None:
-        self.width, self.ridges, self.folds, self.seed = width, tuple(sorted(ridges)), folds, seed
+    def __init__(self, width: float = 1.0, ridges: Sequence[float] = RIDGES, folds: int = 3, seed: int = 0, cv_rows: int | None = None) -> None:
+        self.width, self.ridges, self.folds, self.seed, self.cv_rows = width, tuple(sorted(ridges)), folds, seed, cv_rows
 
     def fit(self, X: np.ndarray | Mapping[str, np.ndarray], Y: np.ndarray, groups: Sequence | None = None) -> KernelRouter:
         """Fit on training rows.
@@ -152,27 +155,30 @@ class KernelRouter:
         components = self._rotate(fill_missing(Y))
         self._blocks = {name: _Block.of(np.asarray(states, np.float32)) for name, states in X.items()}
         kernels = {name: block.kernel(block.states, self.width) for name, block in self._blocks.items()}
-        fold = group_folds(groups, self.folds, self.seed)
+        rows = np.arange(len(Y))
+        if self.cv_rows is not None and self.cv_rows < len(Y):
+            rows = np.flatnonzero(validation_rows(groups, self.cv_rows / len(Y), self.seed))
+        fold, of_rows = group_folds(groups[rows], self.folds, self.seed), components[rows]
         best = np.inf
         self.cv_error: dict[tuple[str, ...], float] = {}
         for subset in (s for size in range(1, len(kernels) + 1) for s in combinations(kernels, size)):
             kernel = _mean_kernel([kernels[name] for name in subset])
-            held_out = _held_out(kernel, components, fold, self.ridges)  # [ridges, n, K]
-            errors = ((held_out - components) ** 2).mean(axis=1)
+            held_out = _held_out(kernel[np.ix_(rows, rows)], of_rows, fold, self.ridges)  # [ridges, rows, K]
+            errors = ((held_out - of_rows) ** 2).mean(axis=1)
             self.cv_error[subset] = float(errors.min(axis=0).sum())
             if self.cv_error[subset] < best:
                 best, self.encoders_used, train_kernel = self.cv_error[subset], subset, kernel
                 chosen = errors.argmin(axis=0)
                 predicted = held_out[chosen, :, np.arange(len(chosen))].T
-                self.r2_ = 1 - errors.min(axis=0) / np.maximum(components.var(axis=0), np.finfo(np.float64).tiny)
+                self.r2_ = 1 - errors.min(axis=0) / np.maximum(of_rows.var(axis=0), np.finfo(np.float64).tiny)
         self.ridges_used, self._offset = np.array(self.ridges)[chosen], components.mean(axis=0)
         self._dual = np.zeros_like(components)
         for ridge in np.unique(self.ridges_used):
             at = self.ridges_used == ridge
             self._dual[:, at] = _solve(train_kernel, components[:, at] - self._offset[at], ridge)
         # one increasing map for all targets: probabilities without ties, and the order of the targets stays
-        known = ~np.isnan(Y)
-        self._map = LogisticRegression(C=np.inf).fit(self._outcomes(predicted)[known][:, None], Y[known])
+        known = ~np.isnan(Y[rows])
+        self._map = LogisticRegression(C=np.inf).fit(self._outcomes(predicted)[known][:, None], Y[rows][known])
         return self
 
     def predict_proba(self, X: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
