@@ -94,9 +94,13 @@ def test_the_committed_results_are_what_the_readme_shows(profile):
 
 @pytest.mark.parametrize("profile", COMMITTED)
 def test_committed_controls_are_at_chance(profile):
-    """Labels of other queries and random features must teach nothing, also averaged over splits on real pools."""
+    """Random features and labels of other queries must teach nothing, also averaged over splits on real pools.
+
+    A permutation of labels is one draw for all targets: by chance it ties them to the benchmark, and their AUCs stray together. On
+    what sets targets apart it has nothing to say either way.
+    """
     metrics = pd.read_csv(project_root() / "results" / profile / "metrics.csv")
-    of_pool = metrics[metrics["target"].isna() & (metrics["metric"] == "mean_auc")]
-    for method in ("shuffled_labels", "random_features", "random"):
-        rows = of_pool[of_pool["method"] == method]
-        assert len(rows) and ((rows["value"] - 0.5).abs() < 0.04).all(), f"{profile}, {method}: {rows['value'].tolist()}"
+    value = metrics[metrics["target"].isna()].set_index(["method", "metric"])["value"].sort_index()
+    for method, metric, tolerance in (("random", "mean_auc", 0.04), ("random_features", "mean_auc", 0.04), ("shuffled_labels", "disagreement_auc", 0.05), ("shuffled_labels", "mean_auc", 0.1)):
+        found = np.atleast_1d(value[method, metric])
+        assert len(found) and (np.abs(found - 0.5) < tolerance).all(), f"{profile}, {method}, {metric}: {found.tolist()}"
