@@ -20,6 +20,8 @@ from prefill_router.activations import (
 )
 from prefill_router.encoders import Encoder, render_prompt
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WORDS = ["<pad>", "<user>", "<go>", "<unk>", *(f"w{i}" for i in range(40))]
 LAYERS, WIDTH = 3, 16
 
@@ -36,15 +38,6 @@ class Counting(torch.nn.Module):
         if self.calls == self.interrupt_at:
             raise KeyboardInterrupt
         return self.network(**inputs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads cost more than they save on networks this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
@@ -26,17 +25,10 @@ from prefill_router.baselines import (
 from prefill_router.probes import group_folds
 from prefill_router.trunk import TrunkConfig, TrunkEnsemble
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 nan = np.nan
 TINY = TrunkConfig(hidden=(8,), dropout=(0.0,), learning_rate=1e-2, max_epochs=5, members=2, keep=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads cost more than they save on tables this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

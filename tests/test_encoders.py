@@ -329,11 +329,6 @@ def test_weights_are_identified_without_loading_them(folder, monkeypatch):
     assert identity == {key: fingerprint[key] for key in ("name", "sha256")}
 
 
-def test_sentences_can_still_be_imported_from_here():
-    assert encoders.embed_sentences is sentences.embed_sentences
-    with pytest.raises(AttributeError, match="no attribute 'embed_words'"):
-        encoders.embed_words
-
 
 @pytest.mark.weights
 def test_real_smollm2_is_what_it_should_be():

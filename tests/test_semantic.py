@@ -8,19 +8,15 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 
-from prefill_router import semantic
+from prefill_router import latent, semantic
 from prefill_router.baselines import GroupMeanRouter, KNNRouter, LogisticRouter
+from prefill_router.latent import IRTRouter, MatrixFactorisationRouter
 from prefill_router.metrics import mean_auc
 from prefill_router.probes import group_folds
 from prefill_router.reduction import ScaledPCA
-from prefill_router.semantic import (
-    ClusterRouter,
-    GradientBoostingRouter,
-    IRTRouter,
-    MatrixFactorisationRouter,
-    ShuffledRouter,
-    random_features,
-)
+from prefill_router.semantic import ClusterRouter, GradientBoostingRouter, ShuffledRouter, random_features
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 nan = np.nan
 ROUTERS = {
@@ -32,15 +28,6 @@ ROUTERS = {
 }
 LEARNERS = [name for name in ROUTERS if name != "shuffled"]
 LATENT = ["factorisation", "irt"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads cost more than they save on tables this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +140,14 @@ def test_folds_and_validation_parts_see_whole_groups(name, problem, monkeypatch)
     X, Y = problem
     groups = np.array([f"g{i // 3}" for i in range(300)])
     seen = []
-    for function in ("group_folds", "validation_rows"):
-        original = getattr(semantic, function)
+    for module, function in ((semantic, "group_folds"), (latent, "group_folds"), (latent, "validation_rows")):
+        original = getattr(module, function)
 
         def recorded(labels, *arguments, original=original):
             seen.append(np.asarray(labels))
             return original(labels, *arguments)
 
-        monkeypatch.setattr(semantic, function, recorded)
+        monkeypatch.setattr(module, function, recorded)
     ROUTERS[name]().fit(X, Y, groups)
     assert seen and all(len(labels) % 3 == 0 and set(labels) <= set(groups) for labels in seen)
     assert list(seen[0]) == list(groups)

@@ -10,6 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from prefill_router.trunk import SharedTrunkNet, TrunkConfig, TrunkEnsemble, masked_bce, validation_rows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = TrunkConfig(
     hidden=(16, 8),
     dropout=(0.1, 0.1),
@@ -20,15 +22,6 @@ SMALL = TrunkConfig(
     members=3,
     keep=2,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads cost more than they save on networks this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -322,12 +322,3 @@ def _quiet() -> Iterator[None]:
         hub_logging.set_verbosity(hub_verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def __getattr__(name: str) -> Any:
-    # Older notebooks import it from here. Not at the top: `sentences` imports this module.
-    if name == "embed_sentences":
-        from .sentences import embed_sentences
-
-        return embed_sentences
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

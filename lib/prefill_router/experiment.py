@@ -274,13 +274,8 @@ def oracle_point(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, 
     return float(cost), float(accuracy)
 
 
-def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], names: Iterable[str], n_boot: int = 300,
-                      metric: str = "mean_auc") -> pd.DataFrame:
+def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], names: Iterable[str], n_boot: int = 300) -> pd.DataFrame:
     """Mean per-target AUC inside each benchmark, where knowing the benchmark is worth nothing (AUC 0.5).
-
-    Parameters
-    ----------
-    metric : {"mean_auc", "disagreement_auc"}
 
     Returns
     -------
@@ -297,7 +292,7 @@ def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[
             for name in (n for n in names if n in methods):
                 runs.setdefault(name, []).append(auc_run(methods[name]["p"][seed][test], outcomes.correct[test], groups[test]))
         table = seed_averaged_intervals(runs, n_boot, seed=0).table()
-        tables.append(table[table["metric"] == metric].assign(benchmark=benchmark))
+        tables.append(table[table["metric"] == "mean_auc"].assign(benchmark=benchmark))
     found = pd.concat(tables, ignore_index=True)
     found["encoder"] = found["method"].map({name: method["encoder"] for name, method in methods.items()})
     return found[["method", "encoder", "benchmark", "value", "ci_low", "ci_high", "n"]]

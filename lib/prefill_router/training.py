@@ -22,10 +22,11 @@ from .activations import ActivationStore
 from .baselines import GroupMeanRouter, KNNRouter, LogisticRouter, MLPRouter, PromptLengthRouter, RandomRouter, TfidfRouter
 from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
 from .kernel import KernelRouter
+from .latent import IRTRouter, MatrixFactorisationRouter
 from .metrics import per_target_auc
 from .outcomes import Outcomes, Split
 from .profiles import Profile
-from .semantic import ClusterRouter, GradientBoostingRouter, IRTRouter, MatrixFactorisationRouter, random_features
+from .semantic import ClusterRouter, GradientBoostingRouter, random_features
 from .trunk import TrunkConfig, TrunkEnsemble
 
 SEMANTIC: dict[str, Callable[..., Any]] = {
@@ -49,9 +50,7 @@ def over_seeds(function: Callable[..., Any], splits: Mapping[int, Split], *argum
     jobs = 1 if gpu else min(len(splits), os.cpu_count() or 1)
     found: dict[int, Any] = {}
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        # a worker that has grown too large ends and is replaced when the next seed is handed out, so none is handed out in advance
-        parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="n_jobs")
-        results = parallel(delayed(_one_thread)(function, seed, split, *arguments) for seed, split in splits.items())
+        results = Parallel(n_jobs=jobs, return_as="generator")(delayed(_one_thread)(function, seed, split, *arguments) for seed, split in splits.items())
         for seed, result in zip(splits, results, strict=True):
             print(f"split seed {seed} done", flush=True)
             found[seed] = result
