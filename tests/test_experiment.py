@@ -171,6 +171,18 @@ def test_the_cost_model_can_be_chosen(workspace, outcomes, splits):
     assert experiment.oracle_point(workspace, outcomes, splits, "input_only")[0] < experiment.oracle_point(workspace, outcomes, splits)[0]
 
 
+def test_the_best_single_target_is_chosen_on_training_rows(workspace, outcomes, splits):
+    """On the test rows another target is made the best: the method must not know."""
+    workspace = dataclasses.replace(workspace, profile=dataclasses.replace(workspace.profile, seeds=(0,)))
+    correct, split = outcomes.correct.copy(), splits[0]
+    correct[split.test] = correct[split.test][:, ::-1]  # the target that was best is now the worst there
+    turned = dataclasses.replace(outcomes, correct=correct)
+    averages = experiment.evaluate(workspace, turned, {0: split}, methods_of(turned, {0: split}))
+    train_best = correct[split.train].mean(axis=0).argmax()
+    assert averages.point["best_single", "accuracy"] == pytest.approx(correct[split.test][:, train_best].mean())
+    assert averages.point["best_single", "accuracy"] < averages.point["best_single", "best_single_accuracy"] - 0.1
+
+
 def test_auc_inside_benchmarks_needs_no_price(workspace, outcomes, splits):
     free = without_prices(outcomes, *outcomes.target_names)
     free = dataclasses.replace(free, queries=free.queries.assign(benchmark=np.where(np.arange(free.n) < 120, "first", "second")))

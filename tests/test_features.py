@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from prefill_router.features import FeatureChoice, FeaturePipeline, choose_components, choose_layers
+from prefill_router.features import FeatureChoice, FeaturePipeline, SharedBlock, choose_components, choose_layers
 
 
 class Layers:
@@ -169,3 +169,19 @@ def test_pipeline_says_what_is_wrong(store):
     other = Layers({("last", 0): np.zeros((3, 5))})
     with pytest.raises(ValueError, match="fitted on width 12, not 5"):
         pipeline.transform(other, range(3))
+
+
+def test_shared_block_is_scikit_learns_pca_of_all_layers_side_by_side():
+    rng = np.random.default_rng(1)
+    hidden = rng.normal(size=(80, 5)) * [8, 5, 3, 2, 1.2]  # five directions of clearly different strength
+    mixed = {("mean", layer): hidden @ rng.normal(size=(5, 12)) + 0.01 * rng.normal(size=(80, 12)) + 5 for layer in range(3)}
+    store, train = Layers(mixed), list(range(60))
+    store.n_layers = 2
+    got = SharedBlock(5, "mean").fit(store, train).transform(store, range(80))
+    side_by_side = np.hstack([store.vectors["mean", layer] for layer in range(3)])
+    plain = make_pipeline(StandardScaler(), PCA(5, svd_solver="full")).fit(side_by_side[train]).transform(side_by_side)
+    assert got.shape == (80, 5) and got.dtype == np.float32
+    signs = np.sign((got * plain).sum(axis=0))
+    np.testing.assert_allclose(got * signs, plain, atol=1e-3)
+    with pytest.raises(ValueError, match="not fitted"):
+        SharedBlock().transform(store, [0])

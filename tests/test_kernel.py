@@ -101,6 +101,16 @@ def test_of_two_encoders_the_noisy_one_is_left_out(problem):
     np.testing.assert_allclose(twice.cv_error["a",], twice.cv_error["a", "b"], rtol=1e-6)
 
 
+def test_rows_of_a_group_do_not_vouch_for_each_other():
+    """Every query stands there three times and its outcomes are noise: only across folds would copies look like evidence."""
+    rng = np.random.default_rng(7)
+    x, Y, groups = (np.repeat(a, 3, axis=0) for a in (rng.normal(size=(150, 4)), (rng.random((150, 2)) < 0.5).astype(float), np.arange(150)))
+    grouped, alone = KernelRouter().fit(x, Y, groups), KernelRouter().fit(x, Y)
+    assert grouped.r2_.max() < 0.05 and alone.r2_.min() > 0.2
+    part = KernelRouter(cv_rows=240).fit(x, Y, groups)
+    assert part.r2_.max() < 0.1
+
+
 def test_missing_outcomes_are_expected_values_not_wrong_answers():
     Y = np.array([[1, 1, 0], [0, 0, 1], [1, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0], [1, np.nan, 0], [0, np.nan, 1]], float)
     filled = fill_missing(Y)

@@ -1,5 +1,7 @@
 """Seeds side by side give the numbers of seeds one after the other; every baseline and trunk variant is fitted."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from joblib import parallel_config
 from prefill_router.metrics import mean_auc
 from prefill_router.outcomes import Split
 from prefill_router.profiles import load_profile
-from prefill_router.training import SEMANTIC, fit_baselines, over_seeds, short_name
+from prefill_router.training import fit_baselines, over_seeds, short_name
 
 
 def draw(seed, split, scale):
@@ -41,20 +43,39 @@ def test_short_names(name, short):
     assert short_name(name) == short
 
 
-def test_every_baseline_is_fitted_on_all_targets(monkeypatch):
-    from types import SimpleNamespace
+HEADS = {"knn", "logistic", "mlp", "boosting", "factorisation", "clusters", "irt", "kernel"}
+CONTROLS = {"random", "prompt_length", "benchmark_mean", "tfidf", "random_features"}
+SPLIT = Split(np.arange(120), np.arange(120, 130), np.arange(130, 160))
 
+
+@pytest.fixture(scope="module")
+def fitted():
+    """All baselines on a small problem, and again with the outcomes of calibration and test rows turned round."""
     rng = np.random.default_rng(0)
     n = 160
     x = rng.normal(size=(n, 12)).astype(np.float32)
     y = (x[:, :1] + 0.3 * rng.normal(size=(n, 3)) > 0).astype(float)
+    turned = y.copy()
+    turned[120:] = 1 - turned[120:]
     queries = pd.DataFrame({"category": np.where(np.arange(n) % 2, "a", "b"), "group": np.arange(n)})
-    outcomes = SimpleNamespace(n=n, prompts=[f"word{i % 7} and more" for i in range(n)], queries=queries, correct=y)
-    split = Split(np.arange(120), np.arange(120, 130), np.arange(130, 160))
-    found = fit_baselines(0, split, load_profile("smoke"), outcomes, np.arange(n) + 5, {"all-minilm-l6-v2": x}, "cpu")
-    assert {f"{name}_minilm" for name in SEMANTIC} | {"random", "prompt_length", "benchmark_mean", "tfidf", "random_features"} == set(found)
+    runs = []
+    for correct in (y, turned):
+        outcomes = SimpleNamespace(n=n, prompts=[f"word{i % 7} and more" for i in range(n)], queries=queries, correct=correct)
+        runs.append(fit_baselines(0, SPLIT, load_profile("smoke"), outcomes, np.arange(n) + 5, {"all-minilm-l6-v2": x}, "cpu"))
+    return y, runs
+
+
+def test_every_baseline_is_fitted_on_all_targets(fitted):
+    y, (found, _) = fitted
+    assert {f"{name}_minilm" for name in HEADS} | CONTROLS == set(found)
     for name, fit in found.items():
-        assert fit["p"].shape == (n, 3) and np.isfinite(fit["p"]).all() and fit["seconds"] >= 0
+        assert fit["p"].shape == (160, 3) and np.isfinite(fit["p"]).all() and fit["seconds"] >= 0
         if name.endswith("_minilm"):
-            assert fit["read"] == "all-minilm-l6-v2" and mean_auc(fit["p"][split.test], y[split.test]) > 0.75, name
+            assert fit["read"] == "all-minilm-l6-v2" and mean_auc(fit["p"][SPLIT.test], y[SPLIT.test]) > 0.75, name
     assert found["random_features"]["read"] == ""
+
+
+def test_outcomes_of_calibration_and_test_rows_teach_nothing(fitted):
+    _, (one, other) = fitted
+    for name in one:
+        np.testing.assert_array_equal(one[name]["p"], other[name]["p"], err_msg=name)
