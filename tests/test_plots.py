@@ -38,10 +38,36 @@ def test_semantic_baselines_have_the_colour_of_their_head_and_the_line_of_their_
 
 
 def test_targets_without_a_cost_are_not_drawn(ax):
-    plot_target_points(points(1.0, np.nan, 2.0), "USD", ax)
+    plot_target_points(points(1.0, np.nan, 2.0), "TFLOP", ax)
     assert sorted(ax.collections[0].get_offsets()[:, 0]) == [1.0, 2.0]
-    assert {text.get_text() for text in ax.texts} == {"t0", "t2"}
-    plot_target_points(points(np.nan, np.nan), "USD", ax)
+    plot_target_points(points(np.nan, np.nan), "TFLOP", ax)
+
+
+def test_letters_stand_for_targets_by_falling_accuracy_and_do_not_cover_each_other(ax):
+    crowded = points(*[1e-5] * 6)
+    crowded["accuracy"] = 0.7 + 1e-4 * np.arange(6)
+    plot_target_points(crowded, "USD", ax)
+    assert ax.get_xlabel() == "mean cost of 1,000 queries (USD)"
+    np.testing.assert_allclose(ax.collections[0].get_offsets()[:, 0], 0.01)
+    handles, labels = ax.get_legend_handles_labels()
+    named = {handle.get_marker().strip("$"): name for handle, name in zip(handles, labels, strict=True)}
+    assert named == dict(zip("ABCDEF", ["t5", "t4", "t3", "t2", "t1", "t0"], strict=True))
+    assert [text.get_text() for text in ax.texts] == list("ABCDEF")
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_point_outside_earlier_limits_has_its_letter_beside_it(ax):
+    ax.plot([5.0, 6.0], [0.9, 1.0])
+    plot_target_points(points(1.0, 2.0), "TFLOP", ax)
+    assert [text.get_position() for text in ax.texts] == [(6, -3), (6, -3)]
+
+
+def test_the_legend_of_the_curves_covers_none_of_them(ax):
+    curves = pd.DataFrame({"method": "ours", "cost": [1.0, 2.0], "accuracy": [0.4, 0.6], "ci_low": [0.3, 0.5], "ci_high": [0.5, 0.7]})
+    plot_curves(curves, points(1.0, 2.0), points(1.0, 2.0), (1.5, 0.9), "TFLOP", ["ours"], ["ours"], ax)
+    ax.figure.canvas.draw()
+    assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())
 
 
 def test_the_best_single_target_of_a_curve_has_a_price(ax):

@@ -111,8 +111,8 @@ class KernelRouter:
         Candidates for the ridge of a component.
     folds, seed : int
         Of the cross-validation, over groups. Standardisation sees all rows given to :meth:`fit`, without their outcomes.
-    cv_rows : int, optional
-        Most rows that the cross-validation looks at, whole groups drawn at random; its time grows with their cube. All by default.
+    cv_rows : int or None
+        Most rows that the cross-validation looks at, whole groups drawn at random; its time grows with their cube. None: all.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class KernelRouter:
         Cross-validated share of each component's variance that is explained.
     """
 
-    def __init__(self, width: float = 1.0, ridges: Sequence[float] = RIDGES, folds: int = 3, seed: int = 0, cv_rows: int | None = None) -> None:
+    def __init__(self, width: float = 1.0, ridges: Sequence[float] = RIDGES, folds: int = 3, seed: int = 0, cv_rows: int | None = 4000) -> None:
         self.width, self.ridges, self.folds, self.seed, self.cv_rows = width, tuple(sorted(ridges)), folds, seed, cv_rows
 
     def fit(self, X: np.ndarray | Mapping[str, np.ndarray], Y: np.ndarray, groups: Sequence | None = None) -> KernelRouter:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 NAMES = {
@@ -59,51 +60,67 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.gca() if ax is None else ax
 
 
+def _cost_axis(unit: str) -> tuple[float, str]:
+    """Factor and label of a cost axis: a single query costs too small a part of a dollar to be read."""
+    return (1000.0, "mean cost of 1,000 queries (USD)") if unit == "USD" else (1.0, f"mean cost per query ({unit})")
+
+
 def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) -> Axes:
-    """Single targets in the cost/accuracy plane. `points`: target, cost, accuracy; those without a cost have no place in it."""
+    """Single targets in the cost/accuracy plane, lettered by falling accuracy; the legend says which is which.
+
+    `points`: target, cost, accuracy; those without a cost have no place in the plane. Names beside the points would cover each other
+    and the curves, so draw the legend with :func:`legend_outside`.
+    """
     ax = _axes(ax)
-    points = points.dropna(subset=["cost"])
-    ax.scatter(points["cost"], points["accuracy"], color="black", s=22, zorder=4)
-    middle = points["cost"].mean()
+    factor, label_of_cost = _cost_axis(unit)
+    points = points.dropna(subset=["cost"]).sort_values("accuracy", ascending=False)
+    renderer = ax.figure.canvas.get_renderer()
+    ax.scatter(factor * points["cost"], points["accuracy"], color="black", s=16, zorder=4)
+    ax.set(xlabel=label_of_cost, ylabel="accuracy")
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.autoscale_view()  # else a letter is measured against limits from before its point was drawn
+    places = ((6, -3), (-6, -3), (0, 6), (0, -12), (8, 5), (-8, 5), (8, -11), (-8, -11), (15, -3), (-15, -3), (0, 15), (0, -21))
     taken: list[Bbox] = []
-    for row in points.sort_values("accuracy").itertuples():
-        align, dx = ("right", -5) if row.cost > middle else ("left", 5)
-        # below the point, else the next place above or below that no other label has
-        for dy in (-10, 4, -19, 13, -28, 22, -37, 31):
-            text = ax.annotate(row.target, (row.cost, row.accuracy), xytext=(dx, dy), textcoords="offset points", fontsize=7, ha=align, zorder=6,
-                               bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5})
-            box = text.get_window_extent(ax.figure.canvas.get_renderer())
+    for letter, row in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", points.itertuples(), strict=False):
+        text = None
+        for place in places:  # the first that no other letter has
+            if text is not None:
+                text.remove()
+            text = ax.annotate(letter, (factor * row.cost, row.accuracy), xytext=place, textcoords="offset points", fontsize=8, fontweight="bold", ha="center", zorder=6)
+            box = text.get_window_extent(renderer)
             if not any(box.overlaps(other) for other in taken):
                 break
-            text.remove()
-        else:
-            ax.add_artist(text)
         taken.append(box)
-    ax.set(xlabel=f"mean cost per query ({unit})", ylabel="accuracy")
+        ax.plot([], [], color="black", marker=f"${letter}$", linestyle="none", markersize=6, label=row.target)
     return ax
+
+
+def legend_outside(ax: Axes) -> None:
+    """The legend to the right of the axes, where it covers nothing."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize=8)
 
 
 def plot_curves(curves: pd.DataFrame, points: pd.DataFrame, hull: pd.DataFrame, oracle: tuple[float, float], unit: str, methods: Sequence[str],
                 bands: Sequence[str] = (), ax: Axes | None = None) -> Axes:
-    """Cost/accuracy curves of routers with single targets, zero router and oracle.
+    """Cost/accuracy curves of routers with single targets, zero router and oracle, the legend beside them.
 
     `curves`: method, cost, accuracy, ci_low, ci_high; `points`: target, cost, accuracy; `hull`: cost, accuracy;
-    `oracle`: (cost, accuracy); `bands`: methods drawn with their 95 % interval. Targets without a cost are left out, of the
-    best single target's line too: the routers of the curves cannot choose them.
+    `oracle`: (cost, accuracy); `bands`: methods drawn with their 95 % interval.
     """
     ax = _axes(ax)
+    factor, _ = _cost_axis(unit)
     points = points.dropna(subset=["cost"])
-    best = points["accuracy"].max()
-    ax.axhline(best, color="0.5", linewidth=0.8, linestyle=(0, (1, 1)), label="best single target")
-    ax.plot(hull["cost"], hull["accuracy"], color="black", linewidth=1, linestyle="--", label="zero router (mix of targets)")
     for method in methods:
         rows = curves[curves["method"] == method].sort_values("cost")
         color, line = style(method)
-        ax.plot(rows["cost"], rows["accuracy"], color=color, linestyle=line, label=label(method), zorder=3)
+        ax.plot(factor * rows["cost"], rows["accuracy"], color=color, linestyle=line, label=label(method), zorder=3)
         if method in bands:
-            ax.fill_between(rows["cost"], rows["ci_low"], rows["ci_high"], color=color, alpha=0.15, linewidth=0)
-    ax.scatter(*oracle, marker="*", s=90, color="#009E73", zorder=5, label="oracle")
+            ax.fill_between(factor * rows["cost"], rows["ci_low"], rows["ci_high"], color=color, alpha=0.15, linewidth=0, label="its 95 % interval")
+    ax.plot(factor * hull["cost"], hull["accuracy"], color="black", linewidth=1, linestyle="--", label="zero router (mix of targets)")
+    ax.axhline(points["accuracy"].max(), color="0.5", linewidth=0.8, linestyle=(0, (1, 1)), label="best single target")
+    ax.scatter(factor * oracle[0], oracle[1], marker="*", s=90, color="#009E73", zorder=5, label="oracle")
     plot_target_points(points, unit, ax)
+    legend_outside(ax)
     return ax
 
 
@@ -169,7 +186,7 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None)
         ax.plot(rows["p_mean"], rows["accuracy"], marker="o", markersize=3, label=name)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
     ax.set(xlabel="predicted P(correct)", ylabel="observed accuracy", aspect="equal", xlim=(0, 1), ylim=(0, 1))
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left")
     return ax
 
 
@@ -181,6 +198,7 @@ def plot_strip(members: pd.DataFrame, ensemble: pd.DataFrame, title: str, ax: Ax
     sns.swarmplot(members, x="target", y="value", order=order, color="#56B4E9", size=2.5, ax=ax, zorder=1, warn_thresh=1)
     ax.scatter(np.arange(len(order)), ensemble["value"], marker="_", s=500, color="#D55E00", linewidth=2, zorder=3, label="ensemble")
     ax.set(ylabel=title, xlabel="")
-    ax.tick_params(axis="x", rotation=15)
+    ax.tick_params(axis="x", rotation=30)
+    plt.setp(ax.get_xticklabels(), ha="right")
     ax.legend(loc="lower right")
     return ax
