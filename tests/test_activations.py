@@ -14,11 +14,11 @@ from prefill_router.activations import (
     ActivationError,
     ActivationStore,
     extract,
-    pool_states,
     store_folder,
     store_key,
 )
 from prefill_router.encoders import Encoder, render_prompt
+from prefill_router.prefill import batches, pool_states
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -249,7 +249,7 @@ def test_shard_without_its_sidecar_is_not_trusted(encoder, queries, tmp_path):
     (tmp_path / "shard-00001.json").unlink()
     encoder.network.calls = 0
     after = everything(run(encoder, queries, tmp_path))
-    assert encoder.network.calls == 2  # 5 rows of about 14 tokens in batches of at most 60
+    assert encoder.network.calls == 2 + 2  # 5 rows of about 14 tokens in batches of at most 60; one prompt both ways before
     for key in before:
         np.testing.assert_array_equal(before[key], after[key])
 
@@ -386,7 +386,7 @@ def test_non_finite_activations_name_the_query(llama, encoder, tmp_path):
 
 def test_batches_keep_the_token_budget_and_every_row():
     lengths = [90, 30, 30, 20, 20, 5]  # budget 60: 90 alone, 30 + 30 fill 60, 3 rows of at most 20 fill 60
-    assert list(activations._batches(lengths, 60)) == [[0], [1, 2], [3, 4, 5]]
+    assert list(batches(lengths, 60)) == [[0], [1, 2], [3, 4, 5]]
 
 
 def test_a_store_that_was_computed_elsewhere_is_used_where_it_is_brought_to(encoder, tmp_path):

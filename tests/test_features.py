@@ -10,7 +10,8 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from prefill_router.features import FeatureChoice, FeaturePipeline, SharedBlock, choose_components, choose_layers
+from prefill_router.features import FeatureChoice, FeaturePipeline, SharedBlock, choose_components, choose_layers, sweep
+from prefill_router.probes import probe_auc
 
 
 class Layers:
@@ -115,6 +116,22 @@ def test_choose_components_skips_sizes_above_the_rank_and_says_if_none_is_left(s
         choose_components(store, range(80), np.zeros((80, 2)), np.arange(80), layers)
     with pytest.raises(ValueError, match="target 'A' is undefined"):
         choose_components(store, range(80), np.zeros((80, 1)), np.arange(80), layers, sizes=(3,))
+
+
+def test_sweep_has_every_layer_pooling_size_and_target(store):
+    store.n_layers = 2
+    rng = np.random.default_rng(3)
+    correct = np.column_stack([store.vectors["mean", 1][:, 0] > 5, rng.random(80) > 0.5]).astype(float)
+    groups = np.arange(80) // 2
+    table = sweep(store, range(80), correct, ["A", "B"], groups, sizes=(3, 12, 50), progress=False)
+    # 2 poolings x 3 layers x 2 sizes (50 is above the rank) x 2 targets
+    assert len(table) == 24 and set(table["n_components"]) == {3, 12}
+    for row in table.sample(6, random_state=0).itertuples():
+        x = store.vectors[row.pooling, row.layer].astype(np.float32)
+        expected = probe_auc(x, correct[:, "AB".index(row.target)], groups, n_components=row.n_components)
+        assert row.auc == pytest.approx(expected, abs=1e-6)
+    best = table[table["target"] == "A"].sort_values("auc").iloc[-1]
+    assert (best["pooling"], best["layer"]) == ("mean", 1)
 
 
 def test_blocks_are_concatenated_in_order_and_equal_scikit_learn(store):

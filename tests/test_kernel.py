@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
 
-from prefill_router.kernel import KernelRouter, _Block, _held_out, _solve, fill_missing, read_states
+from prefill_router.kernel import KernelRouter, _Block, _held_out, _solve, fill_missing, gaussian_gram, read_states
 from prefill_router.metrics import mean_auc, pairwise_disagreement
 
 
@@ -152,6 +152,27 @@ def test_the_same_numbers_twice(problem):
     x, Y = problem
     a, b = (KernelRouter().fit(x[:200], Y[:200], np.arange(200) // 2).predict_proba(x[200:]) for _ in range(2))
     assert a.tobytes() == b.tobytes()
+
+
+def test_precomputed_kernels_give_what_states_give(problem):
+    x, Y = problem
+    states, rows = {"a": x, "b": x[:, :3]}, np.arange(0, 900, 3)
+    grams = {name: gaussian_gram(s, rows) for name, s in states.items()}
+    expected = KernelRouter().fit({name: s[rows] for name, s in states.items()}, Y[rows])
+    router = KernelRouter(precomputed=True).fit({name: gram[rows] for name, gram in grams.items()}, Y[rows])
+    assert router.encoders_used == expected.encoders_used
+    np.testing.assert_allclose(router.predict_proba(grams), expected.predict_proba(states), atol=1e-5)
+    with pytest.raises(ValueError, match=r"shape \(900, 300\).*square"):
+        KernelRouter(precomputed=True).fit(np.zeros((900, 300)), Y)
+    with pytest.raises(ValueError, match="width 300"):
+        router.predict_proba({name: gram[:, :50] for name, gram in grams.items()})
+
+
+def test_refinement_reaches_float64_also_with_little_ridge():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(400, 2))
+    kernel, t = RBF()(x), rng.normal(size=(400, 3))  # nearly singular: condition number above 1e5 with this ridge
+    np.testing.assert_allclose(_solve(kernel, t, 1e-3), np.linalg.solve(kernel + 1e-3 * np.eye(400), t), rtol=1e-6, atol=1e-6 * np.abs(t).max() / 1e-3)
 
 
 def test_clear_errors(problem):

@@ -17,9 +17,9 @@ from prefill_router.probes import (
     anisotropy,
     effective_dimensionality,
     fisher_j,
+    fold_aucs,
     group_folds,
     layer_profile,
-    logistic_auc,
     probe_auc,
 )
 
@@ -156,22 +156,33 @@ def test_folds_are_balanced_and_depend_on_the_seed():
     assert (group_folds(groups, 5, 0) != group_folds(groups, 5, 1)).any()
 
 
-def test_logistic_auc_equals_scikit_learn_and_masks_missing():
+def test_fold_aucs_equal_scikit_learn_for_every_size_and_target_and_mask_missing():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(80, 3))
-    y = (x[:, 0] + rng.normal(size=80) > 0).astype(float)
-    expected = roc_auc_score(
-        y[50:], LogisticRegression(C=0.5, tol=1e-8).fit(x[:50], y[:50]).decision_function(x[50:])
-    )
-    assert logistic_auc(x[:50], y[:50], x[50:], y[50:], C=0.5) == pytest.approx(expected)
-    hidden = np.r_[y, np.nan, np.nan]
-    more = np.vstack([x, [[50, 50, 50], [-50, 50, 50]]])
-    train, test = np.r_[:50, 80], np.r_[50:80, 81]
-    assert logistic_auc(more[train], hidden[train], more[test], hidden[test], C=0.5) == pytest.approx(
-        expected
-    )
-    assert np.isnan(logistic_auc(x[:50], np.ones(50), x[50:], y[50:]))
-    assert np.isnan(logistic_auc(x[:50], y[:50], x[50:], np.ones(30)))
+    x = rng.normal(size=(90, 6)) * [5, 4, 3, 2, 1, 1]
+    Y = (x[:, :2] + 3 * rng.normal(size=(90, 2)) > 0).astype(float)
+    Y[rng.random((90, 2)) < 0.1] = np.nan
+    fold = np.arange(90) % 3
+    aucs, rank = fold_aucs(x, Y, fold, [2, 6], C=0.5)
+    assert aucs.shape == (3, 2, 2) and rank == 6
+    for f in range(3):
+        for s, size in enumerate([2, 6]):
+            for k in range(2):
+                train, test = (fold != f) & ~np.isnan(Y[:, k]), (fold == f) & ~np.isnan(Y[:, k])
+                # scaler and components see all training rows, also those whose outcome is missing
+                reduce = make_pipeline(StandardScaler(), PCA(size, svd_solver="full")).fit(x[fold != f])
+                probe = LogisticRegression(C=0.5, tol=1e-10).fit(reduce.transform(x[train]), Y[train, k])
+                assert aucs[f, s, k] == pytest.approx(roc_auc_score(Y[test, k], probe.decision_function(reduce.transform(x[test]))))
+
+
+def test_fold_aucs_at_their_edges():
+    rng = np.random.default_rng(1)
+    x, fold = rng.normal(size=(30, 4)), np.arange(30) % 3
+    Y = np.column_stack([rng.integers(0, 2, 30), np.ones(30), fold == 0]).astype(float)
+    aucs, rank = fold_aucs(x, Y, fold, [3, 50])
+    assert rank == 4 and np.isfinite(aucs[:, :, 0]).all()
+    assert np.isnan(aucs[:, :, 1:]).all()  # one class everywhere; one class in the training rows or in the test rows of each fold
+    constant, rank = fold_aucs(np.ones((30, 4)), Y[:, :1], fold, [3])
+    assert rank == 0 and (constant == 0.5).all()
 
 
 def test_probe_auc_equals_a_scikit_learn_pipeline():

@@ -21,6 +21,7 @@ SMALL = TrunkConfig(
     patience=4,
     members=3,
     keep=2,
+    dtype="float32",
 )
 
 

@@ -14,65 +14,24 @@ Everything is stored as ``float32``: late layers of some encoders hold values th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .prefill import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, POOLINGS, ActivationError, Prefill, batches, listed
+from .weights import exclusive
+
 FORMAT = 1  # raise it when stored numbers or files change their meaning: every older store is then re-made
-POOLINGS = ("last", "mean")
 _RECOMPUTE = "run extract(...) again, it recomputes this shard alone"
-
-
-class ActivationError(RuntimeError):
-    """Activations cannot be computed or read; the message says which query or file, and what to do."""
-
-
-def pool_states(hidden_states: Sequence[Any], mask: Any) -> dict[str, Any]:
-    """Pool every layer's token states to one vector per prompt.
-
-    Parameters
-    ----------
-    hidden_states : sequence of L + 1 torch tensors, each [B, T, d]
-        Index 0: embeddings, index L: last block after the final norm.
-    mask : torch tensor [B, T], bool or {0, 1}
-        Real tokens, on whichever side the padding is.
-
-    Returns
-    -------
-    dict of float32 tensors [L + 1, B, d]
-        ``last``: the state of the last real token; ``mean``: the average over real tokens
-        (LLM Router, arXiv 2603.20895, method).
-
-    Raises
-    ------
-    ActivationError
-        If a row has no real token.
-    """
-    import torch
-
-    mask = mask.bool()
-    counts = mask.sum(dim=1)
-    if bool((counts == 0).any()):
-        raise ActivationError(
-            "a row of the attention mask has no real token; every prompt needs at least one"
-        )
-    positions = torch.arange(mask.shape[1], device=mask.device)
-    last = torch.where(mask, positions, -1).amax(
-        dim=1
-    )  # by mask, never [:, -1]: that is a pad under right padding
-    rows = torch.arange(mask.shape[0], device=mask.device)
-    pad = ~mask[..., None]
-    # masked_fill, not a product: attention may leave NaN at fully masked positions, and 0 * NaN is NaN
-    mean = [s.float().masked_fill(pad, 0.0).sum(dim=1) / counts[:, None] for s in hidden_states]
-    return {"last": torch.stack([s[rows, last].float() for s in hidden_states]), "mean": torch.stack(mean)}
 
 
 def store_key(
@@ -113,14 +72,15 @@ def extract(
     query_ids: Sequence[str],
     prompts: Sequence[str],
     folder: str | Path,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     shard_size: int = 256,
     progress: bool = True,
     max_length: int | None = None,
 ) -> ActivationStore:
     """Run the encoder's prefill over every prompt and store all layers, both poolings.
 
-    Finished shards of an interrupted run are kept; a shard whose checksum differs is computed again, alone.
+    Finished shards of an interrupted run are kept; a shard whose checksum differs is computed again, alone. A second process that
+    wants the same store waits for the first, and says so.
 
     Parameters
     ----------
@@ -130,9 +90,9 @@ def extract(
         Ids are unique; prompts are not empty.
     folder : path
         Where the store goes; see :func:`store_folder`.
-    batch_tokens : int
-        Most padded tokens in one forward pass (one longer prompt goes alone). It sets memory and speed; the
-        vectors change only by rounding in the encoder's dtype.
+    batch_tokens : int, optional
+        Most padded tokens in one forward pass (one longer prompt goes alone); default: what suits the device. It
+        sets memory and speed; the vectors change only by rounding in the encoder's dtype.
     shard_size : int
         Prompts per shard: what an interruption loses at most. A store keeps the size it was begun with.
     progress : bool
@@ -149,29 +109,39 @@ def extract(
     ------
     ActivationError
         Empty or too long prompts, duplicate ids (all named at once), a folder that holds another request, too
-        little disk, too little accelerator memory, non-finite activations.
+        little disk (before or while it is written; finished shards are kept), too little accelerator memory, non-finite
+        activations.
     """
     query_ids, prompts = [str(q) for q in query_ids], list(prompts)
     limit = int(max_length or encoder.max_length)
     token_ids = _token_ids(encoder, query_ids, prompts, limit)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    request = _agree_on_request(
-        folder,
-        {
-            "format": FORMAT,
-            "key": store_key(encoder, query_ids, prompts, limit),
-            "poolings": list(POOLINGS),
-            "encoder": str(encoder.name),
-            "fingerprint": encoder.fingerprint,
-            "max_length": limit,
-            "n_layers": int(encoder.n_layers),
-            "hidden_size": int(encoder.hidden_size),
-            "n_queries": len(query_ids),
-            "shard_size": int(shard_size),
-        },
-    )
+    request = {
+        "format": FORMAT,
+        "key": store_key(encoder, query_ids, prompts, limit),
+        "poolings": list(POOLINGS),
+        "encoder": str(encoder.name),
+        "fingerprint": encoder.fingerprint,
+        "max_length": limit,
+        "n_layers": int(encoder.n_layers),
+        "hidden_size": int(encoder.hidden_size),
+        "n_queries": len(query_ids),
+        "shard_size": int(shard_size),
+    }
+    if batch_tokens is None:
+        batch_tokens = GPU_BATCH_TOKENS if encoder.device.type == "cuda" else CPU_BATCH_TOKENS
+    with exclusive(folder.with_name(folder.name + ".lock"), f"extracting activations into {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        request = _agree_on_request(folder, request)
+        sidecars = _fill(encoder, query_ids, token_ids, folder, request, batch_tokens, progress)
+        _write_atomic(folder / "manifest.json", _to_json({**request, "query_ids": query_ids, "shards": sidecars}))
+    return ActivationStore(folder)
 
+
+def _fill(
+    encoder: Any, query_ids: list[str], token_ids: list[np.ndarray], folder: Path, request: dict, batch_tokens: int, progress: bool
+) -> list[dict]:
+    """Compute the shards that are not there yet; the sidecars of all."""
     # longest first: if memory does not suffice, that shows in the first batch and not after an hour
     order = sorted(range(len(query_ids)), key=lambda i: (-len(token_ids[i]), i))
     size = request["shard_size"]
@@ -188,21 +158,30 @@ def extract(
 
     total = sum(sum(shard["tokens"]) for shard in expected)
     to_do = sum(sum(expected[index]["tokens"]) for index in missing)
-    with tqdm(total=total, initial=total - to_do, unit="token", desc="prefill", disable=not progress) as bar:
-        for index in missing:
-            shape = (encoder.n_layers + 1, len(plan[index]), encoder.hidden_size)
-            pooled = {name: np.empty(shape, np.float32) for name in POOLINGS}
-            for batch in _batches(expected[index]["tokens"], batch_tokens):
-                rows = [plan[index][i] for i in batch]
-                vectors = _prefill(
-                    encoder, [token_ids[row] for row in rows], [query_ids[row] for row in rows]
-                )
-                for name in POOLINGS:
-                    pooled[name][:, batch] = vectors[name]
-                bar.update(sum(len(token_ids[row]) for row in rows))
-            sidecars[index] = _write_shard(folder, index, pooled, expected[index])
-    _write_atomic(folder / "manifest.json", _to_json({**request, "query_ids": query_ids, "shards": sidecars}))
-    return ActivationStore(folder)
+    # every batch lies in one shard, but the next shard's are begun before the last of this one are done
+    jobs = [(index, batch) for index in missing for batch in batches(expected[index]["tokens"], batch_tokens)]
+
+    def inputs(index: int, batch: list[int]) -> tuple[list[np.ndarray], list[str]]:
+        rows = [plan[index][i] for i in batch]
+        return [token_ids[row] for row in rows], [query_ids[row] for row in rows]
+
+    with tqdm(total=total, initial=total - to_do, unit="token", desc="prefill", disable=not progress) as bar, Prefill(encoder) as prefill:
+        if missing:
+            prefill.agree_on(token_ids[order[-1]])
+        pooled: dict[str, np.ndarray] = {}
+        done = 0
+        for (index, batch), vectors in zip(jobs, prefill.map(inputs(*job) for job in jobs), strict=True):
+            if not pooled:
+                shape = (encoder.n_layers + 1, len(plan[index]), encoder.hidden_size)
+                pooled = {name: np.empty(shape, np.float32) for name in POOLINGS}
+            for name in POOLINGS:
+                pooled[name][:, batch] = vectors[name]
+            done += len(batch)
+            bar.update(sum(expected[index]["tokens"][i] for i in batch))
+            if done == len(plan[index]):
+                sidecars[index] = _write_shard(folder, index, pooled, expected[index])
+                pooled, done = {}, 0
+    return sidecars
 
 
 class ActivationStore:
@@ -254,6 +233,7 @@ class ActivationStore:
                 f"{path} has format {manifest.get('format')}, this library reads {FORMAT}; "
                 "delete the folder and run extract(...) again"
             )
+        _check_manifest(self.folder, manifest)
         self.key: str = manifest["key"]
         self.encoder_name: str = manifest["encoder"]
         self.fingerprint: dict = manifest["fingerprint"]
@@ -307,7 +287,7 @@ class ActivationStore:
             unknown = [str(q) for q in query_ids if str(q) not in self._row]
             if unknown:
                 raise ActivationError(
-                    f"{self.folder} has no activations of {_listed(unknown)}; extract them first"
+                    f"{self.folder} has no activations of {listed(unknown)}; extract them first"
                 )
             rows = np.array([self._row[str(q)] for q in query_ids], np.int64)
         out = np.empty((len(rows), self.hidden_size), np.float32)
@@ -328,7 +308,7 @@ class ActivationStore:
         return [s["file"] for s in self._shards if _sha256(self.folder / s["file"]) != s["sha256"]]
 
 
-def _token_ids(encoder: Any, query_ids: list[str], prompts: list[str], limit: int) -> list[list[int]]:
+def _token_ids(encoder: Any, query_ids: list[str], prompts: list[str], limit: int) -> list[np.ndarray]:
     """Token ids of every prompt; all prompts that cannot be read are named in one error."""
     from .encoders import EncoderError, render_prompt  # here: reading a store must not import transformers
 
@@ -341,84 +321,29 @@ def _token_ids(encoder: Any, query_ids: list[str], prompts: list[str], limit: in
     seen: set[str] = set()
     duplicate = [q for q in query_ids if q in seen or seen.add(q)]
     if duplicate:
-        raise ActivationError(f"duplicate query ids: {_listed(duplicate)}; every prompt needs its own id")
+        raise ActivationError(f"duplicate query ids: {listed(duplicate)}; every prompt needs its own id")
     empty = [q for q, p in zip(query_ids, prompts, strict=True) if not isinstance(p, str) or not p.strip()]
     if empty:
-        raise ActivationError(f"empty prompts: {_listed(empty)}; remove these queries or give them a text")
-    token_ids: list[list[int]] = []
+        raise ActivationError(f"empty prompts: {listed(empty)}; remove these queries or give them a text")
+    token_ids: list[np.ndarray] = []  # arrays: a list of ints takes nine times the memory
     refused: dict[str, str] = {}
     for query_id, prompt in zip(query_ids, prompts, strict=True):
         try:
-            token_ids.append(list(render_prompt(encoder, prompt)))
+            token_ids.append(np.array(render_prompt(encoder, prompt), np.int32))
         except EncoderError as error:
             refused[query_id] = str(error)
     if refused:
         raise ActivationError(
-            f"{encoder.name} cannot read {len(refused)} prompts: {_listed(list(refused))}. The first: "
+            f"{encoder.name} cannot read {len(refused)} prompts: {listed(list(refused))}. The first: "
             f"{next(iter(refused.values()))}"
         )
     long = [f"{q} ({len(t)} tokens)" for q, t in zip(query_ids, token_ids, strict=True) if len(t) > limit]
     if long:
         raise ActivationError(
             f"prompts longer than the {limit} tokens that {encoder.name} reads: "
-            f"{_listed(long)}; remove them or choose an encoder with a longer context"
+            f"{listed(long)}; remove them or choose an encoder with a longer context"
         )
     return token_ids
-
-
-def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Consecutive positions whose padded size (count x longest) stays within the budget; none is empty."""
-    batch: list[int] = []
-    longest = 0
-    for position, length in enumerate(lengths):
-        longest = max(longest, length)
-        if batch and longest * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch, longest = [], length
-        batch.append(position)
-    if batch:
-        yield batch
-
-
-def _prefill(encoder: Any, token_ids: list[list[int]], query_ids: list[str]) -> dict[str, np.ndarray]:
-    """One forward pass: ``{pooling: float32 [L + 1, B, d]}``."""
-    import torch
-
-    # Always padded on the right, whatever the tokenizer prefers: then positions count from the first real
-    # token in every architecture, and under causal attention no real token sees a pad. The mask hides which
-    # id pads.
-    lengths = torch.tensor([len(t) for t in token_ids])
-    ids = torch.zeros(len(token_ids), int(lengths.max()), dtype=torch.long)
-    for row, tokens in enumerate(token_ids):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-    network = getattr(encoder.network, "base_model", encoder.network)  # logits are not needed
-    ids, mask = ids.to(encoder.device), mask.to(encoder.device)
-    try:
-        with torch.inference_mode():
-            states = network(
-                input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
-            ).hidden_states
-            found = (len(states), states[0].shape[-1])
-            if found != (encoder.n_layers + 1, encoder.hidden_size):
-                raise ActivationError(
-                    f"{encoder.name} returned {found[0]} hidden states of width {found[1]}, "
-                    f"expected {encoder.n_layers + 1} of width {encoder.hidden_size}"
-                )
-            pooled = {name: vectors.cpu().numpy() for name, vectors in pool_states(states, mask).items()}
-    except torch.OutOfMemoryError:
-        raise ActivationError(
-            f"no memory on {encoder.device} for a batch of {ids.shape[0]} prompts x {ids.shape[1]} "
-            "tokens; lower batch_tokens (finished shards are kept)"
-        ) from None
-    broken = ~np.logical_and.reduce([np.isfinite(v).all(axis=(0, 2)) for v in pooled.values()])
-    if broken.any():
-        names = _listed([query_ids[i] for i in np.flatnonzero(broken)])
-        raise ActivationError(
-            f"non-finite activations for {names} in {encoder.dtype}; load the encoder with dtype "
-            "bfloat16 or float32"
-        )
-    return pooled
 
 
 def _agree_on_request(folder: Path, request: dict) -> dict:
@@ -444,13 +369,27 @@ def _agree_on_request(folder: Path, request: dict) -> dict:
     return {**request, "shard_size": size}
 
 
-def _expected(key: str, query_ids: list[str], token_ids: list[list[int]]) -> dict:
+def _check_manifest(folder: Path, manifest: dict) -> None:
+    """Refuse a manifest that belongs to another request than the folder's."""
+    try:
+        request = json.loads((folder / "request.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ActivationError(f"{folder / 'request.json'} cannot be read ({error}); delete the folder and run extract(...) again") from None
+    differs = sorted(name for name, value in request.items() if manifest.get(name) != value)
+    if differs:
+        raise ActivationError(
+            f"{folder / 'manifest.json'} is of another store than request.json beside it ({listed(differs)} differ); "
+            "run extract(...) again, it writes the manifest anew from the shards"
+        )
+
+
+def _expected(key: str, query_ids: list[str], token_ids: list[np.ndarray]) -> dict:
     """What the sidecar of the shard with these queries must say."""
     return {
         "key": key,
         "query_ids": query_ids,
         "tokens": [len(t) for t in token_ids],
-        "tokens_sha256": hashlib.sha256(json.dumps(token_ids).encode()).hexdigest(),
+        "tokens_sha256": hashlib.sha256(json.dumps([t.tolist() for t in token_ids]).encode()).hexdigest(),
     }
 
 
@@ -508,11 +447,19 @@ def _check_disk(folder: Path, rows: int, request: dict) -> None:
 def _write_atomic(path: Path, data: bytes) -> None:
     """Write under another name, flush to disk, rename: a reader sees the whole file or none."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ActivationError(
+            f"the disk is full: {path} could not be written. Finished shards are kept; make room and run extract(...) again"
+        ) from None
 
 
 def _to_json(value: Any) -> bytes:
@@ -522,8 +469,3 @@ def _to_json(value: Any) -> bytes:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

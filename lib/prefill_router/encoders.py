@@ -26,6 +26,7 @@ from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
+from .hardware import native_bfloat16
 from .weights import WHEELS, cache_root, exclusive, fetch, known_sha256, require_disk, say
 
 
@@ -289,12 +290,7 @@ def _device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtyp
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise EncoderError(f"Device {device!r} was asked for, but torch finds no CUDA here. Use auto or cpu.")
     if dtype == "auto":
-        if chosen.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            flags = getattr(torch.cpu, "get_capabilities", dict)()
-            native = chosen.type == "cpu" and any(flags.get(flag) for flag in ("avx512_bf16", "amx_bf16"))
-        return chosen, torch.bfloat16 if native else torch.float32
+        return chosen, torch.bfloat16 if native_bfloat16(chosen) else torch.float32
     known = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
     if str(dtype).removeprefix("torch.") not in known:
         raise EncoderError(f"Unknown dtype {dtype!r}: use auto, {', '.join(known)}.")

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import randomized_svd
 
 from .activations import ActivationStore
-from .probes import PROBE_C, group_folds, logistic_auc, nan_mean
-from .reduction import ScaledPCA, fold_reductions
+from .probes import PROBE_C, each_on_a_core, fold_aucs, group_folds, nan_mean
+from .reduction import ScaledPCA
 
 FORMAT = 1
 
@@ -129,21 +129,12 @@ def choose_components(
     fold = group_folds(groups, folds, seed)
     sizes = sorted(set(sizes))
     aucs = np.full((folds, len(sizes), len(layers)), np.nan)
-    rank = np.inf
+    rank = sizes[-1]
     for layer, pooling in sorted(set(layers.values())):
         columns = [k for k, pair in enumerate(layers.values()) if pair == (layer, pooling)]
         x = store.read(layer, pooling, query_ids).astype(np.float64)
-        for f, reduction in enumerate(fold_reductions(x, fold, sizes[-1])):
-            train, test = fold != f, fold == f
-            # components are nested: the largest size is fitted once, the others are its first columns
-            train_x, test_x = reduction.transform(x[train]), reduction.transform(x[test])
-            rank = min(rank, train_x.shape[1])
-            for s, size in enumerate(sizes):
-                if size <= train_x.shape[1]:
-                    for k in columns:
-                        aucs[f, s, k] = logistic_auc(
-                            train_x[:, :size], correct[train, k], test_x[:, :size], correct[test, k], C
-                        )
+        aucs[:, :, columns], found = fold_aucs(x, correct[:, columns], fold, sizes, C)
+        rank = min(rank, found)
     possible = [s for s, size in enumerate(sizes) if size <= rank]
     if not possible:
         raise ValueError(
@@ -159,6 +150,42 @@ def choose_components(
             )
         choices.append(FeatureChoice(target, layer, pooling, sizes[possible[int(np.nanargmax(mean[:, k]))]]))
     return choices
+
+
+def sweep(
+    store: ActivationStore,
+    query_ids: Sequence[str],
+    correct: np.ndarray,
+    target_names: Sequence[str],
+    groups: Sequence,
+    poolings: Sequence[str] = ("last", "mean"),
+    sizes: Sequence[int] = (50, 100, 150, 200, 300),
+    folds: int = 5,
+    seed: int = 0,
+    C: float = PROBE_C,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Cross-validated probe AUC of every layer, pooling, number of components and target: nothing is searched, all is computed.
+
+    Parameters
+    ----------
+    As in :func:`choose_components`; ``correct`` has a column per name of ``target_names``.
+
+    Returns
+    -------
+    DataFrame[pooling, layer, n_components, target, auc]
+        Sizes above the rank of some fold's training rows are left out.
+    """
+    correct, fold = np.asarray(correct, np.float64), group_folds(groups, folds, seed)
+    sizes = sorted(set(sizes))
+
+    def probe(pair: tuple[str, int]) -> pd.DataFrame:
+        aucs, rank = fold_aucs(store.read(pair[1], pair[0], query_ids).astype(np.float64), correct, fold, sizes, C)
+        rows = [(*pair, size, target, auc) for size, row in zip(sizes, nan_mean(aucs), strict=True) if size <= rank for target, auc in zip(target_names, row, strict=True)]
+        return pd.DataFrame(rows, columns=["pooling", "layer", "n_components", "target", "auc"])
+
+    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
+    return pd.concat(each_on_a_core(probe, pairs, "sweep", progress), ignore_index=True)
 
 
 class FeaturePipeline:

@@ -100,6 +100,27 @@ class _Block:
         return np.exp(inner, out=inner)
 
 
+def gaussian_gram(states: np.ndarray, rows: np.ndarray, width: float = 1.0) -> np.ndarray:
+    """Kernel of all queries with the training queries, for a :class:`KernelRouter` with ``precomputed=True``.
+
+    Several routers on the same rows, for other targets or with shuffled labels, then share the costliest product.
+
+    Parameters
+    ----------
+    states : float32 ndarray [n, D]
+        See :func:`read_states`.
+    rows : int or bool ndarray
+        The m training rows; they alone decide how the columns are standardised.
+    width : float
+        As in :class:`KernelRouter`.
+
+    Returns
+    -------
+    float32 ndarray [n, m]
+    """
+    return _Block.of(states[rows]).kernel(states, width)
+
+
 class KernelRouter:
     """Coregionalised kernel ridge regression on the states of one or more encoders.
 
@@ -107,6 +128,9 @@ class KernelRouter:
     ----------
     width : float
         Of the Gaussian kernel, in units of the mean squared difference per column.
+    precomputed : bool
+        X holds kernels instead of states: rows of :func:`gaussian_gram`, of the training queries in :meth:`fit` and of those asked about
+        in :meth:`predict_proba`. ``width`` is not used.
     ridges : sequence of float
         Candidates for the ridge of a component.
     folds, seed : int
@@ -126,7 +150,10 @@ class KernelRouter:
         Cross-validated share of each component's variance that is explained.
     """
 
-    def __init__(self, width: float = 1.0, ridges: Sequence[float] = RIDGES, folds: int = 3, seed: int = 0, cv_rows: int | None = 4000) -> None:
+    def __init__(
+        self, width: float = 1.0, ridges: Sequence[float] = RIDGES, folds: int = 3, seed: int = 0, cv_rows: int | None = 4000, precomputed: bool = False
+    ) -> None:
+        self.precomputed = precomputed
         self.width, self.ridges, self.folds, self.seed, self.cv_rows = width, tuple(sorted(ridges)), folds, seed, cv_rows
 
     def fit(self, X: np.ndarray | Mapping[str, np.ndarray], Y: np.ndarray, groups: Sequence | None = None) -> KernelRouter:
@@ -150,11 +177,17 @@ class KernelRouter:
         for name, states in X.items():
             if not len(states) == len(Y) == len(groups):
                 raise ValueError(f"{name or 'X'} has {len(states)} rows, Y {len(Y)}, groups {len(groups)}; they must be equal")
+            if self.precomputed and states.shape[1] != len(states):
+                raise ValueError(f"{name or 'X'} has shape {states.shape}; a precomputed kernel of the training queries with themselves is square")
             if not np.isfinite(states).all():
                 raise ValueError(f"{name or 'X'} is not finite, first in row {int(np.argwhere(~np.isfinite(states))[0][0])}; extract it again")
         components = self._rotate(fill_missing(Y))
-        self._blocks = {name: _Block.of(np.asarray(states, np.float32)) for name, states in X.items()}
-        kernels = {name: block.kernel(block.states, self.width) for name, block in self._blocks.items()}
+        if self.precomputed:
+            kernels = X
+        else:
+            self._blocks = {name: _Block.of(np.asarray(states, np.float32)) for name, states in X.items()}
+            kernels = {name: block.kernel(block.states, self.width) for name, block in self._blocks.items()}
+        self._columns = {name: states.shape[1] for name, states in X.items()}
         rows = np.arange(len(Y))
         if self.cv_rows is not None and self.cv_rows < len(Y):
             rows = np.flatnonzero(validation_rows(groups, self.cv_rows / len(Y), self.seed))
@@ -195,10 +228,10 @@ class KernelRouter:
             raise NotFittedError("the kernel router is not fitted; call fit(X, Y, groups) first")
         X = _named(X)
         for name in self.encoders_used:
-            if name not in X or X[name].shape[1] != len(self._blocks[name].mean):
+            if name not in X or X[name].shape[1] != self._columns[name]:
                 got = f"of width {X[name].shape[1]}" if name in X else "missing"
-                raise ValueError(f"states of {name or 'the encoder'} are {got}; they must have the width {len(self._blocks[name].mean)} of the training states")
-        kernel = _mean_kernel([self._blocks[name].kernel(np.asarray(X[name], np.float32), self.width) for name in self.encoders_used])
+                raise ValueError(f"states of {name or 'the encoder'} are {got}; they must have the width {self._columns[name]} of the training states")
+        kernel = _mean_kernel([X[name] if self.precomputed else self._blocks[name].kernel(np.asarray(X[name], np.float32), self.width) for name in self.encoders_used])
         outcomes = self._outcomes(self._offset + kernel.astype(np.float64) @ self._dual)
         return expit(self._map.coef_[0, 0] * outcomes + self._map.intercept_[0])
 
@@ -228,10 +261,23 @@ def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _solve(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
-    """Dual coefficients (kernel + ridge)^-1 targets."""
-    matrix = kernel.astype(np.float64)
+    """Dual coefficients (kernel + ridge)^-1 targets, float64.
+
+    Factored in float32, which takes half the time and memory, then corrected by the float64 residual (iterative refinement:
+    Higham, Accuracy and Stability of Numerical Algorithms, chapter 12).
+    """
+    matrix = kernel.astype(np.float32)
     matrix[np.diag_indices_from(matrix)] += ridge
-    return cho_solve(cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False), targets, check_finite=False)
+    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    dual, goal = np.zeros(targets.shape), 1e-9 * np.abs(targets).max()
+    for _ in range(10):
+        # by blocks of rows, so that no float64 copy of the whole kernel is made
+        applied = np.vstack([kernel[start : start + _BLOCK].astype(np.float64) @ dual for start in range(0, len(kernel), _BLOCK)])
+        residual = targets - applied - ridge * dual
+        if np.abs(residual).max() <= goal:
+            break
+        dual += cho_solve(factor, residual.astype(np.float32), check_finite=False)
+    return dual
 
 
 def _held_out(kernel: np.ndarray, targets: np.ndarray, fold: np.ndarray, ridges: Sequence[float]) -> np.ndarray:

@@ -7,16 +7,16 @@ missing.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from .activations import ActivationStore
+from .logistic import fit_logistic, rank_auc
 from .reduction import ScaledPCA, fold_reductions
 
 # With C = 0.01 and n training rows a direction of variance v is shrunk little if 0.01 * n * v / 4 >> 1: at
@@ -117,25 +117,6 @@ def anisotropy(x: np.ndarray) -> float:
     return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1))) if n > 1 else float("nan")
 
 
-def logistic_auc(
-    train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray, C: float = PROBE_C
-) -> float:
-    """AUC on test rows of an L2 logistic regression fitted on training rows.
-
-    Missing (NaN) labels are left out; NaN if training or test rows hold one class only.
-    """
-    train, test = ~np.isnan(train_y), ~np.isnan(test_y)
-    if len(np.unique(train_y[train])) < 2 or len(np.unique(test_y[test])) < 2:
-        return float("nan")
-    if train_x.shape[1] == 0:
-        return 0.5  # constant features rank nothing
-    # Newton steps: components differ in variance by orders of magnitude, which slows gradient methods down
-    probe = LogisticRegression(C=C, solver="newton-cholesky", max_iter=200).fit(
-        train_x[train], train_y[train]
-    )
-    return float(roc_auc_score(test_y[test], probe.decision_function(test_x[test])))
-
-
 def probe_auc(
     x: np.ndarray,
     y: np.ndarray,
@@ -165,9 +146,8 @@ def probe_auc(
     float
         NaN if no fold has both classes.
     """
-    return float(
-        _fold_aucs(x, np.asarray(y, float)[:, None], group_folds(groups, folds, seed), C, n_components)[0]
-    )
+    aucs, _ = fold_aucs(x, np.asarray(y, float)[:, None], group_folds(groups, folds, seed), [n_components], C)
+    return float(nan_mean(aucs)[0, 0])
 
 
 def layer_profile(
@@ -215,8 +195,6 @@ def layer_profile(
     ValueError
         If the lengths of query_ids, correct, groups or target_names disagree.
     """
-    from tqdm import tqdm
-
     correct = np.asarray(correct, np.float64)
     if correct.shape != (len(query_ids), len(target_names)) or len(groups) != len(query_ids):
         raise ValueError(
@@ -233,7 +211,7 @@ def layer_profile(
             "d_eff": effective_dimensionality((x - reduction.mean) / reduction.scale),
             "anisotropy": anisotropy(x),
         }
-        aucs = _fold_aucs(x, correct, fold, PROBE_C, n_components)
+        aucs = nan_mean(fold_aucs(x, correct, fold, [n_components])[0])[0]
         return [
             {
                 "encoder": encoder_name,
@@ -248,25 +226,61 @@ def layer_profile(
         ]
 
     pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
-    # One layer per core, each with a single BLAS thread: these matrices are too small to be worth splitting,
-    # and the numbers do not depend on how many cores there are.
+    return pd.DataFrame([row for rows in each_on_a_core(lambda pair: probe(*pair), pairs, "probes", progress) for row in rows])
+
+
+def each_on_a_core(function: Callable[[Any], Any], items: Sequence, description: str, progress: bool) -> list:
+    """``[function(item) for item in items]``, an item per core at a time, each with a single BLAS thread, under a bar.
+
+    The matrices of a layer are too small to be worth splitting, and the numbers do not depend on how many cores there are.
+    """
+    from tqdm import tqdm
+
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as workers:
-        found = workers.map(lambda pair: probe(*pair), pairs)
-        bar = tqdm(found, total=len(pairs), desc="probes", disable=not progress)
-        return pd.DataFrame([row for rows in bar for row in rows])
+        return list(tqdm(workers.map(function, items), total=len(items), desc=description, disable=not progress))
 
 
-def _fold_aucs(
-    x: np.ndarray, correct: np.ndarray, fold: np.ndarray, C: float, n_components: int
-) -> np.ndarray:
-    """Mean over folds of each target's AUC [K]; one scaler and PCA per fold serves all targets."""
-    aucs = np.full((fold.max() + 1, correct.shape[1]), np.nan)
-    for f, reduction in enumerate(fold_reductions(x, fold, n_components)):
+def fold_aucs(
+    x: np.ndarray, correct: np.ndarray, fold: np.ndarray, sizes: Sequence[int], C: float = PROBE_C
+) -> tuple[np.ndarray, int]:
+    """AUC of L2 logistic regressions on the leading principal components, on the rows of each fold.
+
+    Scaler, PCA and regressions are fitted on the rows of the other folds: one PCA for all sizes, since components
+    are nested, and one solution for all sizes and targets.
+
+    Parameters
+    ----------
+    x : float64 ndarray [n, d]
+    correct : float ndarray [n, K]
+        1 right, 0 wrong, NaN missing (left out).
+    fold : int ndarray [n]
+    sizes : S ints
+        Numbers of components; above the rank of the training rows, all of them are used.
+    C : float
+        Inverse L2 strength.
+
+    Returns
+    -------
+    aucs : float64 ndarray [folds, S, K]
+        NaN if training or test rows of a target hold one class only; 0.5 without any component, for constant features rank nothing.
+    rank : int
+        Components that all folds have, at most the largest size.
+    """
+    aucs = np.full((fold.max() + 1, len(sizes), correct.shape[1]), np.nan)
+    rank = max(sizes)
+    for f, reduction in enumerate(fold_reductions(x, fold, max(sizes))):
         train, test = fold != f, fold == f
         train_x, test_x = reduction.transform(x[train]), reduction.transform(x[test])
-        for k in range(correct.shape[1]):
-            aucs[f, k] = logistic_auc(train_x, correct[train, k], test_x, correct[test, k], C)
-    return nan_mean(aucs)
+        rank = min(rank, train_x.shape[1])
+        both = [k for k, y in enumerate(correct[train].T) if np.isin([0, 1], y).all()]
+        if train_x.shape[1] and both:
+            w, intercept = fit_logistic(train_x, correct[train][:, both], np.minimum(sizes, train_x.shape[1]), C)
+            scores = np.einsum("nd,skd->nsk", test_x, w, optimize=True) + intercept
+        else:
+            scores = np.zeros((len(test_x), len(sizes), len(both)))
+        for s in range(len(sizes)):
+            aucs[f, s, both] = rank_auc(scores[:, s], correct[test][:, both])
+    return aucs, rank
 
 
 def nan_mean(values: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ ENSEMBLE_KEYS = (
     "validation_fraction",
     "hidden",
     "dropout",
+    "dtype",
 )
 METHODS = ("paper", "paper_auc", "shared_block", "ours")
 FLOAT_FORMAT = "%.6g"
@@ -99,7 +100,7 @@ class Profile:
     ensemble: Mapping[str, Any] = field(default_factory=dict)
     bootstrap: int = 1000
     cost_model: str = "median_output"
-    batch_tokens: int = 4096
+    batch_tokens: int | None = None
     prices: str = "config/prices.yaml"
     more_encoders: tuple[str, ...] = ()
     more_sentence_encoders: tuple[str, ...] = ()
@@ -252,7 +253,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: v in ("median_output", "input_only", "realised"),
         "median_output, input_only or realised",
     ),
-    "batch_tokens": (lambda v: _is_int(v, 1), "a whole number from 1"),
+    "batch_tokens": (lambda v: v is None or _is_int(v, 1), "a whole number from 1, or null for what suits the device"),
     "verify": (_is_verify, "rtol, atol, and columns/metrics tables of {rtol, atol}"),
 }
 

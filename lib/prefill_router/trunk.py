@@ -6,7 +6,6 @@ early stopping; 10 seeds, the 5 with the lowest validation loss are kept and the
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,8 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import nn
 from torch.nn import functional
+
+from .members import train_members
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class TrunkConfig:
         Share of the training rows, in whole groups, that early stopping and the choice of members look at.
     members, keep : int
         Networks trained, and how many of them predict.
+    dtype : {"auto", "float32", "bfloat16"}
+        Of the products in training; weights, moments, losses and predictions stay float32. Auto: bfloat16 where it is native.
     """
 
     hidden: tuple[int, ...] = (256, 128)
@@ -50,6 +53,7 @@ class TrunkConfig:
     validation_fraction: float = 0.15
     members: int = 10
     keep: int = 5
+    dtype: str = "auto"
 
     def __post_init__(self) -> None:
         if len(self.hidden) != len(self.dropout):
@@ -62,6 +66,8 @@ class TrunkConfig:
             )
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction={self.validation_fraction}; it must lie between 0 and 1")
+        if self.dtype not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"dtype={self.dtype!r}; it must be auto, float32 or bfloat16")
         if min(self.batch_size, self.max_epochs, self.patience) < 1:
             raise ValueError("batch_size, max_epochs and patience must be at least 1")
 
@@ -176,13 +182,14 @@ class TrunkEnsemble:
             for rows in (~validation, validation)
             for table in (X, Y)
         ]
-        members = [self._train(*parts, seed=int(draw)) for draw in draws[1:]]
-        self._networks = [network for network, _, _ in members]
-        losses = [loss for _, loss, _ in members]
+        seeds = [int(draw) for draw in draws[1:]]
+        self._networks = [self._network(X.shape[1], Y.shape[1], seed) for seed in seeds]
+        members = train_members(self._networks, seeds, parts, self.config)
+        losses = [member.loss for member in members]
         # plain int and a stable sort: equal losses keep the order of the members
         self.members_kept = [int(m) for m in np.argsort(losses, kind="stable")[: self.config.keep]]
         self.history = pd.DataFrame(
-            [(member, *row) for member, (_, _, rows) in enumerate(members) for row in rows],
+            [(m, *row) for m, member in enumerate(members) for row in member.rows],
             columns=["member", "epoch", "train_loss", "validation_loss"],
         )
         return self
@@ -201,44 +208,12 @@ class TrunkEnsemble:
         """P(correct), the mean over the kept members' sigmoids: float64 [n, K]."""
         return self.member_proba(X)[self.members_kept].mean(axis=0)
 
-    def _train(
-        self, X: torch.Tensor, Y: torch.Tensor, X_val: torch.Tensor, Y_val: torch.Tensor, seed: int
-    ) -> tuple[SharedTrunkNet, float, list[tuple[int, float, float]]]:
-        """One member: network with its best epoch's weights, that epoch's validation loss, history rows."""
-        config = self.config
-        # dropout draws from torch's own generators: seed them in a fork, so that the caller's state is left
-        # as it was
-        with torch.random.fork_rng(devices=[self.device] if X.is_cuda else []):
+    def _network(self, d_in: int, n_targets: int, seed: int) -> SharedTrunkNet:
+        """A network with the initial weights of this seed; the caller's random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = SharedTrunkNet(X.shape[1], Y.shape[1], config.hidden, config.dropout).to(self.device)
-            shuffle = torch.Generator().manual_seed(seed)
-            optimizer = torch.optim.Adam(
-                network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-            )
-            best, best_loss, best_epoch, rows = None, np.inf, 0, []
-            for epoch in range(1, config.max_epochs + 1):
-                network.train()
-                total = 0.0
-                for batch in torch.randperm(len(X), generator=shuffle).to(X.device).split(config.batch_size):
-                    optimizer.zero_grad()
-                    loss = masked_bce(network(X[batch]), Y[batch])
-                    loss.backward()
-                    optimizer.step()
-                    total += loss.item() * len(batch) / len(X)
-                network.eval()
-                with torch.inference_mode():
-                    validation_loss = masked_bce(network(X_val), Y_val).item()
-                rows.append((epoch, total, validation_loss))
-                if not np.isfinite(total + validation_loss):
-                    raise RuntimeError(
-                        f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate"
-                    )
-                if validation_loss < best_loss - config.min_improvement:
-                    best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), validation_loss, epoch
-                elif epoch - best_epoch >= config.patience:
-                    break
-            network.load_state_dict(best)
-        return network.eval(), best_loss, rows
+            network = SharedTrunkNet(d_in, n_targets, self.config.hidden, self.config.dropout)
+        return network.to(self.device).eval()
 
 
 def validation_rows(groups: Sequence | int, fraction: float, seed: int) -> np.ndarray:

@@ -1,0 +1,153 @@
+"""The members of a SharedTrunkNet ensemble, trained side by side.
+
+Their weights are stacked to [members, in, out], so one batched product does for all what each would do alone. A member has its
+own initial weights, order of batches, dropout and early stopping, drawn from its own seed: it becomes the same network,
+up to rounding, whoever is trained beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .hardware import native_bfloat16
+
+if TYPE_CHECKING:
+    from .trunk import SharedTrunkNet, TrunkConfig
+
+
+@dataclass
+class Trained:
+    """What became of a member: its lowest validation loss, and (epoch, train_loss, validation_loss) of every epoch."""
+
+    loss: float = float("inf")
+    best_epoch: int = 0
+    rows: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+def train_members(
+    networks: Sequence[SharedTrunkNet], seeds: Sequence[int], parts: Sequence[torch.Tensor], config: TrunkConfig
+) -> list[Trained]:
+    """Train the networks in place; each ends with the weights of its best epoch.
+
+    Parameters
+    ----------
+    networks : M networks of one shape, on the device of the data
+    seeds : M ints
+        Of each member's batches and dropout.
+    parts : float32 tensors [n, d], [n, K], [v, d], [v, K]
+        Features and labels (NaN: missing) to train on, and those of the validation split.
+    config : TrunkConfig
+
+    Raises
+    ------
+    RuntimeError
+        If a loss is not finite.
+    """
+    X, Y, X_val, Y_val = parts
+    dtype = torch.bfloat16 if config.dtype == "bfloat16" or config.dtype == "auto" and native_bfloat16(X.device) else torch.float32
+    X, X_val = X.to(dtype), X_val.to(dtype)
+    shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
+    # another stream than the shuffles', on the device where the masks are needed
+    drops = [torch.Generator(X.device).manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])) for seed in seeds]
+    stack = _Stack(networks, config, dtype)
+    trained = [Trained() for _ in networks]
+    active = list(range(len(networks)))
+    for epoch in range(1, config.max_epochs + 1):
+        orders = torch.stack([torch.randperm(len(X), generator=shuffles[m]) for m in active]).to(X.device)
+        totals = torch.zeros(len(active), device=X.device)
+        for batch in orders.split(config.batch_size, dim=1):
+            masks = [_kept(batch.shape[1], width, rate, [drops[m] for m in active], X.device) for width, rate in zip(config.hidden, config.dropout, strict=True)]
+            losses = _losses(stack.logits(X[batch], masks), Y[batch])
+            stack.step(losses)
+            totals += losses.detach() * (batch.shape[1] / len(X))
+        with torch.inference_mode():
+            # one expanded view: every member looks at the same validation rows
+            validation = _losses(stack.logits(X_val.expand(len(active), -1, -1)), Y_val)
+        ended = []
+        for place, (m, total, loss) in enumerate(zip(active, totals.tolist(), validation.tolist(), strict=True)):
+            trained[m].rows.append((epoch, total, loss))
+            if not np.isfinite(total + loss):
+                raise RuntimeError(f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate")
+            if loss < trained[m].loss - config.min_improvement:
+                trained[m].loss, trained[m].best_epoch = loss, epoch
+                stack.copy_to(networks[m], place)
+            elif epoch - trained[m].best_epoch >= config.patience:
+                ended.append(place)
+        if ended:
+            stay = [place for place in range(len(active)) if place not in ended]
+            if not stay:
+                break
+            active = [active[place] for place in stay]
+            stack.keep(stay)
+    return trained
+
+
+class _Stack:
+    """Weights [M, in, out] and biases [M, 1, out] of M networks, and their one optimizer."""
+
+    def __init__(self, networks: Sequence[SharedTrunkNet], config: TrunkConfig, dtype: torch.dtype) -> None:
+        self.dtype, self.config = dtype, config
+        linears = list(zip(*([layer for layer in network.layers if isinstance(layer, nn.Linear)] for network in networks), strict=True))
+        self._weights = [torch.stack([layer.weight.detach().T for layer in same]).contiguous().requires_grad_() for same in linears]
+        self._biases = [torch.stack([layer.bias.detach()[None] for layer in same]).requires_grad_() for same in linears]
+        self._optimizer = self._adam()
+
+    def logits(self, x: torch.Tensor, masks: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
+        """float32 [M, B, K] of x [M, B, d]; ``masks`` bool [M, B, width] per hidden layer say which units dropout keeps."""
+        last, scale = len(self._weights) - 1, 1.0
+        for i, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
+            dtype = torch.float32 if i == last else self.dtype
+            # what dropout divides by is multiplied into the next weights: they are fewer than the units
+            x = torch.baddbmm(bias.to(dtype), x.to(dtype), (weight if scale == 1.0 else weight * scale).to(dtype))
+            if i < last:
+                x = functional.relu(x)
+                if masks is not None:
+                    x, scale = x * masks[i], 1 / (1 - self.config.dropout[i])
+        return x
+
+    def step(self, losses: torch.Tensor) -> None:
+        """One step of Adam on losses [M]; their sum has each member's own gradient."""
+        self._optimizer.zero_grad()
+        losses.sum().backward()
+        self._optimizer.step()
+
+    def copy_to(self, network: SharedTrunkNet, place: int) -> None:
+        """Give a network the present weights of the member at this place."""
+        with torch.no_grad():
+            for layer, weight, bias in zip((layer for layer in network.layers if isinstance(layer, nn.Linear)), self._weights, self._biases, strict=True):
+                layer.weight.copy_(weight[place].T)
+                layer.bias.copy_(bias[place, 0])
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with the members at these places, each with its moments of Adam."""
+        states = [self._optimizer.state[p] for p in (*self._weights, *self._biases)]
+        self._weights, self._biases = ([p.detach()[places].requires_grad_() for p in group] for group in (self._weights, self._biases))
+        self._optimizer = self._adam()
+        for p, state in zip((*self._weights, *self._biases), states, strict=True):
+            self._optimizer.state[p] = {name: value[places] if value.ndim else value for name, value in state.items()}
+
+    def _adam(self) -> torch.optim.Adam:
+        return torch.optim.Adam([*self._weights, *self._biases], lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True)
+
+
+def _kept(rows: int, width: int, rate: float, generators: Sequence[torch.Generator], device: torch.device) -> torch.Tensor:
+    """Bool [M, rows, width]: True with probability 1 - rate, to 16 bits. Sixteen random bits a unit cost a tenth of a Bernoulli draw."""
+    words = torch.empty(len(generators), -(-rows * width // 4), dtype=torch.int64, device=device)
+    for row, generator in zip(words, generators, strict=True):
+        row.random_(-(2**63), None, generator=generator)
+    bits = words.view(torch.int16)[:, : rows * width]
+    return (bits >= round(rate * 2**16) - 2**15).view(len(generators), rows, width)
+
+
+def _losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """`masked_bce` of every member [M]; labels [M, B, K], or [B, K] for all."""
+    known = ~torch.isnan(labels)
+    each = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num().expand_as(logits), reduction="none")
+    return (each * known).sum(dim=(1, 2)) / known.sum(dim=(-2, -1)).clamp(min=1)
