@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke verify test lab collect audit clean
+.PHONY: help env reproduce smoke verify test bench lab collect audit clean
 
 help: ## This list
 	@echo "Targets:"
@@ -47,6 +47,9 @@ verify: env ## Run PROFILE from a clean build and compare every number with resu
 
 test: env ## All tests, the smoke profile among them
 	@$(PY) -m pytest
+
+bench: env ## Measure speed against the published recipe; writes results/benchmarks
+	@$(PY) -m benchmarks
 
 lab: env ## Open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks

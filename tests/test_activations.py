@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from prefill_router import activations
 from prefill_router.activations import (
@@ -17,83 +15,25 @@ from prefill_router.activations import (
     store_folder,
     store_key,
 )
-from prefill_router.encoders import Encoder, render_prompt
+from prefill_router.encoders import render_prompt
 from prefill_router.prefill import batches, pool_states
+from tiny import LAYERS, WIDTH, WORDS, tiny_encoder, tiny_llama, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-WORDS = ["<pad>", "<user>", "<go>", "<unk>", *(f"w{i}" for i in range(40))]
-LAYERS, WIDTH = 3, 16
-
-
-class Counting(torch.nn.Module):
-    """Counts forward passes, and is interrupted in a chosen one, as Ctrl-C would."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network, self.calls, self.interrupt_at = network, 0, None
-
-    def forward(self, **inputs):
-        self.calls += 1
-        if self.calls == self.interrupt_at:
-            raise KeyboardInterrupt
-        return self.network(**inputs)
-
-
 @pytest.fixture(scope="module")
 def llama():
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=WIDTH,
-        intermediate_size=32,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        attn_implementation="eager",
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = LlamaModel(config).eval()
-        for (
-            name,
-            weight,
-        ) in network.named_parameters():  # norms of 1 would hide whether the final norm was applied
-            if "norm" in name:
-                torch.nn.init.uniform_(weight, 0.5, 2.0)
-    return network
+    return tiny_llama()
 
 
 @pytest.fixture
 def encoder(llama):
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", padding_side="left"
-    )  # must not matter
-    tokenizer.chat_template = (
-        "{% for m in messages %}<user> {{ m['content'] }}{% endfor %}"
-        "{% if add_generation_prompt %} <go>{% endif %}"
-    )
-    return Encoder(
-        name="tiny/llama",
-        network=Counting(llama),
-        tokenizer=tokenizer,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        n_layers=LAYERS,
-        hidden_size=WIDTH,
-        max_length=40,
-        params=1,
-        fingerprint={"name": "tiny", "sha256": "0" * 64},
-    )
+    return tiny_encoder(llama)
 
 
 @pytest.fixture(scope="module")
 def queries():
-    rng = np.random.default_rng(1)
-    prompts = [" ".join(f"w{i}" for i in rng.integers(0, 40, size)) for size in rng.integers(1, 20, 23)]
-    return [f"q{i}" for i in range(len(prompts))], prompts
+    return tiny_queries()
 
 
 def run(encoder, queries, folder, **options):

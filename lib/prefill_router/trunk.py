@@ -194,19 +194,18 @@ class TrunkEnsemble:
         )
         return self
 
-    def member_proba(self, X: np.ndarray) -> np.ndarray:
-        """P(correct) by every trained member, kept or not: float64 [members, n, K]."""
+    def member_proba(self, X: np.ndarray, members: Sequence[int] | None = None) -> np.ndarray:
+        """P(correct) by the trained members, kept or not, or by some of them: float64 [members, n, K]."""
         if not self._networks:
             raise NotFittedError("the ensemble is not fitted; call fit(X, Y) first")
         features = torch.from_numpy(np.ascontiguousarray(X, np.float32)).to(self.device)
+        networks = self._networks if members is None else [self._networks[m] for m in members]
         with torch.inference_mode():
-            return np.stack(
-                [torch.sigmoid(network(features).double()).cpu().numpy() for network in self._networks]
-            )
+            return np.stack([torch.sigmoid(network(features).double()).cpu().numpy() for network in networks])
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """P(correct), the mean over the kept members' sigmoids: float64 [n, K]."""
-        return self.member_proba(X)[self.members_kept].mean(axis=0)
+        return self.member_proba(X, getattr(self, "members_kept", None)).mean(axis=0)
 
     def _network(self, d_in: int, n_targets: int, seed: int) -> SharedTrunkNet:
         """A network with the initial weights of this seed; the caller's random state is left as it was."""

@@ -1,0 +1,78 @@
+"""Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract sweep ensemble latency scale]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from prefill_router.plots import use_style
+from prefill_router.profiles import project_root
+
+from . import ensemble, extract, latency, scale, sweep
+
+BENCHMARKS = {"extract": extract.run, "sweep": sweep.run, "ensemble": ensemble.run, "latency": latency.run, "scale": scale.run}
+
+
+def main() -> None:
+    """Run in order; each writes its file when it is done."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
+    names = parser.parse_args().names
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    for name in names or BENCHMARKS:
+        started = time.perf_counter()
+        print(f"{name} ...", flush=True)
+        BENCHMARKS[name]()
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    draw(project_root() / "results" / "benchmarks")
+
+
+def draw(folder: Path) -> None:
+    """One figure of whatever results there are: how many times faster, what a query takes, how time and memory grow."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    use_style()
+    fig, (ratios, query, growth) = plt.subplots(1, 3, figsize=(13, 3.4))
+    faster = pd.DataFrame({name.partition("_")[0]: content["ratio"] for name, content in found.items() if "ratio" in content}).T
+    if len(faster):
+        ratios.barh(faster.index, faster["median"], color="#0072B2", xerr=[faster["median"] - faster["min"], faster["max"] - faster["median"]], error_kw={"capsize": 3})
+        for y, value in enumerate(faster["median"]):
+            ratios.text(0.3, y, f"{value:.1f}x", va="center", color="white", fontweight="bold")
+        ratios.axvline(1, color="black", linewidth=0.8)
+        ratios.invert_yaxis()
+    ratios.set(title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None))
+    if table := next((c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None):
+        lengths = list(table)
+        bottom = np.zeros(len(lengths))
+        for part, name, color in (("encoder_alone", "the encoder's prefill", "#999999"), ("beyond_the_encoder", "everything else", "#D55E00")):
+            values = np.array([table[n][part]["p50"] for n in lengths])
+            query.bar(lengths, values, bottom=bottom, label=name, color=color)
+            bottom += values
+        query.legend()
+    query.set(title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds")
+    if rows := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
+        t = pd.DataFrame(rows)
+        growth.plot(t["prompts"], t["seconds"], marker="o", color="#0072B2")
+        growth.set(xscale="log", yscale="log", ylabel="seconds")
+        memory = growth.twinx()
+        memory.plot(t["prompts"], t["peak_mb"] / 1000, marker="s", color="#D55E00", linestyle="--")
+        memory.set(ylabel="peak memory, GB", ylim=(0, None))
+        memory.yaxis.label.set_color("#D55E00")
+        growth.yaxis.label.set_color("#0072B2")
+    growth.set(title="Extraction of many prompts", xlabel="prompts")
+    fig.tight_layout()
+    target = project_root() / "figures" / "benchmarks"
+    target.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context({"svg.hashsalt": "prefill-router"}):
+        fig.savefig(target / "speed.svg", metadata={"Date": None, "Creator": None})
+        fig.savefig(target / "speed.png", metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Interleaved timing, and one JSON file per benchmark."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from prefill_router.experiment import pools, read_splits
+from prefill_router.outcomes import Outcomes
+from prefill_router.profiles import Workspace, open_workspace, project_root, replacing
+from prefill_router.reproduce import machine_class, versions
+
+ENCODER = "smollm2-135m-instruct"
+
+
+@cache
+def workspace() -> tuple[Workspace, Outcomes]:
+    """The zeroeval profile and its outcomes, fetched if they are not at hand."""
+    ws = open_workspace("zeroeval")
+    return ws, ws.load_outcomes()
+
+
+def frontier() -> tuple[Outcomes, np.ndarray, np.ndarray]:
+    """Outcomes of the frontier pool, and training rows and groups of the first split."""
+    ws, outcomes = workspace()
+    pool = dict(pools(ws, outcomes))["frontier"]
+    return pool, read_splits(ws, outcomes)[0].train, outcomes.queries["group"].to_numpy()
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Wall seconds, and what the function returned."""
+    started = time.perf_counter()
+    value = function()
+    return time.perf_counter() - started, value
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratio(recipe: list[float], ours: list[float]) -> dict[str, float]:
+    """How many times faster ours is, pair by pair."""
+    return spread([a / b for a, b in zip(recipe, ours, strict=True)])
+
+
+def write(name: str, content: Mapping[str, Any]) -> None:
+    """Write `results/benchmarks/<name>.json`, with machine and versions."""
+    path = project_root() / "results" / "benchmarks" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    threads = {"torch_threads": torch.get_num_threads()}
+    complete = {"benchmark": name, **content, "machine": machine_class() | threads, "versions": versions() | {"threadpoolctl": importlib.metadata.version("threadpoolctl")}}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(_rounded(complete), indent=1) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits are more than a timing holds."""
+    if isinstance(value, Mapping):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,0 +1,75 @@
+"""Benchmarks: the recipe computes what ours computes, on small things; no timing is asserted."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as bench
+from benchmarks import common, ensemble, extract, sweep
+from prefill_router.activations import extract as ours
+from prefill_router.features import sweep as exhaustive
+from prefill_router.probes import group_folds
+from prefill_router.profiles import project_root
+from prefill_router.trunk import TrunkConfig, TrunkEnsemble
+from tiny import LAYERS, tiny_encoder, tiny_llama, tiny_queries
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return ours(tiny_encoder(tiny_llama()), *tiny_queries(120), tmp_path_factory.mktemp("store"), progress=False)
+
+
+def test_both_ways_of_extraction_give_the_same_vectors(store):
+    llama = tiny_llama()
+    vectors = extract.recipe(dataclasses.replace(tiny_encoder(llama), network=llama), tiny_queries(120)[1][:10])
+    for layer in range(LAYERS + 1):
+        for pooling in ("last", "mean"):
+            np.testing.assert_allclose([v[pooling][layer] for v in vectors], store.read(layer, pooling)[:10], atol=2e-5)
+
+
+def test_the_recipes_search_agrees_with_the_sweep_where_both_looked(store, monkeypatch):
+    monkeypatch.setattr(sweep, "SIZES", (2, 5))
+    rng = np.random.default_rng(0)
+    y = (store.read(2, "mean")[:, 0] + 0.3 * rng.normal(size=120) > 0).astype(float)
+    groups = np.arange(120) // 2
+    looked = sweep.recipe(store, np.array(store.query_ids), y, group_folds(groups, sweep.FOLDS, 0))
+    table = exhaustive(store, store.query_ids, y[:, None], ["A"], groups, sizes=(2, 5), progress=False).set_index(["pooling", "layer", "n_components"])["auc"]
+    assert len(table) == 2 * (LAYERS + 1) * 2 and len(looked) < len(table)
+    for place, auc in looked.items():
+        assert auc == pytest.approx(table[place], abs=2e-3)
+
+
+def test_the_recipes_ensemble_reaches_the_losses_of_ours():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(500, 8)).astype(np.float32)
+    Y = (X[:, :2] + rng.normal(size=(500, 2)) > 0).astype(float)
+    config = TrunkConfig(members=4, keep=2, max_epochs=40, learning_rate=3e-3)
+    theirs = ensemble.recipe(X, Y, np.arange(500), config, seed=0)
+    mine = TrunkEnsemble(config, seed=0).fit(X, Y, np.arange(500)).history.groupby("member")["validation_loss"].min()
+    assert len(theirs) == 4 and np.mean(theirs) == pytest.approx(mine.mean(), abs=0.02)
+
+
+def test_ratios_are_taken_pair_by_pair():
+    assert common.ratio([10.0, 9.0, 8.0], [2.0, 3.0, 1.0]) == {"median": 5.0, "min": 3.0, "max": 8.0}
+    assert common._rounded({"a": [1.23456, 3], "b": "x"}) == {"a": [1.235, 3], "b": "x"}
+
+
+def test_unknown_benchmarks_are_named(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "extrct"])
+    with pytest.raises(SystemExit):
+        bench.main()
+    assert "unknown benchmark extrct; there are extract, sweep, ensemble, latency, scale" in capsys.readouterr().err
+
+
+def test_committed_results_have_ratio_machine_and_versions():
+    found = {path.stem: json.loads(path.read_text()) for path in (project_root() / "results" / "benchmarks").glob("*.json")}
+    assert {name.partition("_")[0] for name in found} == set(bench.BENCHMARKS)
+    for name, content in found.items():
+        assert content["benchmark"] == name and content["machine"]["cores"] and content["versions"]["torch"], name
+        assert "/" not in json.dumps(content["machine"]), name
+        if "recipe" in content:
+            assert content["ratio"]["min"] <= content["ratio"]["median"] <= content["ratio"]["max"], name
