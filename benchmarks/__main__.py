@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 
-from prefill_router.plots import use_style
+from prefill_router.plots import label, use_style
 from prefill_router.profiles import project_root
 
 from . import ensemble, extract, latency, scale, sweep
@@ -48,13 +47,12 @@ def draw(folder: Path) -> None:
         ratios.invert_yaxis()
     ratios.set(title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None))
     if table := next((c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None):
-        lengths = list(table)
-        bottom = np.zeros(len(lengths))
-        for part, name, color in (("encoder_alone", "the encoder's prefill", "#999999"), ("beyond_the_encoder", "everything else", "#D55E00")):
-            values = np.array([table[n][part]["p50"] for n in lengths])
-            query.bar(lengths, values, bottom=bottom, label=name, color=color)
-            bottom += values
-        query.legend()
+        for (method, rows), color in zip(table.items(), ("#000000", "#0072B2"), strict=True):
+            query.plot(list(rows), [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, label=f"beyond the encoder, {label(method)}")
+        query.plot(list(rows), [row["encoder_alone"]["p50"] for row in rows.values()], marker="s", color="#999999", linestyle="--", label="the encoder's prefill alone")
+        query.axhline(3, color="#D55E00", linewidth=0.8, linestyle=":", label="3 ms")
+        query.legend(fontsize=7)
+        query.set(yscale="log")
     query.set(title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds")
     if rows := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
         t = pd.DataFrame(rows)

@@ -6,7 +6,7 @@ early stopping; 10 seeds, the 5 with the lowest validation loss are kept and the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -206,6 +206,30 @@ class TrunkEnsemble:
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """P(correct), the mean over the kept members' sigmoids: float64 [n, K]."""
         return self.member_proba(X, getattr(self, "members_kept", None)).mean(axis=0)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Weights of the kept members by name (for safetensors) and everything else (for JSON)."""
+        if not self._networks:
+            raise NotFittedError("the ensemble is not fitted; call fit(X, Y) first")
+        tensors = {
+            f"member{i}.{name}": weight.cpu().numpy() for i, m in enumerate(self.members_kept) for name, weight in self._networks[m].state_dict().items()
+        }
+        first = self._networks[0].layers
+        return tensors, {"d_in": first[0].in_features, "n_targets": first[-1].out_features, "hidden": list(self.config.hidden), "members": len(self.members_kept)}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> TrunkEnsemble:
+        """Rebuild a fitted ensemble from :meth:`state`, on the CPU; it predicts, and has no history."""
+        members = int(meta["members"])
+        hidden = tuple(meta["hidden"])
+        ensemble = cls(TrunkConfig(hidden=hidden, dropout=(0.0,) * len(hidden), members=members, keep=members))
+        for i in range(members):
+            network = SharedTrunkNet(meta["d_in"], meta["n_targets"], hidden, (0.0,) * len(hidden))
+            prefix = f"member{i}."
+            network.load_state_dict({name.removeprefix(prefix): torch.tensor(np.asarray(array)) for name, array in tensors.items() if name.startswith(prefix)})
+            ensemble._networks.append(network.eval())
+        ensemble.members_kept = list(range(members))
+        return ensemble
 
     def _network(self, d_in: int, n_targets: int, seed: int) -> SharedTrunkNet:
         """A network with the initial weights of this seed; the caller's random state is left as it was."""

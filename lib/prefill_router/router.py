@@ -1,0 +1,298 @@
+"""A trained router: from a prompt to the target that should answer it.
+
+`Router.fit` learns one from outcomes and activations, `save` and `load` keep it as safetensors and JSON, `route` asks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from . import __version__
+from .activations import ActivationStore
+from .encoders import Encoder, load_encoder, render_prompt
+from .features import FeaturePipeline, choose_components, choose_layers
+from .kernel import KernelRouter, read_states
+from .outcomes import Outcomes, check_trainable
+from .prefill import Prefill
+from .probes import layer_profile
+from .profiles import replacing
+from .routing import priced, route, without_cost
+from .trunk import TrunkConfig, TrunkEnsemble
+
+FORMAT = 1
+METHODS = ("ours", "paper")
+# What must agree between the encoder of the training and the one at hand; the dtype may differ with the machine.
+_IDENTITY = ("sha256", "revision", "template_sha256")
+
+
+class RouterError(ValueError):
+    """A router that cannot be trained, saved, loaded or asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RoutedTarget:
+    """What a router knows of a target: prices per token in the cost unit, the median of its training answers' tokens, and how many
+    tokens it counts for one of the encoder's.
+    """
+
+    name: str
+    input_price: float
+    output_price: float
+    median_output_tokens: float
+    tokens_per_encoder_token: float
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a query goes: the target, P(correct) and expected cost of every target, the encoder's tokens."""
+
+    target: str
+    p_correct: dict[str, float]
+    cost: dict[str, float]
+    tokens: int
+
+
+class Router:
+    """Routes prompts by an encoder's prefill.
+
+    Made by :meth:`fit` or :meth:`load`. Any number of threads may ask one router at the same time.
+
+    Attributes
+    ----------
+    method : {"ours", "paper"}
+    targets : tuple of RoutedTarget
+    cost_unit : str
+    trained_on : int
+        Queries.
+    """
+
+    def __init__(self, method: str, head: Any, features: FeaturePipeline | None, targets: Sequence[RoutedTarget], cost_unit: str, trained_on: int, encoder: dict[str, Any]) -> None:
+        self.method, self.targets, self.cost_unit, self.trained_on = method, tuple(targets), cost_unit, trained_on
+        self.encoder_note = encoder  # fingerprint, n_layers, hidden_size, plain_prompt
+        self._head, self._features = head, features
+        self._encoder: Encoder | None = None
+        self._prefill: Prefill | None = None
+
+    @classmethod
+    def fit(
+        cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
+        config: TrunkConfig | None = None, plain_prompt: bool = False, progress: bool = True,
+    ) -> Router:
+        """Train on outcomes.
+
+        Parameters
+        ----------
+        outcomes : Outcomes
+            Targets without a price are left out, with a warning: they could not be weighed against others.
+        store : ActivationStore
+            Of all these queries.
+        rows : int ndarray, optional
+            Training queries; default: all.
+        method : {"ours", "paper"}
+            The kernel router, which keeps its training states (n x D values), or SharedTrunkNet, which is small.
+        seed : int
+        config : TrunkConfig, optional
+            Of SharedTrunkNet.
+        plain_prompt : bool
+            Whether the encoder read plain prompts instead of its chat template.
+        progress : bool
+
+        Raises
+        ------
+        RouterError
+            An unknown method, fewer than two priced targets.
+        OutcomesError
+            A target that was always right or always wrong.
+        """
+        if method not in METHODS:
+            raise RouterError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
+        rows = np.arange(outcomes.n) if rows is None else np.asarray(rows)
+        if unknown := without_cost(outcomes):
+            warnings.warn(f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=2)
+        pool = priced(outcomes)
+        if pool is None:
+            raise RouterError(f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs P(correct) against cost")
+        names, Y = pool.target_names, pool.correct[rows]
+        check_trainable(Y, names)
+        query_ids, groups = pool.queries["query_id"].to_numpy()[rows], pool.queries["group"].to_numpy()[rows]
+        if method == "ours":
+            features, head = None, KernelRouter(seed=seed).fit(read_states(store, query_ids), Y, groups)
+        else:
+            profile = layer_profile(store, query_ids, Y, names, groups, store.encoder_name, seed=seed, progress=progress)
+            features = FeaturePipeline(choose_components(store, query_ids, Y, groups, choose_layers(profile), seed=seed)).fit(store, query_ids)
+            head = TrunkEnsemble(config, seed=seed).fit(features.transform(store, query_ids), Y, groups)
+        of_encoder = tokens_of(store, query_ids)
+        targets = []
+        for k, target in enumerate(pool.targets):
+            output, ratio = pool.output_tokens[rows, k], pool.input_tokens[rows, k] / of_encoder
+            if np.isnan(output).all():
+                raise RouterError(f"target {target.name!r} has no output_tokens on the training rows, so its cost is unknown; fill them in")
+            # a target whose tokens were not counted is taken to count as the encoder does
+            targets.append(RoutedTarget(target.name, target.input_price, target.output_price, float(np.nanmedian(output)), 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))))
+        note = {"fingerprint": store.fingerprint, "name": store.encoder_name, "n_layers": store.n_layers, "hidden_size": store.hidden_size, "plain_prompt": plain_prompt}
+        return cls(method, head, features, targets, outcomes.cost_unit, len(rows), note)
+
+    @property
+    def target_names(self) -> list[str]:
+        """Names in the order of the columns of :meth:`predict_proba`."""
+        return [target.name for target in self.targets]
+
+    def predict_proba(self, store: Any, query_ids: Sequence[str]) -> np.ndarray:
+        """P(correct) of every target from activations that are there already: float64 [n, K]."""
+        if self.method == "ours":
+            return self._head.predict_proba(read_states(store, query_ids))
+        return self._head.predict_proba(self._features.transform(store, query_ids))
+
+    def expected_cost(self, tokens: np.ndarray) -> np.ndarray:
+        """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x input price + median output tokens x output price."""
+        inputs = np.outer(tokens, [t.tokens_per_encoder_token * t.input_price for t in self.targets])
+        return inputs + [t.median_output_tokens * t.output_price for t in self.targets]
+
+    def attach(self, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
+        """Give the router the encoder that it reads; by default the one it was trained with, loaded by name.
+
+        Raises
+        ------
+        RouterError
+            If the encoder's weights, revision or chat template are not those of the training.
+        """
+        note = self.encoder_note
+        if encoder is None or isinstance(encoder, str):
+            encoder = load_encoder(encoder or note["name"], device=device, plain_prompt=note["plain_prompt"])
+        differs = [key for key in _IDENTITY if encoder.fingerprint.get(key) != note["fingerprint"].get(key)]
+        if differs:
+            raise RouterError(
+                f"the encoder {encoder.name} is not the one that this router was trained with ({note['name']}): {', '.join(differs)} differ. "
+                "Give it that encoder, or train a router for this one"
+            )
+        if self._prefill is not None:
+            self._prefill.__exit__()
+        self._encoder = encoder
+        self._prefill = Prefill(encoder).__enter__()  # the hooks stay as long as the router does
+        self._prefill.agree_on(render_prompt(encoder, "x"))
+        return self
+
+    def route(self, prompt: str | Sequence[str], tolerance: float = 0.0) -> Route | list[Route]:
+        """The cheapest target whose P(correct) is at most ``tolerance`` below the highest.
+
+        Parameters
+        ----------
+        prompt : str, or a sequence of them
+        tolerance : float >= 0
+            0: the most probable target; larger: cheaper ones.
+
+        Returns
+        -------
+        Route, or a list of them in the order of the prompts
+
+        Raises
+        ------
+        EncoderError
+            An empty prompt, or one longer than the encoder's context.
+        """
+        if isinstance(prompt, str):
+            return next(self.stream([prompt], tolerance))
+        return list(self.stream(prompt, tolerance))
+
+    def stream(self, prompts: Iterable[str], tolerance: float = 0.0) -> Iterator[Route]:
+        """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the iterable when it is needed."""
+        if not tolerance >= 0:
+            raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
+        if self._prefill is None:
+            self.attach()
+        for prompt in prompts:
+            token_ids = render_prompt(self._encoder, prompt)
+            one = _OneQuery(self._prefill([token_ids], ["the prompt"]), self.encoder_note)
+            p, cost = self.predict_proba(one, [""]), self.expected_cost(np.array([len(token_ids)]))
+            chosen = int(route(p, cost, tolerance)[0])
+            yield Route(
+                self.targets[chosen].name, dict(zip(self.target_names, p[0].tolist(), strict=True)), dict(zip(self.target_names, cost[0].tolist(), strict=True)), len(token_ids)
+            )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``router.safetensors`` and ``router.json`` (last, with the other's SHA-256); returns the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors, head = self._head.state()
+        meta = {
+            "format": FORMAT, "library": __version__, "method": self.method, "encoder": self.encoder_note, "cost_unit": self.cost_unit, "trained_on": self.trained_on,
+            "targets": [asdict(target) for target in self.targets], "head": head,
+        }
+        if self._features is not None:
+            of_features, meta["features"] = self._features.state()
+            tensors = {**tensors, **{f"features.{name}": array for name, array in of_features.items()}}
+        data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+        with replacing(folder / "router.safetensors") as temporary:
+            temporary.write_bytes(data)
+        meta["sha256"] = hashlib.sha256(data).hexdigest()
+        with replacing(folder / "router.json") as temporary:
+            temporary.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
+        """Read a saved router; the encoder is loaded with the first prompt, or checked now if it is given.
+
+        Raises
+        ------
+        RouterError
+            No router there, another format, damaged or incomplete files, another encoder.
+        """
+        folder = Path(folder)
+        try:
+            meta = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+            data = (folder / "router.safetensors").read_bytes()
+        except FileNotFoundError as error:
+            raise RouterError(f"{error.filename} does not exist; a router is a folder with router.json and router.safetensors") from None
+        except ValueError as error:
+            raise RouterError(f"{folder / 'router.json'} is damaged ({error}); save the router again") from None
+        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+            raise RouterError(f"{folder / 'router.json'} has format {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}; train the router again")
+        if hashlib.sha256(data).hexdigest() != meta.get("sha256"):
+            raise RouterError(f"{folder / 'router.safetensors'} is not the file that router.json was written for; copy both again")
+        try:
+            tensors = load(data)
+            broken = [name for name, array in tensors.items() if np.isnan(array).any()]
+            if broken:
+                raise RouterError(f"{folder / 'router.safetensors'} holds NaN in {', '.join(broken)}; train the router again")
+            targets = [RoutedTarget(**target) for target in meta["targets"]]
+            features = None
+            if meta["method"] == "ours":
+                head: Any = KernelRouter.from_state(tensors, meta["head"])
+            elif meta["method"] == "paper":
+                head = TrunkEnsemble.from_state(tensors, meta["head"])
+                features = FeaturePipeline.from_state({name.removeprefix("features."): a for name, a in tensors.items() if name.startswith("features.")}, meta["features"])
+            else:
+                raise RouterError(f"{folder / 'router.json'} has method {meta['method']!r}; known: {', '.join(METHODS)}")
+            router = cls(meta["method"], head, features, targets, meta["cost_unit"], meta["trained_on"], meta["encoder"])
+        except RouterError:
+            raise
+        except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
+            raise RouterError(f"{folder} is incomplete ({type(error).__name__}: {error}); save the router again") from error
+        return router if encoder is None else router.attach(encoder, device)
+
+
+def tokens_of(store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+    """Encoder tokens [n] of these queries."""
+    of = dict(zip(store.query_ids, store.tokens.tolist(), strict=True))
+    return np.array([of[str(q)] for q in query_ids], np.float64)
+
+
+class _OneQuery:
+    """What a head reads of an activation store, for the one query whose vectors are in memory."""
+
+    def __init__(self, vectors: dict[str, np.ndarray], note: dict[str, Any]) -> None:
+        self._vectors, self.n_layers, self.hidden_size = vectors, note["n_layers"], note["hidden_size"]
+
+    def read(self, layer: int, pooling: str, query_ids: Sequence[str]) -> np.ndarray:
+        return self._vectors[pooling][layer]

@@ -1,0 +1,173 @@
+"""The deployable router: what it answers, that files bring the same answers back, and what it refuses."""
+
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+from sklearn.metrics import roc_auc_score
+
+from prefill_router.activations import extract
+from prefill_router.encoders import EncoderError, render_prompt
+from prefill_router.outcomes import Outcomes, OutcomesError, Target
+from prefill_router.router import METHODS, Router, RouterError
+from prefill_router.trunk import TrunkConfig
+from tiny import tiny_encoder, tiny_llama, tiny_queries
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CONFIG = TrunkConfig(members=3, keep=2, max_epochs=30, hidden=(16, 8), learning_rate=1e-2)
+N = 240
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return tiny_llama()
+
+
+@pytest.fixture
+def encoder(llama):
+    return tiny_encoder(llama)
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    ids, prompts = tiny_queries(N)
+    rng = np.random.default_rng(0)
+    long = np.array([len(p.split()) for p in prompts]) > 9
+    # the cheap target fails at long prompts, the other one at a quarter of all
+    correct = np.column_stack([np.where(rng.random(N) < 0.1, long, ~long), rng.random(N) < 0.75]).astype(float)
+    correct[0] = np.nan
+    tokens = np.column_stack([[len(p.split()) + 2 for p in prompts]] * 2).astype(float)
+    queries = pd.DataFrame({"query_id": ids, "benchmark": "b", "category": "c", "prompt": prompts, "group": ids})
+    targets = (Target("cheap", 1.0, 2.0), Target("dear", 10.0, 20.0))
+    output = np.tile([3.0, 5.0], (N, 1))
+    return Outcomes(queries, targets, correct, 2 * tokens, output, np.full((N, 2), np.nan), "USD", "tiny")
+
+
+@pytest.fixture(scope="module")
+def store(llama, tmp_path_factory):
+    return extract(tiny_encoder(llama), *tiny_queries(N), tmp_path_factory.mktemp("store"), progress=False)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def router(request, outcomes, store):
+    import prefill_router.router as module
+
+    original = module.choose_components
+    module.choose_components = lambda *a, **k: original(*a, **{**k, "sizes": (4, 8)})  # the tiny encoder has 16 dimensions
+    try:
+        return Router.fit(outcomes, store, np.arange(160), request.param, config=CONFIG, progress=False)
+    finally:
+        module.choose_components = original
+
+
+def test_it_learns_what_decides(router, outcomes, store):
+    p = router.predict_proba(store, outcomes.queries["query_id"][160:])
+    assert roc_auc_score(outcomes.correct[160:, 0], p[:, 0]) > 0.8
+
+
+def test_a_route_by_hand(router, encoder, outcomes, store):
+    prompt = outcomes.prompts[170]
+    found = router.attach(encoder).route(prompt)
+    p = router.predict_proba(store, ["q170"])[0]
+    np.testing.assert_allclose(list(found.p_correct.values()), p, atol=1e-4)
+    assert found.tokens == len(render_prompt(encoder, prompt)) == store.tokens[170]
+    assert found.target == ("cheap", "dear")[int(p.argmax())]
+    # targets count two tokens for each of the encoder's; answers have 3 and 5 tokens in the median
+    assert found.cost == {"cheap": 2 * found.tokens * 1.0 + 3 * 2.0, "dear": 2 * found.tokens * 10.0 + 5 * 20.0}
+    assert router.route(prompt, tolerance=1.0).target == "cheap"
+    gap = p[1] - p[0]
+    if gap > 0:
+        assert router.route(prompt, tolerance=gap + 0.01).target == "cheap" and router.route(prompt, tolerance=gap - 0.01).target == "dear"
+
+
+def test_saved_and_loaded_it_answers_the_same(router, encoder, outcomes, store, tmp_path):
+    again = Router.load(router.save(tmp_path / "router"), encoder)
+    assert sorted(path.name for path in (tmp_path / "router").iterdir()) == ["router.json", "router.safetensors"]
+    ids = outcomes.queries["query_id"]
+    np.testing.assert_allclose(again.predict_proba(store, ids), router.predict_proba(store, ids), atol=1e-5)
+    assert (again.targets, again.method, again.cost_unit, again.trained_on) == (router.targets, router.method, "USD", 160)
+    first = router.attach(encoder).route(outcomes.prompts[5], 0.1)
+    assert again.route(outcomes.prompts[5], 0.1).target == first.target
+
+
+def test_many_prompts_many_threads_and_streams_give_what_single_prompts_give(router, encoder, outcomes):
+    router.attach(encoder)
+    prompts = outcomes.prompts[:24]
+    single = [router.route(prompt) for prompt in prompts]
+    assert router.route(prompts) == single
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(router.route, prompts)) == single
+    taken = []
+
+    def source():
+        for prompt in prompts:
+            taken.append(prompt)
+            yield prompt
+
+    stream = router.stream(source())
+    assert next(stream) == single[0] and len(taken) == 1
+
+
+def test_another_encoder_is_refused(router, encoder, tmp_path):
+    folder = router.save(tmp_path)
+    for change in ({"sha256": "1" * 64}, {"template_sha256": "2" * 64}):
+        other = dataclasses.replace(encoder, fingerprint=encoder.fingerprint | change)
+        with pytest.raises(RouterError, match=f"not the one.*{next(iter(change))} differ"):
+            Router.load(folder, other)
+    Router.load(folder, dataclasses.replace(encoder, fingerprint=encoder.fingerprint | {"dtype": "float32"}))  # of the machine, not of the encoder
+
+
+def damage_json(folder, **changes):
+    path = folder / "router.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def drop_tensor(folder):
+    import hashlib
+
+    tensors = load_file(folder / "router.safetensors")
+    tensors.pop(sorted(tensors)[0])
+    save_file(tensors, folder / "router.safetensors")
+    damage_json(folder, sha256=hashlib.sha256((folder / "router.safetensors").read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda f: (f / "router.json").unlink(), "router.json does not exist"),
+        (lambda f: (f / "router.safetensors").unlink(), "router.safetensors does not exist"),
+        (lambda f: (f / "router.json").write_text("{"), "router.json is damaged"),
+        (lambda f: (f / "router.json").write_text("[]"), "has format"),
+        (lambda f: damage_json(f, format=99), "has format 99, this library reads 1"),
+        (lambda f: damage_json(f, method="magic"), "method 'magic'"),
+        (lambda f: damage_json(f, targets=[{"name": "x"}]), "incomplete"),
+        (lambda f: (f / "router.safetensors").write_bytes((f / "router.safetensors").read_bytes()[:-1] + b"x"), "not the file"),
+        (drop_tensor, "incomplete"),
+    ],
+)
+def test_damaged_files_are_refused(router, tmp_path, damage, message):
+    folder = router.save(tmp_path / "router")
+    damage(folder)
+    with pytest.raises(RouterError, match=message):
+        Router.load(folder)
+
+
+def test_what_cannot_be_asked_or_trained_is_refused(router, encoder, outcomes, store):
+    router.attach(encoder)
+    with pytest.raises(EncoderError, match="empty"):
+        router.route("  ")
+    with pytest.raises(RouterError, match="tolerance"):
+        router.route("w1", tolerance=-1)
+    with pytest.raises(RouterError, match="unknown method"):
+        Router.fit(outcomes, store, method="best")
+    free = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)))
+    with pytest.warns(UserWarning, match="no price is known for dear"), pytest.raises(RouterError, match="fewer than two targets"):
+        Router.fit(free, store)
+    with pytest.raises(OutcomesError, match="always right"):
+        Router.fit(dataclasses.replace(outcomes, correct=np.column_stack([np.ones(N), outcomes.correct[:, 1]])), store)
+    with pytest.raises(RouterError, match="no output_tokens"):
+        Router.fit(dataclasses.replace(outcomes, output_tokens=np.column_stack([np.full(N, np.nan), np.ones(N)])), store)
