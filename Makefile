@@ -1,6 +1,8 @@
 # Works with GNU make 3.81 and a POSIX shell. `make` alone lists what there is.
 
 PROFILE ?= local
+OUTCOMES ?=
+PRICES  ?=
 ENCODER ?=
 DEVICE  ?=
 PYTHON  ?=
@@ -12,7 +14,7 @@ PY   := $(VENV)/bin/python
 # lock, a changed pyproject or a moved folder asks for another stamp.
 STAMP := $(VENV)/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d' ' -f1)
 
-RUN_OPTIONS = --profile "$(PROFILE)" $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
+RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
 
 # No packages of the user's home, and string hashes that repeat.
 export PYTHONNOUSERSITE := 1
@@ -30,6 +32,8 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo "Variables:"
 	@echo "  PROFILE=local   a profile of config/, or the path of a YAML file"
+	@echo "  OUTCOMES=       a table of your own instead of a profile: question, model, isCorrect, output_tokens"
+	@echo "  PRICES=         its models' prices per million tokens, a YAML file"
 	@echo "  ENCODER=        another encoder than the profile's; its results get folders of their own"
 	@echo "  DEVICE=         auto, cpu, mps, cuda or cuda:N"
 	@echo "  PYTHON=         the Python (3.11 or newer) that .venv is made with"

@@ -201,6 +201,20 @@ def load_outcomes(folder: str | Path) -> Outcomes:
     return outcomes_from_tables(queries, outcomes, header, where=str(folder))
 
 
+def write_outcomes(outcomes: Outcomes, folder: str | Path) -> None:
+    """Write a folder that :func:`load_outcomes` reads; ``targets.json``, without which it is none, comes last."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes.queries.to_parquet(folder / "queries.parquet", index=False)
+    columns = {"query_id": np.repeat(outcomes.queries["query_id"].to_numpy(), len(outcomes.targets)), "target": np.tile(outcomes.target_names, outcomes.n)}
+    table = pd.DataFrame(columns | {name: getattr(outcomes, name).ravel() for name in _VALUE_COLUMNS})
+    table.dropna(subset=_VALUE_COLUMNS, how="all").to_parquet(folder / "outcomes.parquet", index=False)
+    # JSON has no NaN: null where no price is known
+    targets = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in vars(t).items()} for t in outcomes.targets]
+    header = {"name": outcomes.name, "cost_unit": outcomes.cost_unit, "targets": targets}
+    (folder / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
 def outcomes_from_tables(
     queries: pd.DataFrame, outcomes: pd.DataFrame, header: dict, where: str = "outcomes"
 ) -> Outcomes:

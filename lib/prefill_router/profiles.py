@@ -62,9 +62,9 @@ class Profile:
     Attributes
     ----------
     name : file name without `.yaml`.
-    outcomes : folder of the outcomes, relative to the project root, or `public:` and the name of a source of
-        `prefill_router.public`.
-    prices : price list for public outcomes, relative to the project root.
+    outcomes : folder of the outcomes or a table that `tables.read_own_table` reads, relative to the project root, or `public:`
+        and the name of a source of `prefill_router.public`.
+    prices : price list for public outcomes or for one's own table, relative to the project root.
     more_encoders : further encoders, which `ours` and the encoder comparison read as well.
     more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
     plain_prompt : those encoders that read the raw prompt, since they have no chat template.
@@ -215,7 +215,7 @@ def _is_texts(value: Any) -> bool:
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, "a text"),
-    "outcomes": (_is_text, "a folder, or public: and a name"),
+    "outcomes": (_is_text, "a folder, a table, or public: and a name"),
     "prices": (_is_text, "a YAML file"),
     "more_encoders": (lambda v: _is_texts(v), "a list of different encoders"),
     "more_sentence_encoders": (lambda v: _is_texts(v), "a list of different sentence encoders"),
@@ -308,6 +308,26 @@ def load_profile(name: str, config_dir: str | Path | None = None, **overrides: A
             r"[^a-z0-9.]+", "-", content["encoder"].rstrip("/").split("/")[-1].lower()
         ).strip("-")
     return Profile(**{key: _frozen(value) for key, value in content.items()}, label=label)
+
+
+def write_own_profile(outcomes: Path, prices: Path | None, folder: Path) -> Path:
+    """Write the profile of a table of one's own, named after the file: the settings of `local` with `paper` and `ours`.
+
+    Returns
+    -------
+    Path of the YAML file, which `load_profile` reads.
+    """
+    name = re.sub(r"[^a-z0-9_]+", "_", outcomes.stem.lower()).strip("_") or "own"
+    if name in profile_names():
+        name = f"own_{name}"
+    content = yaml.safe_load((project_root() / "config" / "local.yaml").read_text(encoding="utf-8"))
+    content |= {"name": name, "description": f"The outcomes of {outcomes.name}.", "outcomes": str(outcomes.resolve()), "methods": ["paper", "ours"]}
+    content.pop("verify", None)
+    if prices is not None:
+        content["prices"] = str(prices.resolve())
+    with replacing(folder / f"{name}.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return folder / f"{name}.yaml"
 
 
 def _problems(content: Mapping[str, Any], path: Path) -> list[str]:
@@ -422,12 +442,17 @@ class Workspace:
 
     @property
     def outcomes_folder(self) -> Path:
-        """Folder of the outcomes; published ones are fetched and converted first, once."""
+        """Folder of the outcomes; published ones are fetched and converted first, once, and so is a table of one's own."""
         if self.profile.outcomes.startswith("public:"):
             from prefill_router.public import outcomes_folder
 
             return outcomes_folder(self.profile.outcomes.removeprefix("public:"), project_root() / self.profile.prices)
-        return project_root() / self.profile.outcomes
+        path = project_root() / self.profile.outcomes
+        if path.is_file():
+            from prefill_router.tables import own_outcomes_folder
+
+            return own_outcomes_folder(path, project_root() / self.profile.prices if self.profile.prices != Profile.prices else None, self.build)
+        return path
 
     def load_outcomes(self) -> "Outcomes":
         """The profile's outcomes, cut to `subset` queries where the profile asks for it."""

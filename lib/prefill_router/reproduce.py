@@ -31,7 +31,8 @@ import nbformat
 import pandas as pd
 import psutil
 
-from prefill_router.profiles import ProfileError, Workspace, open_workspace, project_root, replacing
+from prefill_router.outcomes import OutcomesError
+from prefill_router.profiles import ProfileError, Workspace, open_workspace, project_root, replacing, write_own_profile
 
 PACKAGES = (
     "torch",
@@ -573,6 +574,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--encoder", help="another encoder than the profile's; its results get folders of their own"
     )
+    parser.add_argument("--outcomes", type=Path, help="a table of your own instead of a profile: .csv, .tsv, .jsonl or .parquet")
+    parser.add_argument("--prices", type=Path, help="prices of its models per million tokens, a YAML file")
     parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
     for name in ("build", "results", "figures"):
         parser.add_argument(f"--{name}-dir", type=Path, help=f"another folder than {name}/")
@@ -608,6 +611,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Kernels work in the notebooks' folder, so that paths given here must not be relative.
     if Path(arguments.profile).suffix in (".yaml", ".yml"):
         chosen["profile"] = str(Path(arguments.profile).resolve())
+    if arguments.outcomes:
+        own = write_own_profile(arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own")
+        chosen["profile"] = str(own.resolve())
     parameters = {
         key: str(value.resolve()) if isinstance(value, Path) else value
         for key, value in chosen.items()
@@ -637,7 +643,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"Figures: {workspace.figures}\nExecuted notebooks: {workspace.build / 'notebooks'}"
         )
         return 0
-    except (ProfileError, NotebookError) as error:
+    except (ProfileError, NotebookError, OutcomesError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except NotebookFailed as error:

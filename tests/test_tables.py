@@ -1,0 +1,296 @@
+"""Tables of one's own: both shapes, every kind of file, and each kind of problem with its place and its fix."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prefill_router.outcomes import OutcomesError, load_outcomes
+from prefill_router.tables import own_outcomes_folder, read_own_table
+
+N = 80
+
+
+def rows(n=N):
+    """Two models: `small` right at two of three questions, `big` at four of five."""
+    made = []
+    for i in range(n):
+        for model, right, tokens in (("small", i % 3 > 0, 20), ("big", i % 5 > 0, 200)):
+            made.append({"question": f"What is {i} + {i}?", "model": model, "isCorrect": int(right), "output_tokens": tokens + i, "input_tokens": 8})
+    return pd.DataFrame(made)
+
+
+PRICES = "currency: EUR\nprices:\n  small: {input: 1, output: 2}\n  big: {input: 10, output: 30}\n"
+
+
+@pytest.fixture
+def prices(tmp_path):
+    path = tmp_path / "prices.yaml"
+    path.write_text(PRICES)
+    return path
+
+
+def write(tmp_path, table, name="t.csv", **options):
+    path = tmp_path / name
+    if name.endswith(".parquet"):
+        table.to_parquet(path)
+    elif name.endswith(("jsonl", "ndjson")):
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_csv(path, index=False, **options)
+    return path
+
+
+def check(table):
+    o = table.outcomes
+    assert o.target_names == ["small", "big"] and o.n == N and o.cost_unit == "EUR"
+    np.testing.assert_array_equal(o.correct[:6], [[0, 0], [1, 1], [1, 1], [0, 1], [1, 1], [1, 0]])
+    # question 3: 8 tokens read and 23 written by small, at 1 and 2 per million
+    assert o.cost[3, 0] == pytest.approx((8 * 1 + 23 * 2) * 1e-6) and o.output_tokens[3, 1] == 203
+    assert o.queries["prompt"][3] == "What is 3 + 3?"
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.ndjson", "t.parquet"])
+def test_every_kind_of_file(tmp_path, prices, name):
+    check(read_own_table(write(tmp_path, rows(), name, **({"sep": "\t"} if name.endswith("tsv") else {})), prices))
+
+
+def test_semicolons_a_byte_order_mark_and_other_names_of_columns_are_understood(tmp_path, prices):
+    renamed = rows().rename(columns={"question": "Prompt", "model": "LLM", "isCorrect": "is_correct", "output_tokens": "completion_tokens"})
+    check(read_own_table(write(tmp_path, renamed, sep=";", encoding="utf-8-sig"), prices))
+
+
+def test_commas_quotes_and_lines_inside_a_prompt_are_kept(tmp_path):
+    table = rows()
+    nasty = 'Say "a, b"\nand <script>; then ü'
+    table.loc[table["question"] == "What is 7 + 7?", "question"] = nasty
+    assert nasty in read_own_table(write(tmp_path, table)).outcomes.prompts
+
+
+def test_the_order_of_rows_does_not_matter(tmp_path, prices):
+    a = read_own_table(write(tmp_path, rows()), prices).outcomes
+    b = read_own_table(write(tmp_path, rows().sample(frac=1, random_state=0), "u.csv"), prices).outcomes
+    b = b.pool(a.target_names)
+    order = pd.Index(b.queries["query_id"]).get_indexer(a.queries["query_id"])
+    np.testing.assert_array_equal(a.correct, b.correct[order])
+
+
+def wide():
+    """As RouterBench publishes it."""
+    n = np.arange(N)
+    return pd.DataFrame(
+        {
+            "sample_id": [f"grade-school-math.{i}" for i in n],
+            "prompt": [f"['What is {i} + {i}?']" for i in n],
+            "eval_name": "grade-school-math",
+            "gpt-4": (n % 5 > 0).astype(float),
+            "mixtral": np.where(n % 3 > 0, 0.75, 0.25),
+            "gpt-4|model_response": "['...']",
+            "mixtral|model_response": "['...']",
+            "gpt-4|total_cost": 0.01 + n * 1e-5,
+            "mixtral|total_cost": 0.001,
+            "oracle_model_to_route_to": "mixtral",
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["rb.csv", "rb.parquet"])
+def test_a_wide_table_of_routerbench(tmp_path, name):
+    table = read_own_table(write(tmp_path, wide(), name))
+    o = table.outcomes
+    assert o.target_names == ["gpt-4", "mixtral"] and o.queries["query_id"][2] == "grade-school-math.2"
+    assert o.prompts[2] == "What is 2 + 2?" and o.queries["benchmark"][0] == "grade-school-math"
+    np.testing.assert_array_equal(o.correct[:6, 1], [0, 1, 1, 0, 1, 1])
+    assert o.cost[5, 0] == pytest.approx(0.01005)
+    # the median cost of an answer is what a router expects
+    from prefill_router.routing import expected_cost
+
+    np.testing.assert_allclose(expected_cost(o, np.arange(11))[0], [0.01005, 0.001])
+    assert any("80 graded outcomes: right from 0.5 on" in note for note in table.notes)
+
+
+def test_a_wide_table_without_costs(tmp_path):
+    o = read_own_table(write(tmp_path, wide()[["prompt", "gpt-4", "mixtral"]])).outcomes
+    assert o.target_names == ["gpt-4", "mixtral"] and np.isnan(o.cost).all()
+
+
+def test_words_percentages_and_gaps(tmp_path):
+    table = rows().astype({"isCorrect": object})
+    table.loc[0:5, "isCorrect"] = ["true", "No", "85%", "", "NaN", "FAIL"]
+    read = read_own_table(write(tmp_path, table))
+    np.testing.assert_array_equal(read.outcomes.correct[:3].ravel(), [1, 0, 1, np.nan, np.nan, 0])
+    assert "2 of 160 outcomes are missing: left out, never counted as wrong" in read.notes
+
+
+def test_the_threshold_of_graded_outcomes(tmp_path):
+    table = rows().astype({"isCorrect": float})
+    table.loc[0, "isCorrect"] = 0.6
+    assert read_own_table(write(tmp_path, table)).outcomes.correct[0, 0] == 1
+    assert read_own_table(write(tmp_path, table), threshold=0.7).outcomes.correct[0, 0] == 0
+
+
+def test_repeated_rows_are_dropped_and_counted(tmp_path):
+    read = read_own_table(write(tmp_path, pd.concat([rows(), rows().head(4)])))
+    assert read.outcomes.n == N and any(note.startswith("4 rows repeat") for note in read.notes)
+
+
+def test_prompts_that_differ_in_case_and_punctuation_share_a_group(tmp_path):
+    table = rows()
+    table.loc[table["question"] == "What is 1 + 1?", "question"] = "what is  0 + 0"
+    groups = read_own_table(write(tmp_path, table)).outcomes.queries["group"]
+    assert groups[0] == groups[1] != groups[2]
+
+
+def test_chat_messages_of_one_turn_are_prompts(tmp_path):
+    table = rows().astype({"question": object})
+    table["question"] = [[{"role": "user", "content": q}] for q in table["question"]]
+    assert read_own_table(write(tmp_path, table, "t.jsonl")).outcomes.prompts[3] == "What is 3 + 3?"
+
+
+def test_a_list_in_a_prompt_that_is_meant_as_text_stays_text(tmp_path):
+    table = rows()
+    table.loc[table["question"] == "What is 1 + 1?", "question"] = "[1, 2, 3] is a list. What is its sum?"
+    table.loc[table["question"] == "What is 2 + 2?", "question"] = "[1, 2, 3]"
+    prompts = read_own_table(write(tmp_path, table)).outcomes.prompts
+    assert prompts[1].startswith("[1, 2, 3] is") and prompts[2] == "[1, 2, 3]"
+
+
+def bytes_file(data):
+    return lambda path: path.with_suffix(".csv").write_bytes(data) and path.with_suffix(".csv")
+
+
+FILES = {
+    "missing": ("nothing.csv", None, "no such file"),
+    "kind": ("t.xlsx", b"x", "unknown kind of file '.xlsx'.*use .csv"),
+    "empty": ("t.csv", b"", "the file is empty"),
+    "header only": ("t.csv", b"question,model,isCorrect\n", "no rows"),
+    "latin-1": ("t.csv", b"question,model,isCorrect\nok,a,1\nf\xfcr,b,1\n", "line 3: byte 0xfc is not UTF-8.*save it as UTF-8"),
+    "utf-16": ("t.csv", "question".encode("utf-16"), "UTF-16"),
+    "zero byte": ("t.csv", b"question,model,isCorrect\na\x00,b,1\n", "line 2: a zero byte"),
+    "open quote": ("t.csv", b'question,model,isCorrect\n"a,b,1\n', "quotation marks"),
+    "ragged": ("t.csv", b"question,model,isCorrect\na,b,1\na,b,1,7,8\n", r"line 3, saw 5\); every row needs as many fields as the header"),
+    "columns twice": ("t.csv", b"question,model,model,isCorrect\na,b,c,1\n", "columns model are there twice"),
+    "broken json": ("t.jsonl", b'{"question": 1}\n{"question"\n', "line 2 is not JSON"),
+    "json list": ("t.jsonl", b"[1, 2]\n", "line 1 is a list, not an object"),
+    "no parquet": ("t.parquet", b"question,model", "not readable as Parquet"),
+    "no prompts": ("t.csv", b"questions,model,isCorrect\na,b,1\n", "no column with the prompts; is 'questions' it"),
+    "no model": ("t.csv", b"question,isCorrect\na,1\n", "no column model"),
+    "no outcome": ("t.csv", b"question,model\na,b\n", "no column isCorrect"),
+    "neither": ("t.csv", b"question\na\n", "neither a long nor a wide table"),
+    "two of a kind": ("t.csv", b"question,prompt,model,isCorrect\na,a,b,1\n", "'question' and 'prompt' both say question"),
+    "cost without model": ("t.csv", b"prompt,a,b,c|total_cost\nx,1,0,2\n", "columns c|total_cost have no column of the model itself".replace("|", r"\|")),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files_that_cannot_be_read_are_refused(tmp_path, kind):
+    name, data, message = FILES[kind]
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(OutcomesError, match=message) as caught:
+        read_own_table(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def change(row, column, value):
+    def apply(table):
+        table = table.astype({column: object}) if column in table else table.assign(**{column: None})
+        table.loc[row, column] = value
+        return table
+
+    return apply
+
+
+VALUES = {
+    "word": (change(4, "isCorrect", "maybe"), "column isCorrect: not a number: row 5 'maybe'; write 0 or 1"),
+    "percent": (change(4, "isCorrect", "85"), "column isCorrect: above 1: row 5 '85'; .*divide percentages by 100"),
+    "below": (change(4, "isCorrect", "-1"), "column isCorrect: below 0: row 5"),
+    "empty prompt": (change([2, 3], "question", "  "), "column question: empty: row 3, row 4; give the prompt"),
+    "empty model": (change(4, "model", ""), "column model: empty: row 5"),
+    "negative tokens": (change(4, "output_tokens", "-5"), "column output_tokens: below 0: row 5 '-5'"),
+    "half a token": (change(4, "output_tokens", "5.5"), "column output_tokens: not a whole number: row 5"),
+    "infinite tokens": (change(4, "input_tokens", "inf"), "column input_tokens: infinite: row 5"),
+    "tokens with a unit": (change(4, "output_tokens", "1,200 tokens"), "column output_tokens: not a number: row 5 '1,200 tokens'; write a plain number"),
+    "tokens as booleans": (change(4, "output_tokens", "true"), "column output_tokens: not a number: row 5"),
+    "negative cost": (change(4, "cost_usd", "-0.1"), "column cost_usd: below 0: row 5"),
+    "conflict": (lambda t: pd.concat([t, t.head(1).assign(isCorrect=1)], ignore_index=True), "different outcomes for the same question and model: row 1 .*row 161"),
+    "one model": (lambda t: t[t["model"] == "big"], r"only one model \(big\); routing needs two"),
+    "constant": (lambda t: t.assign(isCorrect=np.where(t["model"] == "big", 1, t["isCorrect"])), r"model big is always right \(80 questions\).*drop it"),
+    "silent": (lambda t: t.astype({"isCorrect": object}).assign(isCorrect=np.where(t["model"] == "big", "", t["isCorrect"].astype(str))), "model big has no outcome at all"),
+    "ten rows": (lambda t: t.head(20), "10 questions are too few: 60 are needed"),
+    "id of two prompts": (lambda t: t.assign(query_id="same"), "column query_id: one id for different prompts: row 1 'same'"),
+    "empty id": (lambda t: t.assign(query_id=[""] + [q for q in t["question"]][1:]), "column query_id: empty: row 1"),
+    "groups": (lambda t: t.assign(group=np.arange(len(t)).astype(str)), "column group: several groups for one question"),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_cannot_be_used_are_named_with_row_and_fix(tmp_path, kind):
+    apply, message = VALUES[kind]
+    with pytest.raises(OutcomesError, match=message):
+        read_own_table(write(tmp_path, apply(rows())))
+
+
+def test_conversations_are_refused(tmp_path):
+    table = rows().astype({"question": object})
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 0 + 0?"}]
+    table["question"] = [talk if i < 2 else q for i, q in enumerate(table["question"])]
+    with pytest.raises(OutcomesError, match="column question: not a single prompt: row 1 .*join the turns"):
+        read_own_table(write(tmp_path, table, "t.jsonl"))
+
+
+LISTS = {
+    "missing": (None, "cannot be read as a price list"),
+    "yaml": ("a: [", "cannot be read as a price list"),
+    "shape": ("small: 1", "no `prices:`"),
+    "currency": (PRICES.replace("EUR", "doubloons"), "unknown currency 'doubloons'; use one of USD"),
+    "negative": (PRICES.replace("input: 10", "input: -10"), "big: .*none negative"),
+    "text": (PRICES.replace("input: 10", "input: ten"), "big: .*write .input: NUMBER"),
+    "stranger": (PRICES.replace("small", "smal"), "smal is no model of the table; is it small"),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_price_lists_that_cannot_be_used_are_refused(tmp_path, kind):
+    content, message = LISTS[kind]
+    if content is not None:
+        (tmp_path / "p.yaml").write_text(content)
+    with pytest.raises(OutcomesError, match=message):
+        read_own_table(write(tmp_path, rows()), tmp_path / "p.yaml")
+
+
+def test_all_problems_come_at_once(tmp_path):
+    table = change(7, "output_tokens", "-5")(change(4, "isCorrect", "maybe")(rows()))
+    (tmp_path / "p.yaml").write_text(PRICES.replace("EUR", "X"))
+    with pytest.raises(OutcomesError, match="3 problems; nothing was read") as caught:
+        read_own_table(write(tmp_path, table), tmp_path / "p.yaml")
+    assert all(part in str(caught.value) for part in ("row 5 'maybe'", "row 8 '-5'", "unknown currency"))
+
+
+def test_what_lacks_a_price_or_is_small_is_told(tmp_path):
+    (tmp_path / "p.yaml").write_text("prices:\n  small: {input: 1, output: 2}\n")
+    notes = read_own_table(write(tmp_path, rows()), tmp_path / "p.yaml").notes
+    assert any("no price for big" in note for note in notes) and any("80 questions are few" in note for note in notes)
+
+
+def test_the_folder_is_that_of_the_outcomes_and_made_once(tmp_path, prices, capsys):
+    path = write(tmp_path, rows())
+    folder = own_outcomes_folder(path, prices, tmp_path / "build")
+    direct, loaded = read_own_table(path, prices).outcomes, load_outcomes(folder)
+    assert loaded.content_hash() == direct.content_hash() if callable(direct.content_hash) else loaded.content_hash == direct.content_hash
+    assert "80 questions, 2 models" in capsys.readouterr().err
+    stamp = (folder / "targets.json").stat().st_mtime_ns
+    assert own_outcomes_folder(path, prices, tmp_path / "build") == folder and (folder / "targets.json").stat().st_mtime_ns == stamp
+    prices.write_text(PRICES.replace("30", "40"))
+    assert own_outcomes_folder(path, prices, tmp_path / "build") != folder
+    assert json.loads((folder / "notes.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_million_rows(tmp_path):
+    n = 250_000
+    questions = np.repeat([f"Question number {i}?" for i in range(n)], 4)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"question": questions, "model": np.tile(["a", "b", "c", "d"], n), "isCorrect": rng.integers(0, 2, 4 * n), "output_tokens": 7, "input_tokens": 5})
+    assert read_own_table(write(tmp_path, table, "t.parquet")).outcomes.correct.shape == (n, 4)
