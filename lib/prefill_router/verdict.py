@@ -1,0 +1,229 @@
+"""Does routing pay for this pool? The answer in plain words, from the tables of a profile alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from .plots import label
+from .profiles import Workspace, replacing
+
+ROUTERS = ("ours", "paper")
+_ENOUGH = 0.01  # a gain of accuracy, or of AUC by twice the labels, that is worth a sentence
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said about one pool."""
+
+    pool: str
+    headline: str
+    sentences: list[str]
+    advice: list[str]
+    targets: list[dict[str, str]] = field(default_factory=list)
+
+
+def verdicts(tables: dict[str, pd.DataFrame]) -> list[Verdict]:
+    """A verdict per pool.
+
+    Parameters
+    ----------
+    tables : ``metrics``, ``paired``, ``pools`` and, where there is one, ``learning_curve``, as in ``results/<profile>/``
+    """
+    return [_verdict(pool, tables) for pool in tables["pools"]["pool"]]
+
+
+def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
+    metrics, paired = (t[t["pool"] == pool] for t in (tables["metrics"], tables["paired"]))
+    router = next(r for r in ROUTERS if (metrics["method"] == r).any())
+    of_pool = metrics[metrics["target"].fillna("") == ""]
+    found = of_pool[of_pool["method"] == router].set_index("metric")
+    single = tables["pools"].set_index("pool").loc[pool, "best_single"]
+
+    def value(metric: str) -> tuple[float, float, float] | None:
+        if metric not in found.index or pd.isna(found.loc[metric, "value"]):
+            return None
+        return tuple(found.loc[metric, ["value", "ci_low", "ci_high"]])
+
+    def against(other: str, metric: str) -> tuple[float, float, float] | None:
+        rows = paired[(paired["method_a"] == router) & (paired["method_b"] == other) & (paired["metric"] == metric)]
+        return None if rows.empty or rows["diff"].isna().all() else tuple(rows.iloc[0][["diff", "ci_low", "ci_high"]])
+
+    accuracy, gain, n = value("accuracy"), against("best_single", "accuracy"), int(found["n"].max())
+    oracle = value("oracle_accuracy")
+    # the one chosen on training rows, as in the differences; best_single_accuracy is chosen in hindsight
+    chosen = of_pool[(of_pool["method"] == "best_single") & (of_pool["metric"] == "accuracy")]
+    best = tuple(chosen.iloc[0][["value", "ci_low", "ci_high"]])
+    sentences, advice = [], []
+    said = f"{_points(gain)} points of accuracy"
+    if gain[1] > 0:
+        headline = f"Routing pays in accuracy: {said} over always asking {single}."
+    elif gain[2] < 0:
+        headline = f"Routing does not pay in accuracy: {said} against always asking {single}."
+    else:
+        headline = f"Routing is neither clearly better nor clearly worse in accuracy than always asking {single}: {said}."
+    sentences.append(
+        f"The router ({label(router)}) is right on {_percent(accuracy)} of {n} test queries a split, the best single target on {_percent(best)}; a choice that is always the luckiest would be on {_percent(oracle)}."
+    )
+    saving = value("cost_saving_at_best_single")
+    if saving is None:
+        sentences.append("What it saves is not known: fewer than two targets have a cost.")
+        advice.append("Give prices and output_tokens (or cost_usd) for every model; then the report says what routing saves.")
+    elif saving[1] > 0.02:
+        headline += f" At the accuracy of the best single target it saves {_percent(saving)} of its cost."
+    else:
+        sentences.append(f"At the accuracy of the best single target it saves {_percent(saving)} of its cost: nothing that is certain.")
+    zero = against("zero_router", "p_auccc")
+    if zero is not None:
+        sentences.append(
+            f"Against the zero router, which mixes single targets at random and reads nothing, the area under the cost-accuracy curve is {_signed(zero)}: "
+            + ("the prompts tell something that prices alone do not." if zero[1] > 0 else "worse than no router at all." if zero[2] < 0 else "no clear difference, so reading the prompts has not been shown to help.")
+        )
+    auc, differences = value("mean_auc"), value("disagreement_auc")
+    if auc is not None:
+        sentences.append(
+            f"It ranks prompts that a target gets right above others with an AUC of {_three(auc)} (0.5 is chance)"
+            + (f", and tells which of two targets is right, where only one is, with {_three(differences)}; routing lives on the second." if differences is not None else ".")
+        )
+    labels = tables.get("learning_curve")
+    labels = None if labels is None else labels[(labels["pool"] == pool) & (labels["metric"] == "mean_auc")].sort_values("share")
+    if labels is not None and len(labels) >= 2:
+        half, full = labels.iloc[-2], labels.iloc[-1]
+        step = full["value"] - half["value"]
+        sentences.append(f"From {half['training_queries']:.0f} to {full['training_queries']:.0f} labelled queries the AUC went from {half['value']:.3f} to {full['value']:.3f}.")
+        advice.append(
+            f"More labels help: another doubling may bring about as much again ({step:+.3f} AUC) or somewhat less." if step > _ENOUGH
+            else f"More labels help little: the last doubling brought {step:+.3f} AUC."
+        )
+    if oracle is not None and oracle[0] - best[0] < 0.03:
+        advice.append(f"There is little to gain: even a perfect choice is only {100 * (oracle[0] - best[0]):.1f} points above the best single target. Add a target that is right where {single} is wrong.")
+    if gain[1] > 0 or (saving is not None and saving[1] > 0.02):
+        advice.append("Train the router on all your queries (`Router.fit`), save it, and begin with a tolerance from the curve; watch its accuracy on fresh labels.")
+    elif gain[1] <= 0 <= gain[2] and gain[2] - gain[1] > 2 * _ENOUGH:
+        advice.append(f"The interval is {100 * (gain[2] - gain[1]):.1f} points wide: four times as many test queries would halve it.")
+    else:
+        advice.append(f"Keep {single}, and look again with other targets or a larger encoder.")
+    per_target = metrics[metrics["target"].fillna("") != ""]
+    rows = []
+    for target, table in per_target[per_target["method"] == router].groupby("target", sort=False):
+        of = table.set_index("metric")["value"]
+        rows.append({"target": str(target), "AUC": f"{of['auc']:.3f}" if "auc" in of else "", "Brier": f"{of['brier']:.3f}" if "brier" in of else ""})
+    return Verdict(pool, headline, sentences, advice, rows)
+
+
+def write_report(workspace: Workspace) -> Path:
+    """Write ``report.md`` and ``report.html`` (one file, opens without network) into the results; the path of the latter."""
+    tables = {name: workspace.read_table(name) for name in ("metrics", "paired", "pools")}
+    if (workspace.results / "learning_curve.csv").is_file():
+        tables["learning_curve"] = workspace.read_table("learning_curve")
+    found = verdicts(tables)
+    note_file = workspace.outcomes_folder / "notes.json"
+    content: dict[str, Any] = {
+        "name": workspace.profile.label, "encoder": workspace.profile.encoder, "seeds": len(workspace.profile.seeds), "verdicts": found,
+        "notes": pd.read_json(note_file, typ="series").tolist() if note_file.is_file() else [],
+    }
+    lines = list(_markdown(content))
+    with replacing(workspace.results / "report.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    figures = {
+        v.pool: [
+            (title, base64.b64encode((workspace.figures / f"{name}_{v.pool}.png").read_bytes()).decode())
+            for name, title in (("06_curves", "Cost against accuracy of the router, of single targets and of the oracle"), ("06_methods", "All methods with 95 % intervals"))
+            if (workspace.figures / f"{name}_{v.pool}.png").is_file()
+        ]
+        for v in found
+    }
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
+    path = workspace.results / "report.html"
+    with replacing(path) as temporary:
+        temporary.write_text(page.render(**content, figures=figures, method=_METHOD), encoding="utf-8")
+    return path
+
+
+def _markdown(content: dict[str, Any]) -> Iterator[str]:
+    yield f"# Does routing pay for {content['name']}?"
+    for v in content["verdicts"]:
+        yield from ("", f"## Pool {v.pool}", "", f"**{v.headline}**", "")
+        yield from (f"- {s}" for s in v.sentences)
+        if v.targets:
+            yield from ("", "| target | AUC | Brier |", "|---|---|---|")
+            yield from (f"| {t['target'].replace('|', chr(92) + '|')} | {t['AUC']} | {t['Brier']} |" for t in v.targets)
+        yield from ("", "What to do next:", "")
+        yield from (f"- {a}" for a in v.advice)
+    if content["notes"]:
+        yield from ("", "## What was assumed about the table", "")
+        yield from (f"- {n}" for n in content["notes"])
+    yield from ("", "## How this was found", "", _METHOD.format(**content))
+
+
+_METHOD = (
+    "Averages over {seeds} random splits that keep near-duplicates together; the encoder is {encoder}. Intervals are 95 % (bootstrap over groups of queries); the best single target is chosen on training "
+    "rows. All numbers are in metrics.csv and paired.csv beside this file."
+)
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Does routing pay for {{ name }}?</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+.headline { font-size: 1.15rem; border-left: 4px solid #0072B2; padding: .5rem 1rem; background: #f3f7fa; }
+table { border-collapse: collapse; } td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left; }
+img { max-width: 100%; } figure { margin: 1.5rem 0; } figcaption, .method { color: #555; font-size: .9rem; }
+</style></head><body>
+<h1>Does routing pay for {{ name }}?</h1>
+{% for v in verdicts %}
+<h2>Pool {{ v.pool }}</h2>
+<p class="headline">{{ v.headline }}</p>
+<ul>
+{% for s in v.sentences %}<li>{{ s }}</li>
+{% endfor %}
+</ul>
+{% for title, data in figures[v.pool] %}
+<figure><img alt="{{ title }}, pool {{ v.pool }}" src="data:image/png;base64,{{ data }}"><figcaption>{{ title }}.</figcaption></figure>
+{% endfor %}
+{% if v.targets %}
+<table><tr><th>target</th><th>AUC</th><th>Brier</th></tr>
+{% for t in v.targets %}<tr><td>{{ t.target }}</td><td>{{ t.AUC }}</td><td>{{ t.Brier }}</td></tr>
+{% endfor %}
+</table>
+{% endif %}
+<h3>What to do next</h3>
+<ul>
+{% for a in v.advice %}<li>{{ a }}</li>
+{% endfor %}
+</ul>
+{% endfor %}
+{% if notes %}
+<h2>What was assumed about the table</h2>
+<ul>
+{% for n in notes %}<li>{{ n }}</li>
+{% endfor %}
+</ul>
+{% endif %}
+<h2>How this was found</h2>
+<p class="method">{{ method.format(seeds=seeds, encoder=encoder) }}</p>
+</body></html>
+"""
+
+
+def _points(v: tuple[float, float, float]) -> str:
+    return f"{100 * v[0]:+.1f} [{100 * v[1]:+.1f}, {100 * v[2]:+.1f}]"
+
+
+def _percent(v: tuple[float, float, float]) -> str:
+    return f"{100 * v[0]:.1f} % [{100 * v[1]:.1f}, {100 * v[2]:.1f}]"
+
+
+def _signed(v: tuple[float, float, float]) -> str:
+    return f"{v[0]:+.3f} [{v[1]:+.3f}, {v[2]:+.3f}]"
+
+
+def _three(v: tuple[float, float, float]) -> str:
+    return f"{v[0]:.3f} [{v[1]:.3f}, {v[2]:.3f}]"

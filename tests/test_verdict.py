@@ -1,0 +1,76 @@
+"""The verdict in words: every judgement from tables made by hand, and the report's files."""
+
+import dataclasses
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from prefill_router.profiles import open_workspace
+from prefill_router.verdict import verdicts, write_report
+
+
+def tables(gain=(0.03, 0.01, 0.05), saving=(0.4, 0.2, 0.5), zero=(0.02, 0.01, 0.03), oracle=0.9, curve=(0.80, 0.83), target="cheap"):
+    def row(method, metric, value, of=""):
+        value = value if isinstance(value, tuple) else (value, value - 0.01, value + 0.01)
+        return {"pool": "mine", "method": method, "target": of, "metric": metric, "value": value[0], "ci_low": value[1], "ci_high": value[2], "n": 200}
+
+    metrics = [row("ours", "accuracy", 0.73), row("ours", "mean_auc", 0.81), row("ours", "disagreement_auc", 0.6), row("ours", "oracle_accuracy", oracle),
+               row("best_single", "accuracy", 0.70), row("ours", "auc", 0.83, target), row("ours", "brier", 0.12, target)]
+    if saving:
+        metrics.append(row("ours", "cost_saving_at_best_single", saving))
+    paired = [{"pool": "mine", "method_a": "ours", "method_b": other, "metric": metric, "diff": d, "ci_low": low, "ci_high": high}
+              for other, metric, (d, low, high) in (("best_single", "accuracy", gain), ("zero_router", "p_auccc", zero))]
+    learning = [{"pool": "mine", "share": share, "training_queries": int(1000 * share), "metric": "mean_auc", "value": v} for share, v in zip((0.5, 1.0), curve, strict=True)]
+    pools = pd.DataFrame([{"pool": "mine", "best_single": "dear"}])
+    return {"metrics": pd.DataFrame(metrics), "paired": pd.DataFrame(paired), "pools": pools, "learning_curve": pd.DataFrame(learning)}
+
+
+def text(verdict):
+    return " ".join([verdict.headline, *verdict.sentences, *verdict.advice])
+
+
+def test_a_clear_gain():
+    [v] = verdicts(tables())
+    assert v.headline == (
+        "Routing pays in accuracy: +3.0 [+1.0, +5.0] points of accuracy over always asking dear. At the accuracy of the best single target it saves 40.0 % [20.0, 50.0] of its cost."
+    )
+    assert "right on 73.0 % [72.0, 74.0] of 200 test queries a split, the best single target on 70.0 %" in text(v)
+    assert "+0.020 [+0.010, +0.030]: the prompts tell something" in text(v)
+    assert "From 500 to 1000 labelled queries the AUC went from 0.800 to 0.830." in text(v)
+    assert "More labels help" in text(v) and "+0.030 AUC" in text(v) and "Train the router on all your queries" in text(v)
+    assert v.targets == [{"target": "cheap", "AUC": "0.830", "Brier": "0.120"}]
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ({"gain": (-0.03, -0.05, -0.01)}, "Routing does not pay in accuracy: -3.0 [-5.0, -1.0] points"),
+        ({"gain": (0.01, -0.02, 0.04)}, "neither clearly better nor clearly worse"),
+        ({"gain": (0.01, -0.02, 0.04), "saving": (0.1, -0.3, 0.3)}, "The interval is 6.0 points wide: four times as many"),
+        ({"gain": (-0.03, -0.05, -0.01), "saving": (0.1, -0.3, 0.3)}, "Keep dear"),
+        ({"saving": (0.1, -0.3, 0.3)}, "it saves 10.0 % [-30.0, 30.0] of its cost: nothing that is certain"),
+        ({"saving": None}, "fewer than two targets have a cost"),
+        ({"zero": (0.0, -0.01, 0.01)}, "has not been shown to help"),
+        ({"zero": (-0.02, -0.03, -0.01)}, "worse than no router at all"),
+        ({"oracle": 0.715}, "only 1.5 points above the best single target"),
+        ({"curve": (0.82, 0.825)}, "More labels help little: the last doubling brought +0.005 AUC"),
+    ],
+)
+def test_every_judgement(change, expected):
+    assert expected in text(verdicts(tables(**change))[0])
+
+
+def test_the_report_is_one_page_that_escapes_and_needs_no_network(tmp_path):
+    ws = open_workspace("local", build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f")
+    ws = dataclasses.replace(ws, profile=dataclasses.replace(ws.profile, encoder="<script>alert(1)</script>"))
+    for name, table in tables(target="<b>cheap|&").items():
+        ws.write_table(table, name)
+    fig, _ = plt.subplots()
+    ws.save_figure(fig, "06_curves_mine")
+    page = write_report(ws).read_text(encoding="utf-8")
+    assert "<script>" not in page and "&lt;b&gt;cheap|&amp;" in page
+    assert page.count("data:image/png;base64,") == 1 and 'alt="Cost against accuracy' in page
+    assert "http" not in page and "06_methods" not in page
+    markdown = (ws.results / "report.md").read_text(encoding="utf-8")
+    assert "Routing pays in accuracy" in markdown and r"<b>cheap\|&" in markdown
