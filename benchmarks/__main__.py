@@ -38,7 +38,7 @@ def draw(folder: Path) -> None:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     use_style()
     fig, (ratios, query, growth) = plt.subplots(1, 3, figsize=(13, 3.4))
-    faster = pd.DataFrame({name.partition("_")[0]: content["ratio"] for name, content in found.items() if "ratio" in content}).T
+    faster = pd.DataFrame({name.replace("_zeroeval_frontier", "").replace("_", " "): content["ratio"] for name, content in found.items() if "ratio" in content}).T
     if len(faster):
         ratios.barh(faster.index, faster["median"], color="#0072B2", xerr=[faster["median"] - faster["min"], faster["max"] - faster["median"]], error_kw={"capsize": 3})
         for y, value in enumerate(faster["median"]):
@@ -48,8 +48,8 @@ def draw(folder: Path) -> None:
     ratios.set(title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None))
     if table := next((c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None):
         for (method, rows), color in zip(table.items(), ("#000000", "#0072B2"), strict=True):
-            query.plot(list(rows), [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, label=f"beyond the encoder, {label(method)}")
-        query.plot(list(rows), [row["encoder_alone"]["p50"] for row in rows.values()], marker="s", color="#999999", linestyle="--", label="the encoder's prefill alone")
+            query.plot([int(n) for n in rows], [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, label=f"beyond the encoder, {label(method)}")
+        query.plot([int(n) for n in rows], [row["encoder_alone"]["p50"] for row in rows.values()], marker="s", color="#999999", linestyle="--", label="the encoder's prefill alone")
         query.axhline(3, color="#D55E00", linewidth=0.8, linestyle=":", label="3 ms")
         query.legend(fontsize=7)
         query.set(yscale="log")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefill_router.experiment import pools, read_splits
-from prefill_router.outcomes import Outcomes
+from prefill_router.experiment import pools
+from prefill_router.outcomes import Outcomes, grouped_split
 from prefill_router.profiles import Workspace, open_workspace, project_root, replacing
 from prefill_router.reproduce import machine_class, versions
 
@@ -32,7 +32,7 @@ def frontier() -> tuple[Outcomes, np.ndarray, np.ndarray]:
     """Outcomes of the frontier pool, and training rows and groups of the first split."""
     ws, outcomes = workspace()
     pool = dict(pools(ws, outcomes))["frontier"]
-    return pool, read_splits(ws, outcomes)[0].train, outcomes.queries["group"].to_numpy()
+    return pool, grouped_split(outcomes, ws.profile.seeds[0], ws.profile.fractions).train, outcomes.queries["group"].to_numpy()
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:

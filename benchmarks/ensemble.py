@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -50,6 +51,15 @@ def recipe(X: np.ndarray, Y: np.ndarray, groups: np.ndarray, config: TrunkConfig
     return losses
 
 
+def _last_improvement(losses: Iterable[float]) -> float:
+    """The loss of the epoch that is kept, as in the recipe: an improvement below ``min_improvement`` does not count."""
+    best = float("inf")
+    for loss in losses:
+        if loss < best - TrunkConfig.min_improvement:
+            best = loss
+    return best
+
+
 def run() -> None:
     """Interleave them on the frontier pool's features, a middle layer for every target, and compare the validation losses."""
     ws, outcomes = workspace()
@@ -71,7 +81,7 @@ def run() -> None:
         for name, dtype in (("ours", "auto"), ("ours_float32", "float32")):
             took, ensemble = timed(lambda seed=seed, dtype=dtype: TrunkEnsemble(TrunkConfig(dtype=dtype), seed=seed).fit(X, Y, of_train))
             seconds[name].append(took)
-            losses[name] += ensemble.history.groupby("member")["validation_loss"].min().tolist()
+            losses[name] += [_last_improvement(rows["validation_loss"]) for _, rows in ensemble.history.groupby("member")]
     write("ensemble_zeroeval_frontier", {
         "what": f"ten members on {len(X)} training queries x {X.shape[1]} features, {Y.shape[1]} targets, early stopping",
         **{name: {"seconds": spread(seconds[name]), "validation_loss": {"mean": float(np.mean(losses[name])), "std": float(np.std(losses[name]))}} for name in seconds},

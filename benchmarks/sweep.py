@@ -32,7 +32,7 @@ def recipe(store: ActivationStore, query_ids: np.ndarray, y: np.ndarray, fold: n
                     x = store.read(layer, pooling, query_ids)
                     found = []
                     for f in range(FOLDS):
-                        probe = make_pipeline(StandardScaler(), PCA(size), LogisticRegression(C=PROBE_C, max_iter=1000))
+                        probe = make_pipeline(StandardScaler(), PCA(size, random_state=0), LogisticRegression(C=PROBE_C, max_iter=1000))
                         probe.fit(x[fold != f], y[fold != f])
                         found.append(roc_auc_score(y[fold == f], probe.decision_function(x[fold == f])))
                     looked[pooling, layer, size] = float(np.mean(found))

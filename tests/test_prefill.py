@@ -75,7 +75,8 @@ def test_many_batches_come_in_order_and_threads_are_given_back(llama):
     assert torch.get_num_threads() == before
 
 
-def test_an_error_in_one_batch_ends_the_run(llama):
+def test_an_error_in_one_batch_ends_the_run(llama, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     encoder = tiny_encoder(llama)
     encoder.network.interrupt_at = 5
     with Prefill(encoder) as prefill, pytest.raises(KeyboardInterrupt):

@@ -112,6 +112,31 @@ def test_many_prompts_many_threads_and_streams_give_what_single_prompts_give(rou
     assert next(stream) == single[0] and len(taken) == 1
 
 
+def test_threads_that_come_first_load_the_encoder_once(router, encoder, outcomes, tmp_path, monkeypatch):
+    import prefill_router.router as module
+
+    loaded = []
+    monkeypatch.setattr(module, "load_encoder", lambda name, **_: loaded.append(name) or encoder)
+    encoder.network.seconds = 0.002
+    router.attach(encoder)
+    expected = [router.route(prompt) for prompt in outcomes.prompts[:16]]
+    fresh = Router.load(router.save(tmp_path))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(fresh.route, outcomes.prompts[:16]))
+    assert [f.target for f in found] == [e.target for e in expected] and loaded == ["tiny/llama"]
+
+
+def test_hooks_go_with_the_router(router, encoder, llama, tmp_path):
+    import gc
+
+    before = len(llama.layers[0]._forward_pre_hooks)
+    other = Router.load(router.save(tmp_path), encoder)
+    assert len(llama.layers[0]._forward_pre_hooks) == before + 1
+    del other
+    gc.collect()
+    assert len(llama.layers[0]._forward_pre_hooks) == before
+
+
 def test_another_encoder_is_refused(router, encoder, tmp_path):
     folder = router.save(tmp_path)
     for change in ({"sha256": "1" * 64}, {"template_sha256": "2" * 64}):
@@ -145,6 +170,8 @@ def drop_tensor(folder):
         (lambda f: damage_json(f, format=99), "has format 99, this library reads 1"),
         (lambda f: damage_json(f, method="magic"), "method 'magic'"),
         (lambda f: damage_json(f, targets=[{"name": "x"}]), "incomplete"),
+        (lambda f: damage_json(f, targets=json.loads((f / "router.json").read_text())["targets"][:1]), "names 1 targets, the head has 2"),
+        (lambda f: damage_json(f, encoder={}), "encoder lacks fingerprint"),
         (lambda f: (f / "router.safetensors").write_bytes((f / "router.safetensors").read_bytes()[:-1] + b"x"), "not the file"),
         (drop_tensor, "incomplete"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from prefill_router.outcomes import OutcomesError, load_outcomes
 from prefill_router.tables import own_outcomes_folder, read_own_table
 
-N = 80
+N = 120
 
 
 def rows(n=N):
@@ -107,7 +107,7 @@ def test_a_wide_table_of_routerbench(tmp_path, name):
     from prefill_router.routing import expected_cost
 
     np.testing.assert_allclose(expected_cost(o, np.arange(11))[0], [0.01005, 0.001])
-    assert any("80 graded outcomes: right from 0.5 on" in note for note in table.notes)
+    assert any("120 graded outcomes: right from 0.5 on" in note for note in table.notes)
 
 
 def test_a_wide_table_without_costs(tmp_path):
@@ -120,7 +120,54 @@ def test_words_percentages_and_gaps(tmp_path):
     table.loc[0:5, "isCorrect"] = ["true", "No", "85%", "", "NaN", "FAIL"]
     read = read_own_table(write(tmp_path, table))
     np.testing.assert_array_equal(read.outcomes.correct[:3].ravel(), [1, 0, 1, np.nan, np.nan, 0])
-    assert "2 of 160 outcomes are missing: left out, never counted as wrong" in read.notes
+    assert "2 of 240 outcomes are missing: left out, never counted as wrong" in read.notes
+
+
+def test_columns_of_a_wide_table_that_are_no_models(tmp_path):
+    table = wide()[["prompt", "gpt-4", "mixtral"]].assign(category="sums", difficulty=np.arange(N) % 7)
+    read = read_own_table(write(tmp_path, table))
+    assert read.outcomes.target_names == ["gpt-4", "mixtral"]
+    assert any("not taken for models" in note and "category, difficulty" in note for note in read.notes)
+    with pytest.raises(OutcomesError, match=r"may not be models: gpt-4_cost \(gpt-4\?\)"):
+        read_own_table(write(tmp_path, table.assign(**{"gpt-4_cost": 0.01}), "u.csv"))
+    costless = wide().assign(llama=(np.arange(N) % 4 > 0).astype(float))
+    assert any("no |total_cost: llama" in note for note in read_own_table(write(tmp_path, costless, "v.csv")).notes)
+
+
+def test_currencies_are_not_mixed_and_unused_prices_are_told(tmp_path):
+    (tmp_path / "p.yaml").write_text("currency: EUR\nprices:\n  small: {input: 1, output: 2}\n")
+    with pytest.raises(OutcomesError, match="small have prices in EUR, big costs in USD"):
+        read_own_table(write(tmp_path, rows().assign(cost_usd=0.5)), tmp_path / "p.yaml")
+    read = read_own_table(write(tmp_path, rows().assign(cost_usd=0.5).drop(columns="output_tokens")), tmp_path / "p.yaml")
+    assert read.outcomes.cost_unit == "USD" and (read.outcomes.cost == 0.5).all()
+    assert any("prices not used, as there are no output_tokens: small" in note for note in read.notes)
+
+
+def test_gaps_in_input_tokens_are_counted_out(tmp_path, prices):
+    read = read_own_table(write(tmp_path, change(4, "input_tokens", "")(rows())), prices)
+    assert not np.isnan(read.outcomes.input_tokens).any() and any("1 of 240 input_tokens are not given" in note for note in read.notes)
+
+
+def test_line_separators_inside_json_texts_and_ids_that_are_numbers(tmp_path):
+    table = rows()
+    lines = [json.dumps({**r, "query_id": float(i // 2) if i % 2 else i // 2, "question": r["question"] + " \u2028ok"}, ensure_ascii=False) for i, r in enumerate(table.to_dict("records"))]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    read = read_own_table(tmp_path / "t.jsonl").outcomes
+    assert read.n == N and read.queries["query_id"][7] == "7" and "\u2028ok" in read.prompts[7]
+
+
+def test_a_booleans_count_is_no_number_though_it_equals_one(tmp_path):
+    table = [r | {"output_tokens": True if i == 5 else 1} for i, r in enumerate(rows().to_dict("records"))]
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(r) for r in table))
+    with pytest.raises(OutcomesError, match="output_tokens: not a number: row 6 True"):
+        read_own_table(tmp_path / "t.jsonl")
+
+
+def test_a_price_list_that_is_not_there_is_an_error_also_the_second_time(tmp_path):
+    path = write(tmp_path, rows())
+    own_outcomes_folder(path, None, tmp_path / "build")
+    with pytest.raises(OutcomesError, match="typo.yaml: no such file"):
+        own_outcomes_folder(path, tmp_path / "typo.yaml", tmp_path / "build")
 
 
 def test_the_threshold_of_graded_outcomes(tmp_path):
@@ -132,7 +179,9 @@ def test_the_threshold_of_graded_outcomes(tmp_path):
 
 def test_repeated_rows_are_dropped_and_counted(tmp_path):
     read = read_own_table(write(tmp_path, pd.concat([rows(), rows().head(4)])))
-    assert read.outcomes.n == N and any(note.startswith("4 rows repeat") for note in read.notes)
+    assert read.outcomes.n == N and "4 rows repeat a question and model: dropped" in read.notes
+    other = read_own_table(write(tmp_path, pd.concat([rows(), rows().head(4).assign(output_tokens=9999)]), "u.csv"))
+    assert any("4 times their tokens or costs differ" in note for note in other.notes) and other.outcomes.output_tokens.max() < 9999
 
 
 def test_prompts_that_differ_in_case_and_punctuation_share_a_group(tmp_path):
@@ -169,7 +218,9 @@ FILES = {
     "utf-16": ("t.csv", "question".encode("utf-16"), "UTF-16"),
     "zero byte": ("t.csv", b"question,model,isCorrect\na\x00,b,1\n", "line 2: a zero byte"),
     "open quote": ("t.csv", b'question,model,isCorrect\n"a,b,1\n', "quotation marks"),
-    "ragged": ("t.csv", b"question,model,isCorrect\na,b,1\na,b,1,7,8\n", r"line 3, saw 5\); every row needs as many fields as the header"),
+    "long row": ("t.csv", b"question,model,isCorrect\na,b,1\na,b,1,7,8\n", r"row 2 \(line 3\) has 5 fields, the header 3; every row needs as many fields as the header"),
+    "short row": ("t.csv", b"question,model,isCorrect\na,b\n", r"row 1 \(line 2\) has 2 fields, the header 3"),
+    "commas in every prompt": ("t.csv", b"question,model,isCorrect\nHello, you,b,1\nHello, me,b,1\n", "row 1 .*has 4 fields, the header 3"),
     "columns twice": ("t.csv", b"question,model,model,isCorrect\na,b,c,1\n", "columns model are there twice"),
     "broken json": ("t.jsonl", b'{"question": 1}\n{"question"\n', "line 2 is not JSON"),
     "json list": ("t.jsonl", b"[1, 2]\n", "line 1 is a list, not an object"),
@@ -212,13 +263,16 @@ VALUES = {
     "half a token": (change(4, "output_tokens", "5.5"), "column output_tokens: not a whole number: row 5"),
     "infinite tokens": (change(4, "input_tokens", "inf"), "column input_tokens: infinite: row 5"),
     "tokens with a unit": (change(4, "output_tokens", "1,200 tokens"), "column output_tokens: not a number: row 5 '1,200 tokens'; write a plain number"),
+    "tokens as a share": (change(4, "output_tokens", "5%"), "column output_tokens: not a number: row 5"),
+    "always above the threshold": (lambda t: t.assign(isCorrect=np.where(t["model"] == "big", 0.6 + 0.001 * np.arange(len(t)), t["isCorrect"])), "model big is always right"),
+    "no common questions": (lambda t: t.iloc[[i for i in range(len(t)) if (i // 2) % 2 == i % 2]], "only 0 of 120 questions were answered by every model.*the fewest outcomes"),
     "tokens as booleans": (change(4, "output_tokens", "true"), "column output_tokens: not a number: row 5"),
     "negative cost": (change(4, "cost_usd", "-0.1"), "column cost_usd: below 0: row 5"),
-    "conflict": (lambda t: pd.concat([t, t.head(1).assign(isCorrect=1)], ignore_index=True), "different outcomes for the same question and model: row 1 .*row 161"),
+    "conflict": (lambda t: pd.concat([t, t.head(1).assign(isCorrect=1)], ignore_index=True), "different outcomes for the same question and model: row 1 .*row 241"),
     "one model": (lambda t: t[t["model"] == "big"], r"only one model \(big\); routing needs two"),
-    "constant": (lambda t: t.assign(isCorrect=np.where(t["model"] == "big", 1, t["isCorrect"])), r"model big is always right \(80 questions\).*drop it"),
+    "constant": (lambda t: t.assign(isCorrect=np.where(t["model"] == "big", 1, t["isCorrect"])), r"model big is always right \(120 questions\).*drop it"),
     "silent": (lambda t: t.astype({"isCorrect": object}).assign(isCorrect=np.where(t["model"] == "big", "", t["isCorrect"].astype(str))), "model big has no outcome at all"),
-    "ten rows": (lambda t: t.head(20), "10 questions are too few: 60 are needed"),
+    "ten rows": (lambda t: t.head(20), "10 questions are too few: 100 are needed"),
     "id of two prompts": (lambda t: t.assign(query_id="same"), "column query_id: one id for different prompts: row 1 'same'"),
     "empty id": (lambda t: t.assign(query_id=[""] + [q for q in t["question"]][1:]), "column query_id: empty: row 1"),
     "groups": (lambda t: t.assign(group=np.arange(len(t)).astype(str)), "column group: several groups for one question"),
@@ -271,7 +325,7 @@ def test_all_problems_come_at_once(tmp_path):
 def test_what_lacks_a_price_or_is_small_is_told(tmp_path):
     (tmp_path / "p.yaml").write_text("prices:\n  small: {input: 1, output: 2}\n")
     notes = read_own_table(write(tmp_path, rows()), tmp_path / "p.yaml").notes
-    assert any("no price for big" in note for note in notes) and any("80 questions are few" in note for note in notes)
+    assert any("no cost is known" in note and "big" in note for note in notes) and any("120 questions are few" in note for note in notes)
 
 
 def test_the_folder_is_that_of_the_outcomes_and_made_once(tmp_path, prices, capsys):
@@ -279,7 +333,7 @@ def test_the_folder_is_that_of_the_outcomes_and_made_once(tmp_path, prices, caps
     folder = own_outcomes_folder(path, prices, tmp_path / "build")
     direct, loaded = read_own_table(path, prices).outcomes, load_outcomes(folder)
     assert loaded.content_hash() == direct.content_hash() if callable(direct.content_hash) else loaded.content_hash == direct.content_hash
-    assert "80 questions, 2 models" in capsys.readouterr().err
+    assert "120 questions, 2 models" in capsys.readouterr().err
     stamp = (folder / "targets.json").stat().st_mtime_ns
     assert own_outcomes_folder(path, prices, tmp_path / "build") == folder and (folder / "targets.json").stat().st_mtime_ns == stamp
     prices.write_text(PRICES.replace("30", "40"))

@@ -228,6 +228,8 @@ class ActivationStore:
             raise ActivationError(
                 f"{path} is damaged ({error}); delete it and run extract(...) again"
             ) from None
+        if not isinstance(manifest, dict):
+            raise ActivationError(f"{path} is damaged (no object); delete it and run extract(...) again")
         if manifest.get("format") != FORMAT:
             raise ActivationError(
                 f"{path} has format {manifest.get('format')}, this library reads {FORMAT}; "

@@ -256,6 +256,11 @@ class KernelRouter:
         outcomes = self._outcomes(self._offset + kernel.astype(np.float64) @ self._dual)
         return expit(self._map.coef_[0, 0] * outcomes + self._map.intercept_[0])
 
+    @property
+    def n_targets(self) -> int:
+        """K."""
+        return len(self._rates)
+
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON), of a router that reads one encoder.
 

@@ -106,11 +106,15 @@ class Prefill:
 
     def agree_on(self, token_ids: Sequence[int]) -> None:
         """Compare both ways on one prompt, and keep to the plain one should they differ."""
-        if self.hooked:
+        if not self.hooked:
+            return
+        try:
             fast = self([token_ids], [""])
-            self.hooked = False
-            plain = self([token_ids], [""])
-            self.hooked = all(np.array_equal(fast[name], plain[name]) for name in POOLINGS)
+        except (ActivationError, KeyError, IndexError, AttributeError, TypeError):  # these were not the blocks
+            fast = None
+        self.hooked = False
+        plain = self([token_ids], [""])
+        self.hooked = fast is not None and all(np.array_equal(fast[name], plain[name]) for name in POOLINGS)
 
     def __call__(self, token_ids: Sequence[Sequence[int]], query_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """One forward pass: ``{pooling: float32 [L + 1, B, d]}``.

@@ -9,6 +9,7 @@ no file is ever half written.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -320,8 +321,13 @@ def write_own_profile(outcomes: Path, prices: Path | None, folder: Path) -> Path
     name = re.sub(r"[^a-z0-9_]+", "_", outcomes.stem.lower()).strip("_") or "own"
     if name in profile_names():
         name = f"own_{name}"
+    # another table of the same name gets results of its own
+    taken = folder / f"{name}.yaml"
+    if taken.is_file() and yaml.safe_load(taken.read_text(encoding="utf-8"))["outcomes"] != str(outcomes.resolve()):
+        name += "_" + hashlib.sha256(str(outcomes.resolve()).encode()).hexdigest()[:6]
     content = yaml.safe_load((project_root() / "config" / "local.yaml").read_text(encoding="utf-8"))
     content |= {"name": name, "description": f"The outcomes of {outcomes.name}.", "outcomes": str(outcomes.resolve()), "methods": ["paper", "ours"]}
+    content["component_sizes"] = [10, 25, *content["component_sizes"]]  # for small tables
     content.pop("verify", None)
     if prices is not None:
         content["prices"] = str(prices.resolve())

@@ -585,7 +585,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--html", action="store_true", help="render the executed notebooks to build/<profile>/html"
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.prices and not arguments.outcomes:
+        parser.error("--prices goes with --outcomes (a profile names its own price list)")
+    for given in (arguments.outcomes, arguments.prices):
+        if given is not None and not given.is_file():
+            parser.error(f"{given}: no such file")
+    return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:

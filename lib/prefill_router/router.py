@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from safetensors.numpy import load, save
 
 from . import __version__
 from .activations import ActivationStore
-from .encoders import Encoder, load_encoder, render_prompt
+from .encoders import Encoder, EncoderError, load_encoder, render_prompt
 from .features import FeaturePipeline, choose_components, choose_layers
 from .kernel import KernelRouter, read_states
 from .outcomes import Outcomes, check_trainable
@@ -80,13 +82,13 @@ class Router:
         self.method, self.targets, self.cost_unit, self.trained_on = method, tuple(targets), cost_unit, trained_on
         self.encoder_note = encoder  # fingerprint, n_layers, hidden_size, plain_prompt
         self._head, self._features = head, features
-        self._encoder: Encoder | None = None
-        self._prefill: Prefill | None = None
+        self._reads: tuple[Encoder, Prefill] | None = None  # one assignment, so that threads see both or neither
+        self._lock = threading.Lock()
 
     @classmethod
     def fit(
         cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
-        config: TrunkConfig | None = None, plain_prompt: bool = False, progress: bool = True,
+        config: TrunkConfig | None = None, progress: bool = True,
     ) -> Router:
         """Train on outcomes.
 
@@ -103,8 +105,6 @@ class Router:
         seed : int
         config : TrunkConfig, optional
             Of SharedTrunkNet.
-        plain_prompt : bool
-            Whether the encoder read plain prompts instead of its chat template.
         progress : bool
 
         Raises
@@ -139,7 +139,11 @@ class Router:
                 raise RouterError(f"target {target.name!r} has no output_tokens on the training rows, so its cost is unknown; fill them in")
             # a target whose tokens were not counted is taken to count as the encoder does
             targets.append(RoutedTarget(target.name, target.input_price, target.output_price, float(np.nanmedian(output)), 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))))
-        note = {"fingerprint": store.fingerprint, "name": store.encoder_name, "n_layers": store.n_layers, "hidden_size": store.hidden_size, "plain_prompt": plain_prompt}
+        revision = store.fingerprint.get("revision")
+        name = f"{store.encoder_name}@{revision}" if revision else store.encoder_name  # a Hub id stands for whatever is newest
+        # an encoder without a template read plain prompts
+        plain = store.fingerprint.get("template_sha256", "") is None
+        note = {"fingerprint": store.fingerprint, "name": name, "n_layers": store.n_layers, "hidden_size": store.hidden_size, "plain_prompt": plain}
         return cls(method, head, features, targets, outcomes.cost_unit, len(rows), note)
 
     @property
@@ -168,18 +172,20 @@ class Router:
         """
         note = self.encoder_note
         if encoder is None or isinstance(encoder, str):
-            encoder = load_encoder(encoder or note["name"], device=device, plain_prompt=note["plain_prompt"])
+            try:
+                encoder = load_encoder(encoder or note["name"], device=device, plain_prompt=note["plain_prompt"])
+            except EncoderError as error:
+                raise RouterError(f"the encoder {encoder or note['name']} cannot be loaded ({error}); pass encoder=, the folder, file or name that it has here") from error
         differs = [key for key in _IDENTITY if encoder.fingerprint.get(key) != note["fingerprint"].get(key)]
         if differs:
             raise RouterError(
                 f"the encoder {encoder.name} is not the one that this router was trained with ({note['name']}): {', '.join(differs)} differ. "
                 "Give it that encoder, or train a router for this one"
             )
-        if self._prefill is not None:
-            self._prefill.__exit__()
-        self._encoder = encoder
-        self._prefill = Prefill(encoder).__enter__()  # the hooks stay as long as the router does
-        self._prefill.agree_on(render_prompt(encoder, "x"))
+        prefill = Prefill(encoder).__enter__()
+        weakref.finalize(self, prefill.__exit__)  # the hooks stay as long as the router does
+        prefill.agree_on(render_prompt(encoder, "x"))
+        self._reads = encoder, prefill
         return self
 
     def route(self, prompt: str | Sequence[str], tolerance: float = 0.0) -> Route | list[Route]:
@@ -208,11 +214,13 @@ class Router:
         """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the iterable when it is needed."""
         if not tolerance >= 0:
             raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
-        if self._prefill is None:
-            self.attach()
+        with self._lock:  # of threads that come at once, one loads the encoder
+            if self._reads is None:
+                self.attach()
+            encoder, prefill = self._reads
         for prompt in prompts:
-            token_ids = render_prompt(self._encoder, prompt)
-            one = _OneQuery(self._prefill([token_ids], ["the prompt"]), self.encoder_note)
+            token_ids = render_prompt(encoder, prompt)
+            one = _OneQuery(prefill([token_ids], ["the prompt"]), self.encoder_note)
             p, cost = self.predict_proba(one, [""]), self.expected_cost(np.array([len(token_ids)]))
             chosen = int(route(p, cost, tolerance)[0])
             yield Route(
@@ -274,7 +282,11 @@ class Router:
                 features = FeaturePipeline.from_state({name.removeprefix("features."): a for name, a in tensors.items() if name.startswith("features.")}, meta["features"])
             else:
                 raise RouterError(f"{folder / 'router.json'} has method {meta['method']!r}; known: {', '.join(METHODS)}")
-            router = cls(meta["method"], head, features, targets, meta["cost_unit"], meta["trained_on"], meta["encoder"])
+            note = meta["encoder"]
+            lacking = [key for key in ("fingerprint", "name", "n_layers", "hidden_size", "plain_prompt") if key not in note]
+            if lacking or len(targets) != head.n_targets:
+                raise RouterError(f"{folder / 'router.json'} names {len(targets)} targets, the head has {head.n_targets}" if not lacking else f"{folder / 'router.json'}: encoder lacks {', '.join(lacking)}")
+            router = cls(meta["method"], head, features, targets, meta["cost_unit"], meta["trained_on"], note)
         except RouterError:
             raise
         except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError) as error:

@@ -9,6 +9,7 @@ dropped or assumed is counted in the notes.
 from __future__ import annotations
 
 import ast
+import csv
 import difflib
 import hashlib
 import io
@@ -50,7 +51,7 @@ WORDS = {
     **dict.fromkeys(("", "nan", "null", "none", "na", "n/a", "missing"), np.nan),
 }
 CURRENCIES = ("USD", "EUR", "GBP", "CHF", "CNY", "JPY", "INR")
-FEWEST, FEW = 60, 300  # queries: below the first no split can be made, below the second no claim
+FEWEST, FEW = 100, 300  # queries: below the first no split can be made, below the second no claim
 _SHOWN = 5
 
 
@@ -84,8 +85,8 @@ def read_own_table(path: str | Path, prices: str | Path | None = None, threshold
     notes: list[str] = []
     raw = _read(path)
     long, where = _long(raw, path, notes)
-    problems = _check(long, where, path)
-    currency, per_million, price_problems = _prices(prices, [str(m) for m in long["model"].unique()], notes)
+    problems = _check(long, where, path, threshold)
+    currency, per_million, price_problems = _prices(prices, [str(m) for m in long["model"].unique()])
     problems += price_problems
     if problems:
         raise OutcomesError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}; nothing was read:\n  " + "\n  ".join(problems))
@@ -99,7 +100,10 @@ def own_outcomes_folder(path: str | Path, prices: str | Path | None, root: str |
 
     The notes of the conversion are printed, and kept in ``notes.json``.
     """
-    parts = [str(FORMAT).encode()] + [Path(p).read_bytes() if p and Path(p).is_file() else b"" for p in (path, prices)]
+    for given in (path, prices):
+        if given is not None and not Path(given).is_file():
+            raise OutcomesError(f"{given}: no such file; check the path")
+    parts = [str(FORMAT).encode(), Path(path).name.encode(), Path(path).read_bytes(), b"none" if prices is None else Path(prices).read_bytes()]
     folder = Path(root) / f"outcomes-{hashlib.sha256(b'|'.join(hashlib.sha256(p).digest() for p in parts)).hexdigest()[:16]}"
     if not (folder / "targets.json").is_file():
         table = read_own_table(path, prices)
@@ -146,23 +150,34 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, text: str, kind: str) -> pd.DataFrame:
+    """Texts, every row with exactly as many fields as the header: pandas would shift or pad the others in silence."""
     header = text.split("\n", 1)[0]
-    separator = "\t" if kind == ".tsv" else max(",;\t", key=header.count)
-    if text.count('"') % 2:
-        raise _fail(path, "an odd number of quotation marks: one is not closed", 'write a quotation mark inside a text twice ("")')
-    names = pd.read_csv(io.StringIO(header), sep=separator, header=None, dtype=str).iloc[0].tolist() if header.strip() else []
-    repeated = sorted({str(n) for n in names if names.count(n) > 1})
-    if repeated:
-        raise _fail(path, f"columns {', '.join(repeated)} are there twice", "rename or drop one of each")
+    reader = csv.reader(io.StringIO(text), delimiter="\t" if kind == ".tsv" else max(",;\t", key=header.count), strict=True)
+    limit = csv.field_size_limit(2**31 - 1)
+    rows: list[list[str]] = []
     try:
-        return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    except pd.errors.ParserError as error:
-        raise _fail(path, f"not readable as a table ({str(error).strip()})", "every row needs as many fields as the header; put texts with commas into quotation marks") from error
+        for fields in reader:
+            if not fields:
+                continue  # an empty line
+            if rows and len(fields) != len(rows[0]):
+                raise _fail(
+                    path, f"row {len(rows)} (line {reader.line_num}) has {len(fields)} fields, the header {len(rows[0])}",
+                    "every row needs as many fields as the header; put texts with commas into quotation marks",
+                )
+            rows.append(fields)
+    except csv.Error as error:
+        raise _fail(path, f"line {reader.line_num}: quotation marks that do not match ({error})", 'write a quotation mark inside a text twice ("")') from error
+    finally:
+        csv.field_size_limit(limit)
+    names = [name.strip() for name in rows[0]] if rows else []
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise _fail(path, f"columns {', '.join(repeated)} are there twice", "rename or drop one of each")
+    return pd.DataFrame(rows[1:], columns=names, dtype=object)
 
 
 def _read_lines(path: Path, text: str) -> pd.DataFrame:
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -203,12 +218,21 @@ def _long(raw: pd.DataFrame, path: Path, notes: list[str]) -> tuple[pd.DataFrame
         lacking = "isCorrect" if "model" in standard else "model"
         raise _fail(path, f"no column {lacking}", "a long table has question, model and isCorrect; a wide one has a column per model and neither of the two")
     used = set(standard.values())
-    models = [c for c in raw.columns if c not in used and c not in by_cost and not any(str(c).endswith(s) for s in IGNORED_WIDE)]
+    left = [c for c in raw.columns if c not in used and c not in by_cost and not any(str(c).endswith(end) for end in IGNORED_WIDE)]
     if by_cost:
         lacking = [c for c in by_cost if c.removesuffix(COST_SUFFIX) not in raw.columns]
         if lacking:
             raise _fail(path, f"columns {', '.join(lacking)} have no column of the model itself", f"add {lacking[0].removesuffix(COST_SUFFIX)}")
-        models = [c for c in models if f"{c}{COST_SUFFIX}" in by_cost]
+        models = [c for c in left if f"{c}{COST_SUFFIX}" in by_cost]
+    else:
+        # without costs nothing tells a model from another column but what it holds: a model's outcomes lie between 0 and 1
+        models = [c for c in left if _like_outcomes(raw[c])]
+        odd = [f"{c} ({m}?)" for c in models for m in models if c != m and re.match(rf"{re.escape(str(m))}[\W_]", str(c)) and re.search(r"cost|token|price|time|latency", str(c), re.I)]
+        if odd:
+            raise _fail(path, f"columns that may not be models: {', '.join(odd)}", "drop them, or name costs MODEL|total_cost")
+    if ignored := [str(c) for c in left if c not in models]:
+        why = "they have no |total_cost" if by_cost else "they hold no outcomes between 0 and 1"
+        notes.append(f"columns not taken for models, as {why}: {', '.join(ignored)}")
     if not models:
         raise _fail(path, "neither a long nor a wide table", "a long one has question, model and isCorrect; a wide one a column per model")
     parts, places = [], []
@@ -223,6 +247,13 @@ def _long(raw: pd.DataFrame, path: Path, notes: list[str]) -> tuple[pd.DataFrame
     where = pd.concat(places, ignore_index=True)
     where.attrs["columns"] = {name: str(column) for name, column in standard.items()} | {"isCorrect": "", "cost_usd": COST_SUFFIX}
     return pd.concat(parts, ignore_index=True), where
+
+
+def _like_outcomes(values: pd.Series) -> bool:
+    """Whether nine in ten of the values that are there are outcomes: 0 to 1, words for them, percentages."""
+    numbers, wrong = _parsed(values, _number)
+    there = wrong | numbers.notna().to_numpy()
+    return bool(there.any()) and bool((numbers[there].between(0, 1)).mean() > 0.9)
 
 
 def _number(value: Any) -> float:
@@ -242,29 +273,34 @@ def _number(value: Any) -> float:
 def _plain_number(value: Any) -> float:
     """As `_number`, but words for right and wrong are no counts."""
     text = str(value).strip().lower()
-    if isinstance(value, bool | np.bool_) or (text in WORDS and not np.isnan(WORDS[text])):
+    if isinstance(value, bool | np.bool_) or text.endswith("%") or (text in WORDS and not np.isnan(WORDS[text])):
         raise ValueError(value)
     return _number(value)
 
 
 def _parsed(values: pd.Series, parse: Callable[[Any], float]) -> tuple[pd.Series, np.ndarray]:
     """Numbers, and which rows hold none. Every distinct value is parsed once."""
-    bad = set()
+    seen: dict[Any, float | None] = {}  # by type too: True and 1 are equal, but only one is a count
 
-    def safe(value: Any) -> float:
-        try:
-            return parse(value)
-        except (ValueError, TypeError):
-            bad.add(value if isinstance(value, str) else repr(value))
-            return np.nan
+    def safe(value: Any) -> float | None:
+        key = (type(value), value) if isinstance(value, str | int | float | bool) else repr(value)
+        if key not in seen:
+            try:
+                seen[key] = parse(value)
+            except (ValueError, TypeError):
+                seen[key] = None
+        return seen[key]
 
-    try:
-        distinct = {value: safe(value) for value in values.unique()}
-        numbers = values.map(distinct).astype(np.float64)
-    except TypeError:  # values that cannot be hashed, such as lists
-        numbers = pd.Series([safe(value) for value in values], dtype=np.float64)
-    wrong = values.map(lambda v: (v if isinstance(v, str) else repr(v)) in bad).to_numpy(bool) if bad else np.zeros(len(values), bool)
-    return numbers, wrong
+    found = [safe(value) for value in values]
+    wrong = np.array([number is None for number in found], bool)
+    return pd.Series([np.nan if number is None else number for number in found], dtype=np.float64), wrong
+
+
+def _id(value: Any) -> str:
+    """An id as text; 1 and 1.0, which tools mix up, are one id."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def _prompt(value: Any) -> str | None:
@@ -290,7 +326,7 @@ def _prompt(value: Any) -> str | None:
     return value if isinstance(value, str) else None if value is None or isinstance(value, dict) or pd.isna(value) else str(value)
 
 
-def _check(long: pd.DataFrame, where: pd.DataFrame, path: Path) -> list[str]:
+def _check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float) -> list[str]:
     """Parse the columns in place; what is wrong, one line per kind and column."""
     columns: Mapping[str, str] = where.attrs["columns"]
     problems: list[str] = []
@@ -342,16 +378,16 @@ def _check(long: pd.DataFrame, where: pd.DataFrame, path: Path) -> list[str]:
             bad[cases["index"].dropna().astype(int)] = True
             what = {"empty": "empty", "percent": "above 1", "negative": "below 0", "infinite": "infinite", "fraction": "not a whole number"}[check]
             say(column, what, fixes.get((column, check), "correct or empty it"), bad, parsed[column][2] if column in parsed else None)
-    problems += _check_together(long, where, say)
+    problems += _check_together(long, say, threshold)
     return problems
 
 
-def _check_together(long: pd.DataFrame, where: pd.DataFrame, say: Callable[..., None]) -> list[str]:
+def _check_together(long: pd.DataFrame, say: Callable[..., None], threshold: float) -> list[str]:
     """What no single row shows: identity, conflicts, numbers of models and questions."""
     problems: list[str] = []
     text = long["question"].str.strip()
     if "query_id" in long:
-        ids = long["query_id"].map(lambda v: "" if v is None or (isinstance(v, float) and np.isnan(v)) else str(v).strip())
+        ids = long["query_id"].map(_id)
         say("query_id", "empty", "give every question an id, or drop the column", (ids == "").to_numpy())
         several = text.groupby(ids).transform("nunique") > 1
         say("query_id", "one id for different prompts", "give each prompt its own id", (several & (ids != "")).to_numpy(), ids)
@@ -359,7 +395,7 @@ def _check_together(long: pd.DataFrame, where: pd.DataFrame, say: Callable[..., 
         ids = text.map({t: hashlib.sha256(t.encode()).hexdigest()[:12] for t in text.unique()})
     long["query_id"] = ids
     if "group" in long:
-        long["group"] = long["group"].map(lambda v: "" if v is None or (isinstance(v, float) and np.isnan(v)) else str(v).strip())
+        long["group"] = long["group"].map(_id)
         say("group", "several groups for one question", "one question has one group", (long["group"].groupby(ids).transform("nunique") > 1).to_numpy(), long["group"])
     pair = ids.astype(str) + "\0" + long["model"]
     known = long["isCorrect"].notna()
@@ -369,17 +405,27 @@ def _check_together(long: pd.DataFrame, where: pd.DataFrame, say: Callable[..., 
     if len(names) < 2:
         problems.append(f"only one model ({names[0] if names else 'none'}); routing needs two or more")
     for model, values in long[known].groupby("model")["isCorrect"]:
-        if model and (values == values.iloc[0]).all() and values.iloc[0] in (0.0, 1.0) and len(names) > 1:
-            problems.append(f"model {model} is always {'right' if values.iloc[0] else 'wrong'} ({len(values)} questions): there is nothing to learn; drop it from the table")
+        right = values >= threshold
+        if model and (right == right.iloc[0]).all() and len(names) > 1:
+            problems.append(f"model {model} is always {'right' if right.iloc[0] else 'wrong'} ({len(values)} questions): there is nothing to learn; drop it from the table")
     silent = [m for m in names if not known[long["model"] == m].any()]
     problems += [f"model {m} has no outcome at all; fill them in or drop it" for m in silent]
     n = ids[ids != ""].nunique()
     if n < FEWEST:
         problems.append(f"{n} questions are too few: {FEWEST} are needed to train, calibrate and test at all, some {FEW} for an answer that means something")
+    elif len(names) >= 2:
+        answered = long[known].groupby(ids[known])["model"].nunique()
+        complete = int((answered == len(names)).sum())
+        if complete < FEWEST:
+            counts = long[known].groupby("model")["isCorrect"].size().sort_values()
+            problems.append(
+                f"only {complete} of {n} questions were answered by every model; {FEWEST} are needed, since models are compared on the same questions. "
+                f"Fill in or drop the models with the fewest outcomes: {', '.join(f'{m} ({c})' for m, c in counts.head(3).items())}"
+            )
     return problems
 
 
-def _prices(path: str | Path | None, models: list[str], notes: list[str]) -> tuple[str, dict[str, tuple[float, float]], list[str]]:
+def _prices(path: str | Path | None, models: list[str]) -> tuple[str, dict[str, tuple[float, float]], list[str]]:
     """Currency, (input, output) price per million tokens of the models, and what is wrong with the list."""
     if path is None:
         return "USD", {}, []
@@ -404,18 +450,18 @@ def _prices(path: str | Path | None, models: list[str], notes: list[str]) -> tup
     for model in [m for m in found if m not in models]:
         close = difflib.get_close_matches(model, models, n=1)
         problems.append(f"{path.name}: {model} is no model of the table{f'; is it {close[0]}?' if close else ''}; drop or rename it")
-    if lacking := [m for m in models if m and m not in entries]:
-        notes.append(f"no price for {', '.join(lacking)}: left out of what needs a cost, and of nothing else")
     return currency, found, problems
 
 
 def _without_repeats(long: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Drop what is there twice and rows without an outcome that others have."""
+    """One row per question and model: the first with an outcome. Outcomes agree where several are there: that was checked."""
     ordered = long.assign(_missing=long["isCorrect"].isna()).sort_values("_missing", kind="stable")
-    kept = ordered.drop_duplicates(["query_id", "model"]).sort_index().drop(columns="_missing")
-    if len(kept) < len(long):
-        notes.append(f"{len(long) - len(kept):,} rows repeat a question and model with the same outcome: dropped")
-    return kept
+    again = ordered.duplicated(["query_id", "model"])
+    if again.any():
+        counted = [c for c in ("output_tokens", "input_tokens", "cost_usd") if c in long]
+        other = ordered.groupby(["query_id", "model"])[counted].nunique().gt(1).any(axis=1).sum() if counted else 0
+        notes.append(f"{again.sum():,} rows repeat a question and model: dropped" + (f"; {other:,} times their tokens or costs differ, and the first row's were kept" if other else ""))
+    return ordered[~again].sort_index().drop(columns="_missing")
 
 
 def _outcomes(long: pd.DataFrame, per_million: Mapping[str, tuple[float, float]], currency: str, threshold: float, name: str, notes: list[str]) -> Outcomes:
@@ -436,30 +482,41 @@ def _outcomes(long: pd.DataFrame, per_million: Mapping[str, tuple[float, float]]
     if missing := int(np.isnan(correct).sum()):
         notes.append(f"{missing:,} of {correct.size:,} outcomes are missing: left out, never counted as wrong")
     texts = first["question"].str.strip()
-    if "input_tokens" in long:
-        inputs = matrix(long["input_tokens"])
-    else:
+    inputs = matrix(long["input_tokens"]) if "input_tokens" in long else np.full(correct.shape, np.nan)
+    if gaps := int(np.isnan(inputs).sum()):
         from .public.tokens import count_tokens
 
-        inputs = np.tile(np.asarray(count_tokens(texts.tolist()), float)[:, None], len(models))
-        notes.append("no input_tokens: counted with cl100k, for every model alike")
+        inputs = np.where(np.isnan(inputs), np.asarray(count_tokens(texts.tolist()), float)[:, None], inputs)
+        notes.append(f"{gaps:,} of {inputs.size:,} input_tokens are not given: counted with cl100k, for every model alike")
     outputs = matrix(long["output_tokens"]) if "output_tokens" in long else np.full(correct.shape, np.nan)
     targets, cost = [], np.full(correct.shape, np.nan)
     realised = matrix(long["cost_usd"]) if "cost_usd" in long else None
+    basis: dict[str, list[str]] = {"price": [], "cost": [], "none": [], "price without tokens": []}
     for k, model in enumerate(models):
-        if model in per_million and not np.isnan(outputs[:, k]).all():
+        priced = model in per_million
+        if priced and not np.isnan(outputs[:, k]).all():
             price = tuple(p * 1e-6 for p in per_million[model])
             cost[:, k] = inputs[:, k] * price[0] + outputs[:, k] * price[1]
+            basis["price"].append(model)
         elif realised is not None and not np.isnan(realised[:, k]).all():
             # the median cost of an answer takes the place of median output tokens x price
             price, outputs[:, k], cost[:, k] = (0.0, 1.0), realised[:, k], realised[:, k]
+            basis["cost"].append(model)
         else:
             price = (np.nan, np.nan)
+            basis["price without tokens" if priced else "none"].append(model)
         targets.append(Target(model, *price))
-    if realised is not None and not per_million:
-        notes.append("costs are those of the table: a target's cost is the median cost of its training answers")
-    if unpriced := [t.name for t in targets if np.isnan(t.input_price)]:
-        notes.append(f"no cost is known for {', '.join(unpriced)} (a price and output_tokens, or cost_usd): accuracy alone is compared for them")
+    if basis["cost"] and basis["price"] and currency != "USD":
+        raise OutcomesError(f"{name}: {', '.join(basis['price'])} have prices in {currency}, {', '.join(basis['cost'])} costs in USD; give prices and output_tokens for all, or one currency")
+    if basis["cost"]:
+        currency = "USD"
+        notes.append(f"cost_usd is what these cost, in the median of the training answers: {', '.join(basis['cost'])}")
+    if ignored := [m for m in basis["cost"] if m in per_million]:
+        notes.append(f"prices not used, as there are no output_tokens: {', '.join(ignored)}")
+    if basis["price without tokens"]:
+        notes.append(f"no output_tokens, so no cost in spite of a price: {', '.join(basis['price without tokens'])}; accuracy alone is compared")
+    if basis["none"]:
+        notes.append(f"no cost is known (a price and output_tokens, or cost_usd): {', '.join(basis['none'])}; left out of what needs a cost, and of nothing else")
     if len(ids) < FEW:
         notes.append(f"{len(ids)} questions are few: expect wide intervals")
     # equal but for case, spaces and marks at the ends; signs inside stay, they tell 2 + 3 from 2 * 3

@@ -207,6 +207,11 @@ class TrunkEnsemble:
         """P(correct), the mean over the kept members' sigmoids: float64 [n, K]."""
         return self.member_proba(X, getattr(self, "members_kept", None)).mean(axis=0)
 
+    @property
+    def n_targets(self) -> int:
+        """K."""
+        return self._networks[0].layers[-1].out_features
+
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Weights of the kept members by name (for safetensors) and everything else (for JSON)."""
         if not self._networks:

@@ -47,38 +47,49 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     single = tables["pools"].set_index("pool").loc[pool, "best_single"]
 
     def value(metric: str) -> tuple[float, float, float] | None:
-        if metric not in found.index or pd.isna(found.loc[metric, "value"]):
-            return None
-        return tuple(found.loc[metric, ["value", "ci_low", "ci_high"]])
+        return of(router, metric)
+
+    def of(method: str, metric: str) -> tuple[float, float, float] | None:
+        rows = of_pool[(of_pool["method"] == method) & (of_pool["metric"] == metric)].dropna(subset="value")
+        return None if rows.empty else tuple(rows.iloc[0][["value", "ci_low", "ci_high"]])
 
     def against(other: str, metric: str) -> tuple[float, float, float] | None:
         rows = paired[(paired["method_a"] == router) & (paired["method_b"] == other) & (paired["metric"] == metric)]
         return None if rows.empty or rows["diff"].isna().all() else tuple(rows.iloc[0][["diff", "ci_low", "ci_high"]])
 
-    accuracy, gain, n = value("accuracy"), against("best_single", "accuracy"), int(found["n"].max())
-    oracle = value("oracle_accuracy")
+    accuracy, gain, n, oracle = value("accuracy"), against("best_single", "accuracy"), int(found["n"].max()), value("oracle_accuracy")
     # the one chosen on training rows, as in the differences; best_single_accuracy is chosen in hindsight
-    chosen = of_pool[(of_pool["method"] == "best_single") & (of_pool["metric"] == "accuracy")]
-    best = tuple(chosen.iloc[0][["value", "ci_low", "ci_high"]])
+    best = of("best_single", "accuracy")
+    splits = int(found["seeds"].max())
     sentences, advice = [], []
-    said = f"{_points(gain)} points of accuracy"
+    said, rival = f"{_points(gain)} points of accuracy", f"the best single target (on all queries {single})"
     if gain[1] > 0:
-        headline = f"Routing pays in accuracy: {said} over always asking {single}."
+        headline = f"Routing pays in accuracy: {said} over always asking {rival}."
     elif gain[2] < 0:
-        headline = f"Routing does not pay in accuracy: {said} against always asking {single}."
+        headline = f"Routing does not pay in accuracy: {said} against always asking {rival}."
     else:
-        headline = f"Routing is neither clearly better nor clearly worse in accuracy than always asking {single}: {said}."
+        headline = f"Routing is neither clearly better nor clearly worse in accuracy than always asking {rival}: {said}."
     sentences.append(
         f"The router ({label(router)}) is right on {_percent(accuracy)} of {n} test queries a split, the best single target on {_percent(best)}; a choice that is always the luckiest would be on {_percent(oracle)}."
     )
-    saving = value("cost_saving_at_best_single")
-    if saving is None:
+    # what can be planned with: a tolerance chosen on calibration rows, its cost against the best single target's
+    planned, dearness = of(f"{router} calibrated", "cost_saving_vs_max"), of("best_single", "cost_saving_vs_max")
+    cheaper, planned_accuracy = None, of(f"{router} calibrated", "accuracy")
+    if planned is None or dearness is None:
         sentences.append("What it saves is not known: fewer than two targets have a cost.")
         advice.append("Give prices and output_tokens (or cost_usd) for every model; then the report says what routing saves.")
-    elif saving[1] > 0.02:
-        headline += f" At the accuracy of the best single target it saves {_percent(saving)} of its cost."
     else:
-        sentences.append(f"At the accuracy of the best single target it saves {_percent(saving)} of its cost: nothing that is certain.")
+        cheaper = 1 - (1 - planned[0]) / (1 - dearness[0])
+        headline += f" With a tolerance chosen beforehand it costs {abs(cheaper):.0%} {'less' if cheaper >= 0 else 'more'} and is right on {100 * planned_accuracy[0]:.1f} % against {100 * best[0]:.1f} %."
+        hindsight = found.loc["cost_saving_at_best_single"] if "cost_saving_at_best_single" in found.index else None
+        if hindsight is None or pd.isna(hindsight["value"]):
+            sentences.append("No point of its curve on the test queries reaches the accuracy of the best single target.")
+        else:
+            reached = f"on {hindsight['seeds']:.0f} of {splits} splits, the others never reach it" if hindsight["seeds"] < splits else "on every split"
+            sentences.append(
+                f"The cheapest point of its curve as accurate as the best single target, chosen in hindsight ({reached}), saves {_percent(tuple(hindsight[['value', 'ci_low', 'ci_high']]))} of its cost: what a perfect choice of the tolerance would save."
+            )
+    pays_in_cost = cheaper is not None and cheaper > 0.05 and planned_accuracy[0] >= best[0] - _ENOUGH / 2
     zero = against("zero_router", "p_auccc")
     if zero is not None:
         sentences.append(
@@ -96,14 +107,18 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     if labels is not None and len(labels) >= 2:
         half, full = labels.iloc[-2], labels.iloc[-1]
         step = full["value"] - half["value"]
-        sentences.append(f"From {half['training_queries']:.0f} to {full['training_queries']:.0f} labelled queries the AUC went from {half['value']:.3f} to {full['value']:.3f}.")
+        clear = half["ci_high"] < full["ci_low"]
+        sentences.append(
+            f"From {half['training_queries']:.0f} to {full['training_queries']:.0f} labelled queries the AUC of the kernel router on one encoder went from {_three(tuple(half[['value', 'ci_low', 'ci_high']]))} to "
+            f"{_three(tuple(full[['value', 'ci_low', 'ci_high']]))}" + ("." if clear else "; the intervals overlap.")
+        )
         advice.append(
-            f"More labels help: another doubling may bring about as much again ({step:+.3f} AUC) or somewhat less." if step > _ENOUGH
+            f"More labels {'help' if clear else 'seem to help'}: another doubling may bring about as much again ({step:+.3f} AUC) or somewhat less." if step > _ENOUGH
             else f"More labels help little: the last doubling brought {step:+.3f} AUC."
         )
     if oracle is not None and oracle[0] - best[0] < 0.03:
         advice.append(f"There is little to gain: even a perfect choice is only {100 * (oracle[0] - best[0]):.1f} points above the best single target. Add a target that is right where {single} is wrong.")
-    if gain[1] > 0 or (saving is not None and saving[1] > 0.02):
+    if gain[1] > 0 or (pays_in_cost and gain[2] >= 0):
         advice.append("Train the router on all your queries (`Router.fit`), save it, and begin with a tolerance from the curve; watch its accuracy on fresh labels.")
     elif gain[1] <= 0 <= gain[2] and gain[2] - gain[1] > 2 * _ENOUGH:
         advice.append(f"The interval is {100 * (gain[2] - gain[1]):.1f} points wide: four times as many test queries would halve it.")
@@ -112,8 +127,8 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     per_target = metrics[metrics["target"].fillna("") != ""]
     rows = []
     for target, table in per_target[per_target["method"] == router].groupby("target", sort=False):
-        of = table.set_index("metric")["value"]
-        rows.append({"target": str(target), "AUC": f"{of['auc']:.3f}" if "auc" in of else "", "Brier": f"{of['brier']:.3f}" if "brier" in of else ""})
+        numbers = table.set_index("metric")["value"]
+        rows.append({"target": str(target), **{name: f"{numbers[key]:.3f}" if key in numbers else "" for name, key in (("AUC", "auc"), ("Brier", "brier"))}})
     return Verdict(pool, headline, sentences, advice, rows)
 
 
