@@ -1,5 +1,7 @@
 """Tables for people: which rows, in which order, and where the README keeps them."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -97,6 +99,23 @@ def test_paired_sentences_name_every_pair_once(paired):
     lines = paired_sentences(paired).splitlines()
     assert len(lines) == len(paired)
     assert "- pool `a`, TF-IDF + LR against best single: accuracy +0.010 [-0.010, +0.030] (no clear difference)" in lines
+
+
+def test_the_table_of_benchmarks_says_what_the_files_say(tmp_path):
+    spread = {"median": 8.04, "min": 7.5, "max": 9.0}
+    machine = {"cores": 2, "cpu": "CPU", "gpu": "none"}
+    content = {
+        "extract_x": {"what": "prefill", "ours": {"tokens_per_second": {"median": 2500.0}, "dtype": "bfloat16"}, "recipe": {"tokens_per_second": {"median": 310.0}, "dtype": "float32"},
+                      "ratio": spread, "floor": {"matmul_tflops": 1.0, "multiplied_params": 106_000_000, "tokens_per_second": 4717.0, "share_reached": 0.53}},
+        "sweep_x": {"what": "AUCs", "ours": {"seconds": {"median": 20.0}, "combinations": 1860}, "recipe": {"seconds": {"median": 300.0}, "combinations": 500}, "ratio": spread,
+                    "largest_auc_difference_where_both_looked": 0.0012, "auc_that_the_recipe_missed": {"mean": 0.003}},
+    }
+    for name, of in content.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(of | {"machine": machine}))
+    text = report.benchmark_table(tmp_path)
+    assert "| extraction: prefill | 310 tokens/s in float32 | 2,500 tokens/s in bfloat16 | **8.0** (7.5 to 9.0) |" in text
+    assert "| sweep: AUCs | 300 s | 20 s | **8.0** (7.5 to 9.0) |" in text and "| ensemble" not in text
+    assert "4,717 tokens/s; ours is at 53% of it" in text and "differ by at most 0.0012" in text and "missed 0.0030 AUC" in text
 
 
 def test_the_readme_keeps_what_stands_around_the_marks():

@@ -63,7 +63,7 @@ class Profile:
     Attributes
     ----------
     name : file name without `.yaml`.
-    outcomes : folder of the outcomes or a table that `tables.read_own_table` reads, relative to the project root, or `public:`
+    outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the project root, or `public:`
         and the name of a source of `prefill_router.public`.
     prices : price list for public outcomes or for one's own table, relative to the project root.
     more_encoders : further encoders, which `ours` and the encoder comparison read as well.
@@ -455,7 +455,7 @@ class Workspace:
             return outcomes_folder(self.profile.outcomes.removeprefix("public:"), project_root() / self.profile.prices)
         path = project_root() / self.profile.outcomes
         if path.is_file():
-            from prefill_router.tables import own_outcomes_folder
+            from prefill_router.own import own_outcomes_folder
 
             return own_outcomes_folder(path, project_root() / self.profile.prices if self.profile.prices != Profile.prices else None, self.build)
         return path

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from prefill_router.outcomes import OutcomesError, load_outcomes
-from prefill_router.tables import own_outcomes_folder, read_own_table
+from prefill_router.own import own_outcomes_folder, read_own_table
 
 N = 120
 
