@@ -10,7 +10,7 @@ from joblib import parallel_config
 from prefill_router.metrics import mean_auc
 from prefill_router.outcomes import Split
 from prefill_router.profiles import load_profile
-from prefill_router.training import fit_baselines, over_seeds, short_name
+from prefill_router.training import baselines_over_seeds, fit_baselines, over_seeds, short_name
 
 
 def draw(seed, split, scale):
@@ -79,3 +79,20 @@ def test_outcomes_of_calibration_and_test_rows_teach_nothing(fitted):
     _, (one, other) = fitted
     for name in one:
         np.testing.assert_array_equal(one[name]["p"], other[name]["p"], err_msg=name)
+
+
+def test_jobs_of_seeds_and_encoders_give_what_one_fit_gives():
+    rng = np.random.default_rng(1)
+    n, d = 160, 4
+    x, other = (rng.normal(size=(n, d)).astype(np.float32) for _ in range(2))
+    y = (x[:, :1] + 0.3 * rng.normal(size=(n, 2)) > 0).astype(float)
+    queries = pd.DataFrame({"category": np.where(np.arange(n) % 2, "a", "b"), "group": np.arange(n)})
+    outcomes = SimpleNamespace(n=n, prompts=[f"word{i % 7} and more" for i in range(n)], queries=queries, correct=y)
+    embeddings = {"all-minilm-l6-v2": x, "all-mpnet-base-v2": other}
+    given = (load_profile("smoke"), outcomes, np.arange(n) + 5, embeddings, "cpu")
+    found = baselines_over_seeds({4: SPLIT}, *given)[4]
+    expected = fit_baselines(4, SPLIT, *given)
+    assert list(found) == list(expected)
+    for name, fit in expected.items():
+        np.testing.assert_allclose(found[name]["p"], fit["p"], atol=1e-6, err_msg=name)
+        assert found[name]["read"] == fit["read"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -67,6 +67,32 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         batch.append(position)
     if batch:
         yield batch
+
+
+def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device) -> Iterator[Any]:
+    """``function(*job)`` of every job, in order: on a CPU a core each with one thread, on an accelerator one after the other.
+
+    A job is taken when a core is nearly free, so memory stays flat; the first error ends the run.
+    """
+    workers = os.cpu_count() or 1 if device.type == "cpu" else 1
+    if workers == 1:
+        for job in jobs:
+            yield function(*job)
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        waiting: deque = deque()
+        for job in jobs:
+            waiting.append(executor.submit(function, *job))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 class Prefill:
@@ -161,24 +187,7 @@ class Prefill:
 
     def map(self, jobs: Iterable[tuple[Sequence[Sequence[int]], Sequence[str]]]) -> Iterator[dict[str, np.ndarray]]:
         """The vectors of many batches (token ids, query ids), in their order, as they are done."""
-        workers = os.cpu_count() or 1 if self.encoder.device.type == "cpu" else 1
-        if workers == 1:
-            yield from (self(*job) for job in jobs)
-            return
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            waiting: deque = deque()
-            for job in jobs:
-                waiting.append(executor.submit(self, *job))
-                if len(waiting) > 2 * workers:  # jobs are made as they are needed: memory stays flat
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            executor.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
+        yield from on_every_core(self, jobs, self.encoder.device)
 
     def _enter_block(self, layer: int, _: Any, args: tuple, kwargs: dict) -> None:
         pool = getattr(self._batch, "pool", None)

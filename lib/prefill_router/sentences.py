@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from tqdm import tqdm
 
 from .encoders import EncoderError, load_encoder, resolve, weights_identity
+from .prefill import batches, on_every_core
 from .weights import say
 
 # Longer texts are cut: these are the lengths that the sentence encoders' own configurations set.
@@ -50,15 +51,13 @@ def embed_sentences(name: str, prompts: Sequence[str], device: str = "auto", bat
     encoder = load_encoder(name, device, dtype, plain_prompt=True, cache_dir=cache_dir)
     cut = min(sentence_tokens(name), encoder.max_length)
     tokens = [encoder.tokenizer(prompt, truncation=True, max_length=cut)["input_ids"] for prompt in prompts]
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))  # like lengths together
+    order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))  # like lengths together, the longest first
+    jobs = [[order[i] for i in batch] for batch in batches([len(tokens[row]) for row in order], batch_tokens)]
     vectors = np.empty((len(tokens), encoder.hidden_size), dtype=np.float32)
     with tqdm(total=len(tokens), unit="text", desc=encoder.name, disable=not progress) as bar:
-        while order:
-            rows = [order.pop()]  # the longest that is left sets the width
-            width = len(tokens[rows[0]])
-            while order and (len(rows) + 1) * width <= batch_tokens:
-                rows.append(order.pop())
-            vectors[rows] = _means(encoder, [tokens[row] for row in rows])
+        found = on_every_core(lambda rows: _means(encoder, [tokens[row] for row in rows]), ((rows,) for rows in jobs), encoder.device)
+        for rows, means in zip(jobs, found, strict=True):
+            vectors[rows] = means
             bar.update(len(rows))
     return vectors, 2e-12 * encoder.params * np.array([len(row) for row in tokens], dtype=np.float64)
 

@@ -46,14 +46,19 @@ def over_seeds(function: Callable[..., Any], splits: Mapping[int, Split], *argum
 
     Progress is printed as seeds end; the first error of a seed ends the run.
     """
+    return _side_by_side({seed: (function, seed, split, *arguments) for seed, split in splits.items()}, device, "split seed {} done")
+
+
+def _side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[Any, Any]:
+    """``function(*arguments)`` of every job ``(function, *arguments)``, one process and thread per core; on a GPU one after the other."""
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    jobs = 1 if gpu else min(len(splits), os.cpu_count() or 1)
-    found: dict[int, Any] = {}
+    workers = 1 if gpu else min(len(jobs), os.cpu_count() or 1)
+    found: dict[Any, Any] = {}
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        results = Parallel(n_jobs=jobs, return_as="generator")(delayed(_one_thread)(function, seed, split, *arguments) for seed, split in splits.items())
-        for seed, result in zip(splits, results, strict=True):
-            print(f"split seed {seed} done", flush=True)
-            found[seed] = result
+        results = Parallel(n_jobs=workers, return_as="generator")(delayed(_one_thread)(*job) for job in jobs.values())
+        for key, result in zip(jobs, results, strict=True):
+            print(message.format(key), flush=True)
+            found[key] = result
     return found
 
 
@@ -127,7 +132,17 @@ def fit_trunks(seed: int, split: Split, profile: Profile, folder: str, outcomes:
     return TrunkFits(p, pd.DataFrame(choices), pd.DataFrame(members), pd.concat(history, ignore_index=True))
 
 
-def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str) -> dict[str, dict]:
+def baselines_over_seeds(splits: Mapping[int, Split], profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str) -> dict[int, dict[str, dict]]:
+    """`fit_baselines` of every split: controls and each sentence encoder are jobs of their own, so that all cores are busy to the end."""
+    parts: list[dict[str, np.ndarray]] = [{}, *({name: x} for name, x in embeddings.items())]
+    jobs = {
+        (seed, ", ".join(part) or "controls"): (fit_baselines, seed, split, profile, outcomes, tokens, part, device, not part) for part in reversed(parts) for seed, split in splits.items()
+    }
+    found = _side_by_side(jobs, device, "{0[1]}, split seed {0[0]} done")
+    return {seed: {name: fit for part in parts for name, fit in found[seed, ", ".join(part) or "controls"].items()} for seed in splits}
+
+
+def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str, controls: bool = True) -> dict[str, dict]:
     """Fit every semantic baseline and control on one split, on the outcomes of all targets.
 
     Parameters
@@ -136,6 +151,8 @@ def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes,
         Length of each prompt.
     embeddings : sentence encoder to float32 ndarray [n, d]
         Each is read by all routers of `SEMANTIC`.
+    controls : bool
+        Whether to fit what reads no embedding.
 
     Returns
     -------
@@ -144,7 +161,7 @@ def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes,
     """
     n, prompts = outcomes.n, np.array(outcomes.prompts, dtype=object)
     groups, y, train = outcomes.queries["group"].to_numpy(), outcomes.correct, split.train
-    routers: dict[str, tuple[Any, Any, str]] = {
+    routers: dict[str, tuple[Any, Any, str]] = {} if not controls else {
         "random": (RandomRouter(seed), tokens, ""),
         "prompt_length": (PromptLengthRouter(), tokens, ""),
         "benchmark_mean": (GroupMeanRouter(), outcomes.queries["category"].to_numpy(), ""),
