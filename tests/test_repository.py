@@ -220,7 +220,7 @@ def test_ci_runs_the_tests():
 
 
 def test_make_help_lists_every_target():
-    targets = {"help", "env", "reproduce", "smoke", "verify", "test", "lab", "collect", "audit", "clean"}
+    targets = {"help", "env", "reproduce", "smoke", "verify", "test", "lab", "collect", "audit", "bench", "clean"}
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")}
     shown = subprocess.run(
         ["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, env=environment
