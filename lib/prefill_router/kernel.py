@@ -252,8 +252,13 @@ class KernelRouter:
             if name not in X or X[name].shape[1] != self._columns[name]:
                 got = f"of width {X[name].shape[1]}" if name in X else "missing"
                 raise ValueError(f"states of {name or 'the encoder'} are {got}; they must have the width {self._columns[name]} of the training states")
-        kernel = _mean_kernel([X[name] if self.precomputed else self._blocks[name].kernel(np.asarray(X[name], np.float32), self.width) for name in self.encoders_used])
-        outcomes = self._outcomes(self._offset + kernel.astype(np.float64) @ self._dual)
+        n = len(X[self.encoders_used[0]])
+        predicted = [self._offset[None][:0]]
+        for start in range(0, n, _BLOCK):  # by blocks of queries: a kernel of all of them in float64 is the largest thing there is
+            rows = {name: X[name][start : start + _BLOCK] for name in self.encoders_used}
+            kernel = _mean_kernel([x if self.precomputed else self._blocks[name].kernel(np.asarray(x, np.float32), self.width) for name, x in rows.items()])
+            predicted.append(self._offset + kernel.astype(np.float64) @ self._dual)
+        outcomes = self._outcomes(np.vstack(predicted))
         return expit(self._map.coef_[0, 0] * outcomes + self._map.intercept_[0])
 
     @property
