@@ -27,7 +27,7 @@ from .probes import group_folds
 from .trunk import validation_rows
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-_BLOCK = 2048  # columns standardised at a time, so that no second copy of the states is held
+_BLOCK = 2048  # columns standardised, and queries predicted, at a time, so that no second copy of the states or of the kernel is held
 
 
 def read_states(
