@@ -11,7 +11,7 @@ from prefill_router.profiles import open_workspace
 from prefill_router.verdict import verdicts, write_report
 
 
-def tables(gain=(0.03, 0.01, 0.05), saving=(0.4, 0.2, 0.5), zero=(0.02, 0.01, 0.03), oracle=0.9, curve=(0.80, 0.83), target="cheap", planned=(0.6, 0.695), seeds=5):
+def tables(gain=(0.03, 0.01, 0.05), saving=(0.4, 0.2, 0.5), zero=(0.02, 0.01, 0.03), oracle=0.9, curve=(0.80, 0.83), target="cheap", planned=(0.6, 0.695), seeds=5, questions=2000):
     def row(method, metric, value, of=""):
         value = value if isinstance(value, tuple) else (value, value - 0.01, value + 0.01)
         return {"pool": "mine", "method": method, "target": of, "metric": metric, "value": value[0], "ci_low": value[1], "ci_high": value[2], "n": 200, "seeds": seeds if metric == "cost_saving_at_best_single" else 5}
@@ -25,7 +25,7 @@ def tables(gain=(0.03, 0.01, 0.05), saving=(0.4, 0.2, 0.5), zero=(0.02, 0.01, 0.
     paired = [{"pool": "mine", "method_a": "ours", "method_b": other, "metric": metric, "diff": d, "ci_low": low, "ci_high": high}
               for other, metric, (d, low, high) in (("best_single", "accuracy", gain), ("zero_router", "p_auccc", zero))]
     learning = [{"pool": "mine", "share": share, "training_queries": int(1000 * share), "metric": "mean_auc", "value": v, "ci_low": v - 0.01, "ci_high": v + 0.01} for share, v in zip((0.5, 1.0), curve, strict=True)]
-    pools = pd.DataFrame([{"pool": "mine", "best_single": "dear"}])
+    pools = pd.DataFrame([{"pool": "mine", "best_single": "dear", "queries": questions}])
     return {"metrics": pd.DataFrame(metrics), "paired": pd.DataFrame(paired), "pools": pools, "learning_curve": pd.DataFrame(learning)}
 
 
@@ -55,6 +55,7 @@ def test_a_clear_gain():
         ({"gain": (0.01, -0.02, 0.04), "planned": (0.2, 0.695)}, "The interval is 6.0 points wide: four times as many"),
         ({"gain": (-0.03, -0.05, -0.01), "planned": (0.6, 0.6)}, "Keep dear"),
         ({"saving": (np.nan, np.nan, np.nan)}, "No point of its curve on the test queries reaches"),
+        ({"questions": 200}, "Too few questions (200) for more than a hint. Routing pays in accuracy"),
         ({"seeds": 2}, "on 2 of 5 splits, the others never reach it"),
         ({"planned": (0.1, 0.695)}, "it costs 12% more"),
         ({"gain": (0.01, -0.02, 0.04)}, "Train the router"),

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from .own.checks import FEW
 from .plots import label
 from .profiles import Workspace, replacing
 
@@ -69,6 +70,8 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
         headline = f"Routing does not pay in accuracy: {said} against always asking {rival}."
     else:
         headline = f"Routing is neither clearly better nor clearly worse in accuracy than always asking {rival}: {said}."
+    if (questions := int(tables["pools"].set_index("pool").loc[pool, "queries"])) < FEW:
+        headline = f"Too few questions ({questions}) for more than a hint. " + headline
     sentences.append(
         f"The router ({label(router)}) is right on {_percent(accuracy)} of {n} test queries a split, the best single target on {_percent(best)}; a choice that is always the luckiest would be on {_percent(oracle)}."
     )
