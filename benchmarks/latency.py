@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ from prefill_router.activations import extract, store_folder
 from prefill_router.encoders import load_encoder, render_prompt
 from prefill_router.router import METHODS, Router
 
-from .common import ENCODER, frontier, spread, workspace, write
+from .common import ENCODER, frontier, spread, timed, workspace, write
 
 LENGTHS, REPEATS = (32, 64, 128, 256, 512), 30
 
 
 def run() -> None:
-    """For prompts cut to each length, the encoder's forward pass alone and the whole query in turns."""
+    """For prompts cut to each length, the encoder's forward pass alone and the whole query."""
     ws, outcomes = workspace()
     pool, train, _ = frontier()
     encoder = load_encoder(ENCODER)
@@ -37,22 +36,24 @@ def run() -> None:
             megabytes[method] = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         for length in LENGTHS:
             prompt = encoder.tokenizer.decode(words[: length - overhead])
-            alone, whole = [], []
-            for _ in range(REPEATS + 3):
-                tokens = torch.tensor([render_prompt(encoder, prompt)], device=encoder.device)
-                started = time.perf_counter()
+            tokens = torch.tensor([render_prompt(encoder, prompt)], device=encoder.device)
+
+            def alone(tokens: torch.Tensor = tokens) -> None:
                 with torch.inference_mode():
                     base(input_ids=tokens, use_cache=False).last_hidden_state.cpu()
-                between = time.perf_counter()
-                router.route(prompt, tolerance=0.05)
-                alone.append(1000 * (between - started))
-                whole.append(1000 * (time.perf_counter() - between))
-            alone, whole = alone[3:], whole[3:]
-            beyond = [b - a for a, b in zip(alone, whole, strict=True)]
-            table.setdefault(method, {})[tokens.shape[1]] = {"encoder_alone": _percentiles(alone), "whole_query": _percentiles(whole), "beyond_the_encoder": _percentiles(beyond)}
+
+            # each in a row of its own, as a server would run them; three rows each, in turns
+            times: dict[str, list[float]] = {"encoder_alone": [], "whole_query": []}
+            for _ in range(3):
+                for name, call in (("encoder_alone", alone), ("whole_query", lambda prompt=prompt: router.route(prompt, tolerance=0.05))):
+                    call()
+                    times[name] += [1000 * timed(call)[0] for _ in range(REPEATS // 3)]
+            base_p50 = float(np.median(times["encoder_alone"]))
+            row = {name: _percentiles(values) for name, values in times.items()}
+            table.setdefault(method, {})[tokens.shape[1]] = row | {"beyond_the_encoder": {name: value - base_p50 for name, value in row["whole_query"].items()}}
     write("latency_zeroeval_frontier", {
         "what": f"one query through a loaded router on {ENCODER}, {len(pool.targets)} targets, in milliseconds by tokens of the rendered prompt; `beyond_the_encoder` is the "
-        "whole query (template, tokens, pooling, features, P(correct), policy) less the encoder's own forward pass timed just before",
+        "whole query (template, tokens, pooling, features, P(correct), policy) less the median of the encoder's own forward pass",
         "repeats": REPEATS,
         "milliseconds": table,
         "router_megabytes": megabytes,

@@ -8,16 +8,15 @@ depend on how many cores there are.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+
+from .hardware import on_every_core
 
 POOLINGS = ("last", "mean")
 # Padded tokens in a forward pass. On a CPU states should stay in the cache; an accelerator wants large products.
@@ -67,32 +66,6 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         batch.append(position)
     if batch:
         yield batch
-
-
-def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device) -> Iterator[Any]:
-    """``function(*job)`` of every job, in order: on a CPU a core each with one thread, on an accelerator one after the other.
-
-    A job is taken when a core is nearly free, so memory stays flat; the first error ends the run.
-    """
-    workers = os.cpu_count() or 1 if device.type == "cpu" else 1
-    if workers == 1:
-        for job in jobs:
-            yield function(*job)
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        waiting: deque = deque()
-        for job in jobs:
-            waiting.append(executor.submit(function, *job))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 class Prefill:
@@ -215,7 +188,7 @@ class _Pool:
         # by mask, never [:, -1]: that is a pad under right padding
         self._last = torch.where(mask, positions, -1).amax(dim=1)
         self._rows = torch.arange(mask.shape[0], device=mask.device)
-        self._pad, self._layers = ~mask[..., None], layers
+        self._pad, self._layers = (None if bool(mask.all()) else ~mask[..., None]), layers
         self.vectors: Any = None
         self.layers_seen = 0
 
@@ -227,7 +200,8 @@ class _Pool:
         if layer < self._layers:
             self.vectors[0, layer] = states[self._rows, self._last]
             # masked_fill, not a product: attention may leave NaN at fully masked positions, and 0 * NaN is NaN
-            self.vectors[1, layer] = states.float().masked_fill(self._pad, 0.0).sum(dim=1) / self._counts
+            real = states if self._pad is None else states.masked_fill(self._pad, 0.0)
+            self.vectors[1, layer] = real.sum(dim=1, dtype=torch.float32) / self._counts
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

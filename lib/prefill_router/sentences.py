@@ -17,7 +17,8 @@ from safetensors.numpy import save
 from tqdm import tqdm
 
 from .encoders import EncoderError, load_encoder, resolve, weights_identity
-from .prefill import batches, on_every_core
+from .hardware import on_every_core
+from .prefill import batches
 from .weights import say
 
 # Longer texts are cut: these are the lengths that the sentence encoders' own configurations set.
