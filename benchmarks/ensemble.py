@@ -13,7 +13,8 @@ from torch import nn
 from prefill_router.activations import extract, store_folder
 from prefill_router.encoders import load_encoder
 from prefill_router.features import FeatureChoice, FeaturePipeline
-from prefill_router.trunk import TrunkConfig, TrunkEnsemble, masked_bce, validation_rows
+from prefill_router.members import masked_bce
+from prefill_router.trunk import TrunkConfig, TrunkEnsemble, validation_rows
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 

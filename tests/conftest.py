@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tiny import tiny_encoder, tiny_llama
+
 
 @pytest.fixture(scope="module")
 def one_thread():
@@ -11,3 +13,15 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def llama():
+    """A tiny random network; tests leave it as it was."""
+    return tiny_llama()
+
+
+@pytest.fixture
+def encoder(llama):
+    """An encoder around it, with a counter of its own."""
+    return tiny_encoder(llama)

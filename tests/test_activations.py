@@ -17,19 +17,9 @@ from prefill_router.activations import (
 )
 from prefill_router.encoders import render_prompt
 from prefill_router.prefill import batches, pool_states
-from tiny import LAYERS, WIDTH, WORDS, tiny_encoder, tiny_llama, tiny_queries
+from tiny import LAYERS, WIDTH, WORDS, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-@pytest.fixture(scope="module")
-def llama():
-    return tiny_llama()
-
-
-@pytest.fixture
-def encoder(llama):
-    return tiny_encoder(llama)
-
 
 @pytest.fixture(scope="module")
 def queries():

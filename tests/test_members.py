@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from prefill_router.members import _kept, train_members
-from prefill_router.trunk import SharedTrunkNet, TrunkConfig, TrunkEnsemble, masked_bce
+from prefill_router.members import _kept, masked_bce, train_members
+from prefill_router.trunk import SharedTrunkNet, TrunkConfig, TrunkEnsemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

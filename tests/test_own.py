@@ -297,10 +297,10 @@ def test_conversations_are_refused(tmp_path):
 LISTS = {
     "missing": (None, "cannot be read as a price list"),
     "yaml": ("a: [", "cannot be read as a price list"),
-    "shape": ("small: 1", "no `prices:`"),
+    "shape": ("small: 1", "expected `prices:` with an entry for every target; write .currency: USD"),
     "currency": (PRICES.replace("EUR", "doubloons"), "unknown currency 'doubloons'; use one of USD"),
-    "negative": (PRICES.replace("input: 10", "input: -10"), "big: .*none negative"),
-    "text": (PRICES.replace("input: 10", "input: ten"), "big: .*write .input: NUMBER"),
+    "negative": (PRICES.replace("input: 10", "input: -10"), "big: input is -10, expected a number that is not negative, per million tokens"),
+    "text": (PRICES.replace("input: 10", "input: ten"), "big: input is 'ten', expected a number that is not negative, per million tokens"),
     "stranger": (PRICES.replace("small", "smal"), "smal is no model of the table; is it small"),
 }
 

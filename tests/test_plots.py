@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prefill_router.plots import label, plot_curves, plot_intervals, plot_matrix, plot_target_points, style
+from prefill_router.plots import label, legend_outside, plot_curves, plot_growth, plot_intervals, plot_matrix, plot_target_points, style
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -82,3 +82,15 @@ def test_empty_intervals_and_blank_cells(ax):
     plot_intervals(pd.DataFrame(columns=["method", "value", "ci_low", "ci_high"]), "P-AUCCC", None, ax)
     plot_matrix(pd.DataFrame([[np.nan, 0.7], [0.7, np.nan]]), "AUC", fmt=".2f", center=0.5, ax=ax)
     assert [text.get_text() for text in ax.texts if text.get_text()] == ["0.70", "0.70"]
+
+
+def test_growth_has_a_line_per_pool_and_plain_sizes_under_a_log_axis(ax):
+    table = pd.DataFrame({"pool": ["a", "a", "b", "b"], "n": [250, 1000, 250, 1000], "value": [0.7, 0.8, 0.6, 0.9], "ci_low": [0.6, 0.7, 0.5, 0.8], "ci_high": [0.8, 0.9, 0.7, 1.0]})
+    plot_growth(table, "n", ax)
+    legend_outside(ax, "pool")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["250", "1,000"] and ax.get_xscale() == "log"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"] and ax.get_legend().get_title().get_text() == "pool"
+    for container, pool in zip(ax.containers, "ab", strict=True):
+        line = container.lines[0]
+        np.testing.assert_allclose(line.get_ydata(), table[table["pool"] == pool]["value"])
+        np.testing.assert_allclose(line.get_xdata(), [250, 1000], rtol=0.03)

@@ -7,7 +7,7 @@ import torch
 from prefill_router.encoders import load_encoder, render_prompt
 from prefill_router.prefill import ActivationError, Prefill, batches, pool_states
 from prefill_router.weights import WHEELS, cache_root
-from tiny import tiny_encoder, tiny_llama, tiny_queries
+from tiny import tiny_encoder, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPTS = [
@@ -16,11 +16,6 @@ PROMPTS = [
     "A train leaves at 9:40 and arrives at 13:05. How long does it take? " * 3,
     "List three prime numbers.",
 ]
-
-
-@pytest.fixture(scope="module")
-def llama():
-    return tiny_llama()
 
 
 def test_hooks_give_what_the_network_reports(llama):

@@ -15,21 +15,11 @@ from prefill_router.encoders import EncoderError, render_prompt
 from prefill_router.outcomes import Outcomes, OutcomesError, Target
 from prefill_router.router import METHODS, Router, RouterError
 from prefill_router.trunk import TrunkConfig
-from tiny import tiny_encoder, tiny_llama, tiny_queries
+from tiny import tiny_encoder, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = TrunkConfig(members=3, keep=2, max_epochs=30, hidden=(16, 8), learning_rate=1e-2)
 N = 240
-
-
-@pytest.fixture(scope="module")
-def llama():
-    return tiny_llama()
-
-
-@pytest.fixture
-def encoder(llama):
-    return tiny_encoder(llama)
 
 
 @pytest.fixture(scope="module")

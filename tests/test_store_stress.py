@@ -21,16 +21,6 @@ OPTIONS = {"batch_tokens": 60, "shard_size": 5, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def llama():
-    return tiny_llama()
-
-
-@pytest.fixture
-def encoder(llama):
-    return tiny_encoder(llama)
-
-
-@pytest.fixture(scope="module")
 def queries():
     return tiny_queries(40)
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
-from prefill_router.trunk import SharedTrunkNet, TrunkConfig, TrunkEnsemble, masked_bce, validation_rows
+from prefill_router.members import masked_bce
+from prefill_router.trunk import SharedTrunkNet, TrunkConfig, TrunkEnsemble, validation_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,9 +9,7 @@ loss, and stays finite for a P of exactly 0 or 1.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_union
 from sklearn.preprocessing import StandardScaler, normalize
-from threadpoolctl import threadpool_limits
 
+from .hardware import on_every_core
 from .probes import group_folds
 from .trunk import TrunkConfig, TrunkEnsemble
 
@@ -327,8 +325,7 @@ def choose_C(Cs: Sequence[float], X: Any, Y: np.ndarray, groups: np.ndarray, fol
     """The C with the lowest cross-validated Brier score of known outcomes; ties: the stronger penalty."""
     fold = group_folds(groups, folds, seed)
     jobs = [(C, f) for C in sorted(Cs) for f in range(folds)]
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as workers:
-        losses = list(workers.map(lambda job: _fold_loss(job[0], X, Y, fold, job[1]), jobs))
+    losses = list(on_every_core(lambda C, f: _fold_loss(C, X, Y, fold, f), jobs))
     totals = np.reshape(losses, (-1, folds)).sum(axis=1)
     return jobs[int(totals.argmin()) * folds][0]
 

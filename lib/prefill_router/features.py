@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import randomized_svd
+from tqdm import tqdm
 
 from .activations import ActivationStore
-from .probes import PROBE_C, each_on_a_core, fold_aucs, group_folds, nan_mean
+from .hardware import on_every_core
+from .probes import PROBE_C, fold_aucs, group_folds, nan_mean
 from .reduction import ScaledPCA
 
 FORMAT = 1
@@ -179,13 +181,13 @@ def sweep(
     correct, fold = np.asarray(correct, np.float64), group_folds(groups, folds, seed)
     sizes = sorted(set(sizes))
 
-    def probe(pair: tuple[str, int]) -> pd.DataFrame:
-        aucs, rank = fold_aucs(store.read(pair[1], pair[0], query_ids).astype(np.float64), correct, fold, sizes, C)
-        rows = [(*pair, size, target, auc) for size, row in zip(sizes, nan_mean(aucs), strict=True) if size <= rank for target, auc in zip(target_names, row, strict=True)]
+    def probe(pooling: str, layer: int) -> pd.DataFrame:
+        aucs, rank = fold_aucs(store.read(layer, pooling, query_ids).astype(np.float64), correct, fold, sizes, C)
+        rows = [(pooling, layer, size, target, auc) for size, row in zip(sizes, nan_mean(aucs), strict=True) if size <= rank for target, auc in zip(target_names, row, strict=True)]
         return pd.DataFrame(rows, columns=["pooling", "layer", "n_components", "target", "auc"])
 
     pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
-    return pd.concat(each_on_a_core(probe, pairs, "sweep", progress), ignore_index=True)
+    return pd.concat(tqdm(on_every_core(probe, pairs), total=len(pairs), desc="sweep", disable=not progress), ignore_index=True)
 
 
 class FeaturePipeline:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 def native_bfloat16(device: torch.device | str) -> bool:
@@ -20,27 +21,28 @@ def native_bfloat16(device: torch.device | str) -> bool:
     return device.type == "cpu" and any(flags.get(flag) for flag in ("avx512_bf16", "amx_bf16"))
 
 
-def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device, workers: int | None = None) -> Iterator[Any]:
+def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device | str = "cpu") -> Iterator[Any]:
     """``function(*job)`` of every job, in order: on a CPU a core each with one thread, on an accelerator one after the other.
 
-    A job is taken when a core is nearly free, so memory stays flat; the first error ends the run.
+    Small matrices gain little from being split, and the numbers do not depend on how many cores there are. A job is taken when a
+    core is nearly free, so memory stays flat; the first error ends the run.
     """
-    workers = (workers or os.cpu_count() or 1) if device.type == "cpu" else 1
+    workers = os.cpu_count() or 1 if torch.device(device).type == "cpu" else 1
     if workers == 1:
-        for job in jobs:
-            yield function(*job)
+        yield from (function(*job) for job in jobs)
         return
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        waiting: deque = deque()
-        for job in jobs:
-            waiting.append(executor.submit(function, *job))
-            if len(waiting) > 2 * workers:
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            waiting: deque = deque()
+            for job in jobs:
+                waiting.append(executor.submit(function, *job))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        finally:
+            executor.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)

@@ -19,7 +19,8 @@ from torch.nn import functional
 from .baselines import _Router
 from .probes import group_folds
 from .semantic import rows_with_outcomes
-from .trunk import masked_bce, validation_rows
+from .members import masked_bce
+from .trunk import validation_rows
 
 
 class _LatentRouter(_Router):

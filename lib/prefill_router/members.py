@@ -64,12 +64,12 @@ def train_members(
         totals = torch.zeros(len(active), device=X.device)
         for batch in orders.split(config.batch_size, dim=1):
             masks = [_kept(batch.shape[1], width, rate, [drops[m] for m in active], X.device) for width, rate in zip(config.hidden, config.dropout, strict=True)]
-            losses = _losses(stack.logits(X[batch], masks), Y[batch])
+            losses = masked_bce(stack.logits(X[batch], masks), Y[batch])
             stack.step(losses)
             totals += losses.detach() * (batch.shape[1] / len(X))
         with torch.inference_mode():
             # one expanded view: every member looks at the same validation rows
-            validation = _losses(stack.logits(X_val.expand(len(active), -1, -1)), Y_val)
+            validation = masked_bce(stack.logits(X_val.expand(len(active), -1, -1)), Y_val)
         ended = []
         for place, (m, total, loss) in enumerate(zip(active, totals.tolist(), validation.tolist(), strict=True)):
             trained[m].rows.append((epoch, total, loss))
@@ -146,8 +146,18 @@ def _kept(rows: int, width: int, rate: float, generators: Sequence[torch.Generat
     return (bits >= round(rate * 2**16) - 2**15).view(len(generators), rows, width)
 
 
-def _losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """`masked_bce` of every member [M]; labels [M, B, K], or [B, K] for all."""
+def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy over the entries of the last two axes whose label is not NaN (0 without any).
+
+    Parameters
+    ----------
+    logits : float tensor [..., n, K]
+    labels : float tensor [..., n, K], or [n, K] for all
+
+    Returns
+    -------
+    float tensor [...]
+    """
     known = ~torch.isnan(labels)
     each = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num().expand_as(logits), reduction="none")
-    return (each * known).sum(dim=(1, 2)) / known.sum(dim=(-2, -1)).clamp(min=1)
+    return (each * known).sum(dim=(-2, -1)) / known.sum(dim=(-2, -1)).clamp(min=1)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 NAMES = {
@@ -95,9 +95,14 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
     return ax
 
 
-def legend_outside(ax: Axes) -> None:
+def legend_outside(ax: Axes, title: str | None = None) -> None:
     """The legend to the right of the axes, where it covers nothing."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize=8)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize=8, title=title)
+
+
+def legend_below(ax: Axes) -> None:
+    """The legend under the axes, in two columns."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=7)
 
 
 def plot_curves(curves: pd.DataFrame, points: pd.DataFrame, hull: pd.DataFrame, oracle: tuple[float, float], unit: str, methods: Sequence[str],
@@ -187,6 +192,22 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
     ax.set(xlabel="predicted P(correct)", ylabel="observed accuracy", aspect="equal", xlim=(0, 1), ylim=(0, 1))
     ax.legend(loc="upper left")
+    return ax
+
+
+def plot_growth(table: pd.DataFrame, x: str, ax: Axes | None = None) -> Axes:
+    """A value that grows with a size, with its 95 % interval, a line per pool. `table`: pool, the column `x`, value, ci_low, ci_high."""
+    ax = _axes(ax)
+    pools = table["pool"].unique()
+    for i, pool in enumerate(pools):
+        rows = table[table["pool"] == pool].sort_values(x)
+        # a little aside, or the intervals of several pools lie on each other
+        at = rows[x] * 1.03 ** (i - (len(pools) - 1) / 2)
+        ax.errorbar(at, rows["value"], yerr=[rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]], marker="o", markersize=4, capsize=2, label=pool)
+    sizes = np.sort(table[x].unique())
+    ax.set(xscale="log")
+    ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
     return ax
 
 

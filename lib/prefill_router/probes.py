@@ -6,16 +6,14 @@ missing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from .activations import ActivationStore
+from .hardware import on_every_core
 from .logistic import fit_logistic, rank_auc
 from .reduction import ScaledPCA, fold_reductions
 
@@ -226,18 +224,8 @@ def layer_profile(
         ]
 
     pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
-    return pd.DataFrame([row for rows in each_on_a_core(lambda pair: probe(*pair), pairs, "probes", progress) for row in rows])
-
-
-def each_on_a_core(function: Callable[[Any], Any], items: Sequence, description: str, progress: bool) -> list:
-    """``[function(item) for item in items]``, an item per core at a time, each with a single BLAS thread, under a bar.
-
-    The matrices of a layer are too small to be worth splitting, and the numbers do not depend on how many cores there are.
-    """
-    from tqdm import tqdm
-
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as workers:
-        return list(tqdm(workers.map(function, items), total=len(items), desc=description, disable=not progress))
+    found = tqdm(on_every_core(probe, pairs), total=len(pairs), desc="probes", disable=not progress)
+    return pd.DataFrame([row for rows in found for row in rows])
 
 
 def fold_aucs(

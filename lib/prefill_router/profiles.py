@@ -65,7 +65,7 @@ class Profile:
     name : file name without `.yaml`.
     outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the project root, or `public:`
         and the name of a source of `prefill_router.public`.
-    prices : price list for public outcomes or for one's own table, relative to the project root.
+    prices : price list, relative to the project root: of public outcomes (None: `config/prices.yaml`) or of one's own table (None: no prices).
     more_encoders : further encoders, which `ours` and the encoder comparison read as well.
     more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
     plain_prompt : those encoders that read the raw prompt, since they have no chat template.
@@ -102,7 +102,7 @@ class Profile:
     bootstrap: int = 1000
     cost_model: str = "median_output"
     batch_tokens: int | None = None
-    prices: str = "config/prices.yaml"
+    prices: str | None = None
     more_encoders: tuple[str, ...] = ()
     more_sentence_encoders: tuple[str, ...] = ()
     plain_prompt: tuple[str, ...] = ()
@@ -217,7 +217,7 @@ def _is_texts(value: Any) -> bool:
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, "a text"),
     "outcomes": (_is_text, "a folder, a table, or public: and a name"),
-    "prices": (_is_text, "a YAML file"),
+    "prices": (lambda v: v is None or _is_text(v), "a YAML file, or null"),
     "more_encoders": (lambda v: _is_texts(v), "a list of different encoders"),
     "more_sentence_encoders": (lambda v: _is_texts(v), "a list of different sentence encoders"),
     "plain_prompt": (lambda v: _is_texts(v), "a list of different encoders"),
@@ -452,12 +452,12 @@ class Workspace:
         if self.profile.outcomes.startswith("public:"):
             from prefill_router.public import outcomes_folder
 
-            return outcomes_folder(self.profile.outcomes.removeprefix("public:"), project_root() / self.profile.prices)
+            return outcomes_folder(self.profile.outcomes.removeprefix("public:"), project_root() / (self.profile.prices or "config/prices.yaml"))
         path = project_root() / self.profile.outcomes
         if path.is_file():
             from prefill_router.own import own_outcomes_folder
 
-            return own_outcomes_folder(path, project_root() / self.profile.prices if self.profile.prices != Profile.prices else None, self.build)
+            return own_outcomes_folder(path, self.profile.prices and project_root() / self.profile.prices, self.build)
         return path
 
     def load_outcomes(self) -> "Outcomes":

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from sklearn.exceptions import NotFittedError
 from torch import nn
-from torch.nn import functional
 
 from .members import train_members
 
@@ -100,13 +99,6 @@ class SharedTrunkNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [n, K] of features [n, d_in]."""
         return self.layers(x)
-
-
-def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean binary cross-entropy over the entries of ``labels`` [n, K] that are not NaN (0 without any)."""
-    known = ~torch.isnan(labels)
-    losses = functional.binary_cross_entropy_with_logits(logits[known], labels[known], reduction="sum")
-    return losses / known.sum().clamp(min=1)
 
 
 class TrunkEnsemble:

@@ -6,10 +6,8 @@ CSV, JSON lines or Parquet. What is ambiguous is refused, all problems at once, 
 dropped or assumed is counted in the notes.
 """
 
-
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -18,16 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from prefill_router.outcomes import Outcomes, OutcomesError, Target, write_outcomes
 from prefill_router.own.checks import FEW, check
 from prefill_router.own.files import read_file
 from prefill_router.own.shape import long_table
+from prefill_router.prices import Price, load_own_prices
 from prefill_router.weights import say
 
 FORMAT = 1  # raise it when the conversion changes what it writes
-CURRENCIES = ("USD", "EUR", "GBP", "CHF", "CNY", "JPY", "INR")
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,12 @@ def read_own_table(path: str | Path, prices: str | Path | None = None, threshold
     raw = read_file(path)
     long, where = long_table(raw, path, notes)
     problems = check(long, where, path, threshold)
-    currency, per_million, price_problems = read_prices(prices, [str(m) for m in long["model"].unique()])
+    currency, listed, price_problems = load_own_prices(prices, [str(m) for m in long["model"].unique()])
     problems += price_problems
     if problems:
         raise OutcomesError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}; nothing was read:\n  " + "\n  ".join(problems))
     long = _without_repeats(long, notes)
-    outcomes = _outcomes(long, per_million, currency, threshold, name or path.stem, notes)
+    outcomes = _outcomes(long, listed, currency, threshold, name or path.stem, notes)
     return OwnTable(outcomes, notes)
 
 
@@ -89,34 +86,6 @@ def own_outcomes_folder(path: str | Path, prices: str | Path | None, root: str |
     return folder
 
 
-def read_prices(path: str | Path | None, models: list[str]) -> tuple[str, dict[str, tuple[float, float]], list[str]]:
-    """Currency, (input, output) price per million tokens of the models, and what is wrong with the list."""
-    if path is None:
-        return "USD", {}, []
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return "USD", {}, [f"{path.name}: cannot be read as a price list ({error}); write {{currency: USD, prices: {{MODEL: {{input: 2.5, output: 10}}}}}}"]
-    entries = content.get("prices") if isinstance(content, dict) else None
-    if not isinstance(entries, dict):
-        return "USD", {}, [f"{path.name}: no `prices:`; write {{currency: USD, prices: {{MODEL: {{input: 2.5, output: 10}}}}}}, per million tokens"]
-    problems, found = [], {}
-    currency = str(content.get("currency", "USD"))
-    if currency not in CURRENCIES:
-        problems.append(f"{path.name}: unknown currency {currency!r}; use one of {', '.join(CURRENCIES)}")
-    for model, entry in entries.items():
-        values = [entry.get(k) if isinstance(entry, dict) else None for k in ("input", "output")]
-        if any(isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < float("inf") for v in values):
-            problems.append(f"{path.name}: {model}: {entry!r}; write {{input: NUMBER, output: NUMBER}} per million tokens, none negative")
-        else:
-            found[str(model)] = (float(values[0]), float(values[1]))
-    for model in [m for m in found if m not in models]:
-        close = difflib.get_close_matches(model, models, n=1)
-        problems.append(f"{path.name}: {model} is no model of the table{f'; is it {close[0]}?' if close else ''}; drop or rename it")
-    return currency, found, problems
-
-
 def _without_repeats(long: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """One row per question and model: the first with an outcome. Outcomes agree where several are there: that was checked."""
     ordered = long.assign(_missing=long["isCorrect"].isna()).sort_values("_missing", kind="stable")
@@ -128,65 +97,68 @@ def _without_repeats(long: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return ordered[~again].sort_index().drop(columns="_missing")
 
 
-def _outcomes(long: pd.DataFrame, per_million: Mapping[str, tuple[float, float]], currency: str, threshold: float, name: str, notes: list[str]) -> Outcomes:
+def _outcomes(long: pd.DataFrame, listed: Mapping[str, Price], currency: str, threshold: float, name: str, notes: list[str]) -> Outcomes:
     first = long.drop_duplicates("query_id").set_index("query_id")
-    ids, models = list(first.index), list(long["model"].unique())
-    row, column = pd.Index(ids).get_indexer(long["query_id"]), pd.Index(models).get_indexer(long["model"])
+    models = list(long["model"].unique())
+    row, column = first.index.get_indexer(long["query_id"]), pd.Index(models).get_indexer(long["model"])
 
-    def matrix(values: pd.Series) -> np.ndarray:
-        table = np.full((len(ids), len(models)), np.nan)
-        table[row, column] = values
+    def matrix(values: str) -> np.ndarray:
+        table = np.full((len(first), len(models)), np.nan)
+        if values in long:
+            table[row, column] = long[values]
         return table
 
-    correct = matrix(long["isCorrect"])
+    correct = matrix("isCorrect")
     graded = ~np.isin(correct, [0.0, 1.0]) & ~np.isnan(correct)
     if graded.any():
         notes.append(f"{graded.sum():,} graded outcomes: right from {threshold:g} on")
         correct = np.where(np.isnan(correct), np.nan, (correct >= threshold).astype(float))
     if missing := int(np.isnan(correct).sum()):
         notes.append(f"{missing:,} of {correct.size:,} outcomes are missing: left out, never counted as wrong")
-    texts = first["question"].str.strip()
-    inputs = matrix(long["input_tokens"]) if "input_tokens" in long else np.full(correct.shape, np.nan)
+    queries = _queries(first)
+    inputs = matrix("input_tokens")
     if gaps := int(np.isnan(inputs).sum()):
         from prefill_router.public.tokens import count_tokens
 
-        inputs = np.where(np.isnan(inputs), np.asarray(count_tokens(texts.tolist()), float)[:, None], inputs)
+        inputs = np.where(np.isnan(inputs), np.asarray(count_tokens(queries["prompt"].tolist()), float)[:, None], inputs)
         notes.append(f"{gaps:,} of {inputs.size:,} input_tokens are not given: counted with cl100k, for every model alike")
-    outputs = matrix(long["output_tokens"]) if "output_tokens" in long else np.full(correct.shape, np.nan)
-    targets, cost = [], np.full(correct.shape, np.nan)
-    realised = matrix(long["cost_usd"]) if "cost_usd" in long else None
-    basis: dict[str, list[str]] = {"price": [], "cost": [], "none": [], "price without tokens": []}
+    outputs, realised = matrix("output_tokens"), matrix("cost_usd")
+    targets = []
+    basis: dict[str, list[str]] = {"price": [], "cost": [], "neither": []}
     for k, model in enumerate(models):
-        priced = model in per_million
-        if priced and not np.isnan(outputs[:, k]).all():
-            price = tuple(p * 1e-6 for p in per_million[model])
-            cost[:, k] = inputs[:, k] * price[0] + outputs[:, k] * price[1]
+        price = listed.get(model, Price(np.nan, np.nan))
+        if not np.isnan([price.input, price.output]).any() and not np.isnan(outputs[:, k]).all():
+            targets.append(Target(model, price.input * 1e-6, price.output * 1e-6))
             basis["price"].append(model)
-        elif realised is not None and not np.isnan(realised[:, k]).all():
-            # the median cost of an answer takes the place of median output tokens x price
-            price, outputs[:, k], cost[:, k] = (0.0, 1.0), realised[:, k], realised[:, k]
+        elif not np.isnan(realised[:, k]).all():
+            # the cost of an answer takes the place of output tokens x price, so its median that of theirs
+            targets.append(Target(model, 0.0, 1.0))
+            outputs[:, k] = realised[:, k]
             basis["cost"].append(model)
         else:
-            price = (np.nan, np.nan)
-            basis["price without tokens" if priced else "none"].append(model)
-        targets.append(Target(model, *price))
+            targets.append(Target(model, np.nan, np.nan))
+            basis["neither"].append(model)
     if basis["cost"] and basis["price"] and currency != "USD":
         raise OutcomesError(f"{name}: {', '.join(basis['price'])} have prices in {currency}, {', '.join(basis['cost'])} costs in USD; give prices and output_tokens for all, or one currency")
     if basis["cost"]:
         currency = "USD"
         notes.append(f"cost_usd is what these cost, in the median of the training answers: {', '.join(basis['cost'])}")
-    if ignored := [m for m in basis["cost"] if m in per_million]:
-        notes.append(f"prices not used, as there are no output_tokens: {', '.join(ignored)}")
-    if basis["price without tokens"]:
-        notes.append(f"no output_tokens, so no cost in spite of a price: {', '.join(basis['price without tokens'])}; accuracy alone is compared")
-    if basis["none"]:
-        notes.append(f"no cost is known (a price and output_tokens, or cost_usd): {', '.join(basis['none'])}; left out of what needs a cost, and of nothing else")
-    if len(ids) < FEW:
-        notes.append(f"{len(ids)} questions are few: expect wide intervals")
+    if unused := [m for m in listed if m not in basis["price"]]:
+        notes.append(f"prices not used, as there are no output_tokens: {', '.join(unused)}")
+    if basis["neither"]:
+        notes.append(f"no cost is known (a price and output_tokens, or cost_usd): {', '.join(basis['neither'])}; left out of what needs a cost, and of nothing else")
+    if len(first) < FEW:
+        notes.append(f"{len(first)} questions are few: expect wide intervals")
+    prices = np.array([(t.input_price, t.output_price) for t in targets])
+    return Outcomes(queries, tuple(targets), correct, inputs, outputs, inputs * prices[:, 0] + outputs * prices[:, 1], currency, name)
+
+
+def _queries(first: pd.DataFrame) -> pd.DataFrame:
+    """One row per question, in the columns of `Outcomes.queries`; prompts that are nearly equal share a group where none is given."""
+    texts = first["question"].str.strip()
     # equal but for case, spaces and marks at the ends; signs inside stay, they tell 2 + 3 from 2 * 3
     same = texts.str.casefold().str.replace(r"\s+", " ", regex=True).str.replace(r"^\W+|\W+$", "", regex=True)
     groups = first["group"].where(first["group"] != "", same) if "group" in first else same
     hashes = {g: hashlib.sha256(str(g).encode()).hexdigest()[:12] for g in groups.unique()}
-    benchmark = first["benchmark"].map(str) if "benchmark" in first else pd.Series("all", index=first.index)
-    queries = pd.DataFrame({"query_id": ids, "benchmark": benchmark.to_numpy(), "category": benchmark.to_numpy(), "prompt": texts.to_numpy(), "group": groups.map(hashes).to_numpy()})
-    return Outcomes(queries, tuple(targets), correct, inputs, outputs, cost, currency, name)
+    benchmark = first["benchmark"].map(str) if "benchmark" in first else "all"
+    return pd.DataFrame({"query_id": first.index, "benchmark": benchmark, "category": benchmark, "prompt": texts, "group": groups.map(hashes)}).reset_index(drop=True)
