@@ -92,5 +92,5 @@ def test_growth_has_a_line_per_pool_and_plain_sizes_under_a_log_axis(ax):
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"] and ax.get_legend().get_title().get_text() == "pool"
     for container, pool in zip(ax.containers, "ab", strict=True):
         line = container.lines[0]
-        np.testing.assert_allclose(line.get_ydata(), table[table["pool"] == pool]["value"])
-        np.testing.assert_allclose(line.get_xdata(), [250, 1000], rtol=0.03)
+        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), table[table["pool"] == pool]["value"])
+        np.testing.assert_allclose(np.asarray(line.get_xdata(), float), [250, 1000], rtol=0.03)
