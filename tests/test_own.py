@@ -174,6 +174,7 @@ def test_the_threshold_of_graded_outcomes(tmp_path):
     table = rows().astype({"isCorrect": float})
     table.loc[0, "isCorrect"] = 0.6
     assert read_own_table(write(tmp_path, table)).outcomes.correct[0, 0] == 1
+    assert read_own_table(write(tmp_path, table), threshold=0.6).outcomes.correct[0, 0] == 1  # from here on, not above
     assert read_own_table(write(tmp_path, table), threshold=0.7).outcomes.correct[0, 0] == 0
 
 
@@ -265,6 +266,7 @@ VALUES = {
     "tokens with a unit": (change(4, "output_tokens", "1,200 tokens"), "column output_tokens: not a number: row 5 '1,200 tokens'; write a plain number"),
     "tokens as a share": (change(4, "output_tokens", "5%"), "column output_tokens: not a number: row 5"),
     "always above the threshold": (lambda t: t.assign(isCorrect=np.where(t["model"] == "big", 0.6 + 0.001 * np.arange(len(t)), t["isCorrect"])), "model big is always right"),
+    "always at the threshold": (lambda t: t.assign(isCorrect=np.where(t["model"] == "big", 0.5, t["isCorrect"])), "model big is always right"),
     "no common questions": (lambda t: t.iloc[[i for i in range(len(t)) if (i // 2) % 2 == i % 2]], "only 0 of 120 questions were answered by every model.*the fewest outcomes"),
     "tokens as booleans": (change(4, "output_tokens", "true"), "column output_tokens: not a number: row 5"),
     "negative cost": (change(4, "cost_usd", "-0.1"), "column cost_usd: below 0: row 5"),
