@@ -58,7 +58,9 @@ def test_a_network_that_reports_other_states_is_asked_for_them(llama):
         np.testing.assert_allclose(prefill([ids], ["q"])["last"][0, 0], expected, rtol=1e-6)
 
 
-def test_many_batches_come_in_order_and_threads_are_given_back(llama):
+@pytest.mark.parametrize("cores", [1, 3])
+def test_many_batches_come_in_order_and_threads_are_given_back(llama, monkeypatch, cores):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
     encoder = tiny_encoder(llama)
     encoder.network.seconds = 0.002
     ids = [render_prompt(encoder, prompt) for prompt in tiny_queries(60)[1]]
