@@ -42,8 +42,8 @@ def draw(folder: Path) -> None:
     if len(faster):
         ratios.barh(faster.index, faster["median"], color="#0072B2", xerr=[faster["median"] - faster["min"], faster["max"] - faster["median"]], error_kw={"capsize": 3})
         for y, value in enumerate(faster["median"]):
-            ratios.text(0.3, y, f"{value:.1f}x", va="center", color="white", fontweight="bold")
-        ratios.axvline(1, color="black", linewidth=0.8)
+            ratios.text(0.9 * value, y, f"{value:.1f}x", va="center", ha="right", color="white", fontweight="bold")
+        ratios.axvline(1, color="black", linewidth=0.8)  # as fast as the recipe
         ratios.invert_yaxis()
     ratios.set(title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None))
     if table := next((c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None):
@@ -51,7 +51,7 @@ def draw(folder: Path) -> None:
             query.plot([int(n) for n in rows], [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, label=f"beyond the encoder, {label(method)}")
         query.plot([int(n) for n in rows], [row["encoder_alone"]["p50"] for row in rows.values()], marker="s", color="#999999", linestyle="--", label="the encoder's prefill alone")
         query.axhline(3, color="#D55E00", linewidth=0.8, linestyle=":", label="3 ms")
-        query.legend(fontsize=7)
+        query.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
         query.set(yscale="log")
     query.set(title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds")
     if rows := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
@@ -64,7 +64,6 @@ def draw(folder: Path) -> None:
         memory.yaxis.label.set_color("#D55E00")
         growth.yaxis.label.set_color("#0072B2")
     growth.set(title="Extraction of many prompts", xlabel="prompts")
-    fig.tight_layout()
     target = project_root() / "figures" / "benchmarks"
     target.mkdir(parents=True, exist_ok=True)
     with plt.rc_context({"svg.hashsalt": "prefill-router"}):

@@ -68,7 +68,7 @@ def test_unknown_benchmarks_are_named(monkeypatch, capsys):
 
 def test_committed_results_have_ratio_machine_and_versions():
     found = {path.stem: json.loads(path.read_text()) for path in (project_root() / "results" / "benchmarks").glob("*.json")}
-    assert found and {name.partition("_")[0] for name in found} <= set(bench.BENCHMARKS)
+    assert {name.partition("_")[0] for name in found} == set(bench.BENCHMARKS)
     for name, content in found.items():
         assert content["benchmark"] == name and content["machine"]["cores"] and content["versions"]["torch"], name
         assert "/" not in json.dumps(content["machine"]), name
