@@ -3,6 +3,12 @@
 PROFILE ?= local
 OUTCOMES ?=
 PRICES  ?=
+RIGHT_FROM ?=
+FORMAT  ?= own
+POOL    ?=
+METHOD  ?=
+ENCODER_NAME ?=
+ALLOW_PICKLE ?=
 ENCODER ?=
 DEVICE  ?=
 PYTHON  ?=
@@ -14,7 +20,7 @@ PY   := $(VENV)/bin/python
 # lock, a changed pyproject or a moved folder asks for another stamp.
 STAMP := $(VENV)/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d' ' -f1)
 
-RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
+RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(RIGHT_FROM),--right-from "$(RIGHT_FROM)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
 
 # No packages of the user's home, and string hashes that repeat.
 export PYTHONNOUSERSITE := 1
@@ -25,7 +31,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke verify test bench lab collect audit clean
+.PHONY: help env reproduce smoke verify test bench html export lab collect audit clean
 
 help: ## This list
 	@echo "Targets:"
@@ -34,7 +40,9 @@ help: ## This list
 	@echo "  PROFILE=local   a profile of config/, or the path of a YAML file"
 	@echo "  OUTCOMES=       a table of your own instead of a profile: question, model, isCorrect, output_tokens"
 	@echo "  PRICES=         its models' prices per million tokens, a YAML file"
+	@echo "  RIGHT_FROM=0.5  from which grade on an answer of that table is right"
 	@echo "  ENCODER=        another encoder than the profile's; its results get folders of their own"
+	@echo "  FORMAT= POOL= METHOD= ENCODER_NAME= ALLOW_PICKLE=1   of make export, see docs/formats.md"
 	@echo "  DEVICE=         auto, cpu, mps, cuda or cuda:N"
 	@echo "  PYTHON=         the Python (3.11 or newer) that .venv is made with"
 
@@ -55,8 +63,14 @@ test: env ## All tests, the smoke profile among them
 bench: env ## Measure speed against the published recipe; writes results/benchmarks
 	@$(PY) -m benchmarks
 
+html: env ## Write all figures and rendered notebooks to build/html/index.html
+	@$(PY) -m prefill_router.gallery
+
+export: env ## Write a router of PROFILE in FORMAT: own, switchyard, switchyard_json, toolkit
+	@$(PY) -m prefill_router.export --profile "$(PROFILE)" --format "$(FORMAT)" $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(ALLOW_PICKLE),--allow-pickle)
+
 lab: env ## Open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab notebooks
+	@$(PY) -m jupyterlab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 collect: env ## Make data/local again: run the targets on the questions (hours; goes on where it stopped)
 	@$(PY) -m prefill_router.collect

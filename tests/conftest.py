@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from runs import reproduce_smoke
 from tiny import tiny_encoder, tiny_llama
 
 
@@ -19,6 +20,14 @@ def one_thread():
 def llama():
     """A tiny random network; tests leave it as it was."""
     return tiny_llama()
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    """Folder with build, results and figures of the smoke profile, run once."""
+    folder = tmp_path_factory.mktemp("smoke")
+    assert reproduce_smoke(folder) == 0
+    return folder
 
 
 @pytest.fixture

@@ -8,31 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prefill_router import reproduce
 from prefill_router.experiment import read_splits
 from prefill_router.metrics import per_target_auc
 from prefill_router.profiles import open_workspace, project_root
 from prefill_router.report import BAR_PROFILES, PROFILES, SHORT, bar_table, headline_table
 from prefill_router.routing import expected_cost, router_curve
+from runs import reproduce_smoke
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
 FILES = {"metrics.csv", "paired.csv", "layers.csv", "curve.csv", "predictions.parquet", "manifest.json", "summary.md"}
 
 
-def smoke(folder, *more):
-    return reproduce.main(["--profile", "smoke", "--build-dir", str(folder / "build"), "--results-dir", str(folder / "results"), "--figures-dir", str(folder / "figures"), *more])
-
-
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("smoke")
-    assert smoke(folder) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def workspace(ran):
-    return open_workspace("smoke", build_dir=ran / "build", results_dir=ran / "results", figures_dir=ran / "figures")
+def workspace(smoke_run):
+    return open_workspace("smoke", build_dir=smoke_run / "build", results_dir=smoke_run / "results", figures_dir=smoke_run / "figures")
 
 
 def test_every_file_and_figure_is_there(workspace):
@@ -71,11 +60,11 @@ def test_random_routing_is_at_chance_and_the_oracle_closes_the_gap(workspace):
     assert low < 0.5 < high
 
 
-def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(ran, workspace, tmp_path, capsys):
-    assert smoke(ran) == 0
+def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(smoke_run, workspace, tmp_path, capsys):
+    assert reproduce_smoke(smoke_run) == 0
     assert "0 notebook(s) ran" in capsys.readouterr().out
     before = {p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()] if p.name != "manifest.json"}
-    assert smoke(ran, "--force") == 0
+    assert reproduce_smoke(smoke_run, "--force") == 0
     after = {p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()] if p.name != "manifest.json"}
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []

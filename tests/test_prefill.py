@@ -121,5 +121,24 @@ def test_batched_equals_single_and_left_padding_equals_right_padding(name):
             assert cosine.min() > 0.999, (pooling, np.unravel_index(cosine.argmin(), cosine.shape), cosine.min())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))])
+@pytest.mark.parametrize("name", list(at_hand()))
+def test_bfloat16_on_any_device_reads_what_float32_reads_here(name, device):
+    """The cosine per layer is printed (``pytest -rP``)."""
+    found = []
+    for where, dtype in (("cpu", "float32"), (device, "bfloat16")):
+        encoder = load_encoder(name, device=where, dtype=dtype, plain_prompt="gemma" in name)
+        rows = [render_prompt(encoder, prompt) for prompt in PROMPTS]
+        with Prefill(encoder) as prefill:
+            prefill.agree_on(rows[0])
+            found.append(prefill(rows, PROMPTS))
+    for pooling in ("last", "mean"):
+        exact, rounded = (vectors[pooling].astype(np.float64) for vectors in found)
+        cosine = ((exact * rounded).sum(-1) / np.linalg.norm(exact, axis=-1) / np.linalg.norm(rounded, axis=-1)).min(axis=1)
+        print(f"{name} on {device}, {pooling}, smallest cosine per layer: {' '.join(f'{c:.5f}' for c in cosine)}")
+        assert cosine.min() > 0.99
+
+
 def test_batches_by_hand():
     assert list(batches([3, 3, 2], 6)) == [[0, 1], [2]] and list(batches([], 6)) == []

@@ -105,17 +105,13 @@ def test_a_real_run_in_order_then_a_skip_then_a_change(project, capfd):
         project.notebooks / "02_second.ipynb",
         WRITE.format("second", "{n}").replace("'a\\n{n}\\n'", "(folder / 'first.csv').read_text()"),
     )
-    assert project.run("--html") == 0
+    assert project.run() == 0
     printed = capfd.readouterr().out
     assert printed.index("[1/2] 01_first") < printed.index("[2/2] 02_second") and " MB" in printed
     first = pd.read_csv(project.results / "first.csv")
     assert first["python"].tolist() == [sys.executable]
     assert (project.results / "second.csv").read_text() == (project.results / "first.csv").read_text()
     assert sorted(path.name for path in project.executed.iterdir()) == ["01_first.ipynb", "02_second.ipynb"]
-    assert sorted(path.name for path in (project.folder / "build/tiny/html").iterdir()) == [
-        "01_first.html",
-        "02_second.html",
-    ]
     executed = nbformat.read(project.executed / "01_first.ipynb", as_version=4)
     assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells)
 

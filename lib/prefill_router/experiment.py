@@ -171,7 +171,7 @@ def evaluate(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Spli
         p, overhead = {name: m["p"][seed] for name, m in methods.items()}, {name: m["overhead"] for name, m in methods.items()}
         cost, chosen = free, {}
         if pool is not None:
-            cost, of_pool = expected_cost(pool, split.train, cost_model), _cut(p, outcomes, pool)
+            cost, of_pool = expected_cost(pool, split.train, cost_model), cut(p, outcomes, pool)
             chosen = {name: _calibrated_choice(of_pool[name], cost, pool.correct, overhead[name], calibration, test) for name in methods}
         if pool is not outcomes and pool is not None:
             _add_runs(paying, pool, cost, of_pool, overhead, chosen, train, test)
@@ -182,7 +182,7 @@ def evaluate(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Spli
     return _with_costs_of(averages, seed_averaged_intervals(paying, workspace.profile.bootstrap, seed=0) if paying else None)
 
 
-def _cut(p: Mapping[str, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dict[str, np.ndarray]:
+def cut(p: Mapping[str, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dict[str, np.ndarray]:
     """P(correct) [n, K] of each method, cut to the targets of a smaller pool."""
     columns = [outcomes.target_names.index(name) for name in pool.target_names]
     return {name: values[:, columns] for name, values in p.items()}
@@ -235,7 +235,7 @@ def tolerance_curve(workspace: Workspace, outcomes: Outcomes, splits: Mapping[in
     pool = priced(outcomes, cost_model)
     if pool is None:
         return pd.DataFrame(columns=["tolerance", "cost", "accuracy", "ci_low", "ci_high"], dtype=np.float64)
-    p, runs = _cut(method["p"], outcomes, pool), []
+    p, runs = cut(method["p"], outcomes, pool), []
     for seed, split in splits.items():
         test = split.test[complete[split.test]]
         cost = expected_cost(pool, split.train, cost_model)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 NAMES = {
-    "paper": "SharedTrunkNet on prefill", "paper_auc": "SharedTrunkNet, layers by AUC", "shared_block": "SharedTrunkNet, all layers", "ours": "kernel router on prefill (ours)",
+    "paper": "SharedTrunkNet on prefill", "paper_auc": "SharedTrunkNet, layers by AUC", "shared_block": "SharedTrunkNet, all layers", "adapter_trunk": "adapter trunk on prefill", "ours": "kernel router on prefill (ours)",
     "benchmark_mean": "category mean", "prompt_length": "prompt length", "tfidf": "TF-IDF + LR", "shuffled_labels": "shuffled labels", "random_features": "random features",
     "random": "random", "best_single": "best single", "oracle": "oracle", "zero_router": "zero router",
 }
@@ -24,7 +24,7 @@ HEADS = {
 }
 EMBEDDINGS = {"minilm": "MiniLM", "mpnet": "MPNet"}
 STYLES = {
-    "paper": ("#0072B2", "-"), "paper_auc": ("#0072B2", "--"), "shared_block": ("#0072B2", ":"), "ours": ("#000000", "-"),
+    "paper": ("#0072B2", "-"), "paper_auc": ("#0072B2", "--"), "shared_block": ("#0072B2", ":"), "adapter_trunk": ("#0072B2", "-."), "ours": ("#000000", "-"),
     "tfidf": ("#009E73", "--"), "benchmark_mean": ("#56B4E9", ":"), "prompt_length": ("#999999", "--"), "random": ("#999999", ":"),
 }
 HEAD_COLORS = {
@@ -127,6 +127,24 @@ def plot_curves(curves: pd.DataFrame, points: pd.DataFrame, hull: pd.DataFrame, 
     plot_target_points(points, unit, ax)
     legend_outside(ax)
     return ax
+
+
+def plot_operating_point(curve: pd.DataFrame, points: pd.DataFrame, share: pd.Series, at: tuple[float, float], unit: str, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """One point (cost, accuracy) on a router's curve, and beside it the share of the queries that each target answers.
+
+    `curve`: cost, accuracy; `points`: target, cost, accuracy; `share`: by target; `axes`: two.
+    """
+    factor, _ = _cost_axis(unit)
+    curve_line = axes[0].plot(factor * curve["cost"], curve["accuracy"], color="black", zorder=3, label="router, by tolerance")[0]
+    here = axes[0].scatter(factor * at[0], at[1], color="#D55E00", s=70, zorder=7, label="here")
+    plot_target_points(points, unit, axes[0])
+    axes[0].legend(handles=[curve_line, here], loc="lower right")
+    letters = dict(zip(points.sort_values("accuracy", ascending=False)["target"], "ABCDEFGHIJKLMNOPQRSTUVWXYZ", strict=False))
+    order = list(letters)[::-1]
+    axes[1].barh([f"{target}  {letters[target]}" for target in order], [100 * share[target] for target in order], color="#0072B2")
+    axes[1].set(xlabel="share of the queries (%)", xlim=(0, 100))
+    axes[1].grid(axis="y", visible=False)
+    return axes
 
 
 def plot_layers(layers: pd.DataFrame, value: str, title: str, ax: Axes | None = None, hue: str = "target") -> Axes:

@@ -43,8 +43,9 @@ ENSEMBLE_KEYS = (
     "dropout",
     "dtype",
 )
-METHODS = ("paper", "paper_auc", "shared_block", "ours")
+METHODS = ("paper", "paper_auc", "shared_block", "adapter_trunk", "ours")
 FLOAT_FORMAT = "%.6g"
+DPI = 150  # of saved figures
 
 
 class ProfileError(ValueError):
@@ -66,6 +67,7 @@ class Profile:
     outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the project root, or `public:`
         and the name of a source of `prefill_router.public`.
     prices : price list, relative to the project root: of public outcomes (None: `config/prices.yaml`) or of one's own table (None: no prices).
+    right_from : from which grade on an answer of one's own table counts as right.
     more_encoders : further encoders, which `ours` and the encoder comparison read as well.
     more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
     plain_prompt : those encoders that read the raw prompt, since they have no chat template.
@@ -103,6 +105,7 @@ class Profile:
     cost_model: str = "median_output"
     batch_tokens: int | None = None
     prices: str | None = None
+    right_from: float = 0.5
     more_encoders: tuple[str, ...] = ()
     more_sentence_encoders: tuple[str, ...] = ()
     plain_prompt: tuple[str, ...] = ()
@@ -218,6 +221,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, "a text"),
     "outcomes": (_is_text, "a folder, a table, or public: and a name"),
     "prices": (lambda v: v is None or _is_text(v), "a YAML file, or null"),
+    "right_from": (lambda v: _is_number(v) and 0 < v <= 1, "a grade above 0, at most 1"),
     "more_encoders": (lambda v: _is_texts(v), "a list of different encoders"),
     "more_sentence_encoders": (lambda v: _is_texts(v), "a list of different sentence encoders"),
     "plain_prompt": (lambda v: _is_texts(v), "a list of different encoders"),
@@ -311,7 +315,7 @@ def load_profile(name: str, config_dir: str | Path | None = None, **overrides: A
     return Profile(**{key: _frozen(value) for key, value in content.items()}, label=label)
 
 
-def write_own_profile(outcomes: Path, prices: Path | None, folder: Path) -> Path:
+def write_own_profile(outcomes: Path, prices: Path | None, folder: Path, right_from: float | None = None) -> Path:
     """Write the profile of a table of one's own, named after the file: the settings of `local` with `paper` and `ours`.
 
     Returns
@@ -329,6 +333,8 @@ def write_own_profile(outcomes: Path, prices: Path | None, folder: Path) -> Path
     content |= {"name": name, "description": f"The outcomes of {outcomes.name}.", "outcomes": str(outcomes.resolve()), "methods": ["paper", "ours"]}
     content["component_sizes"] = [10, 25, *content["component_sizes"]]  # for small tables
     content.pop("verify", None)
+    if right_from is not None:
+        content["right_from"] = right_from
     if prices is not None:
         content["prices"] = str(prices.resolve())
     with replacing(folder / f"{name}.yaml") as temporary:
@@ -457,7 +463,7 @@ class Workspace:
         if path.is_file():
             from prefill_router.own import own_outcomes_folder
 
-            return own_outcomes_folder(path, self.profile.prices and project_root() / self.profile.prices, self.build)
+            return own_outcomes_folder(path, self.profile.prices and project_root() / self.profile.prices, self.build, self.profile.right_from)
         return path
 
     def load_outcomes(self) -> "Outcomes":
@@ -517,8 +523,20 @@ class Workspace:
                 replacing(self.figures / f"{name}.{kind}") as temporary,
                 matplotlib.rc_context({"svg.hashsalt": "prefill-router"}),
             ):
-                fig.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight", dpi=150)
+                fig.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight", dpi=DPI)
         return self.figures / f"{name}.svg"
+
+    def show_figure(self, fig: "Figure", name: str) -> None:
+        """Save a figure, show the saved PNG with its caption as text for those who do not see it, and close the figure."""
+        import matplotlib.pyplot as plt
+        from IPython.display import Image, display
+
+        from prefill_router.captions import caption
+
+        path = self.save_figure(fig, name).with_suffix(".png")
+        plt.close(fig)
+        width = int.from_bytes(path.read_bytes()[16:20], "big")  # of a PNG's header
+        display(Image(filename=str(path), width=round(width * 96 / DPI), alt=caption(name)))
 
 
 def open_workspace(

@@ -48,8 +48,8 @@ PACKAGES = (
     "seaborn",
 )
 HEADLINE = ("accuracy", "mean_auc", "gap_closed", "cost_saving_at_best_single", "p_auccc")
-# The runner and the comparison cannot change a number.
-NOT_HASHED = ("reproduce.py", "verify.py")
+# The runner, the comparison and the gallery cannot change a number.
+NOT_HASHED = ("reproduce.py", "verify.py", "gallery.py")
 
 
 class NotebookError(ValueError):
@@ -159,7 +159,7 @@ def _source_hash(notebook: nbformat.NotebookNode) -> str:
 def _state(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
     """What identifies a version of each file below the profile's folders: (inode, time, size)."""
     found = {}
-    runner_files = {workspace.build / name for name in ("notebooks", "html", "stamps", "kernel")}
+    runner_files = {workspace.build / name for name in ("notebooks", "stamps", "kernel")}
     for label, folder in (
         ("build", workspace.build),
         ("results", workspace.results),
@@ -351,7 +351,6 @@ def run(
     notebooks_dir: Path | None = None,
     only: Sequence[str] | None = None,
     force: bool = False,
-    html: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[str]:
     """Bring the notebooks of a profile up to date.
@@ -362,7 +361,6 @@ def run(
     parameters : what is injected into the cell tagged `parameters`.
     only : numbers of the notebooks to look at ("01"); None for all.
     force : run them even when nothing changed.
-    html : also render the executed copies to `build/<profile>/html`.
 
     Returns
     -------
@@ -432,8 +430,6 @@ def run(
         upstream.append(
             [path.stem, _hash([stamp["key"], stamp["outputs"]]) if stamp and fresh else "not run"]
         )
-        if html and target.is_file() and path.name[:2] in wanted:
-            _render(target, workspace.build / "html")
     if len(stamps) == len(paths):
         if executed or not (workspace.results / "manifest.json").is_file():
             write_manifests(
@@ -463,14 +459,6 @@ def _new_stamp(
         "seconds": round(seconds, 1),
         "peak_mb": round(peak / 2**20),
     }
-
-
-def _render(executed: Path, folder: Path) -> None:
-    from nbconvert import HTMLExporter
-
-    body, _ = HTMLExporter().from_filename(str(executed))
-    with replacing(folder / f"{executed.stem}.html") as temporary:
-        temporary.write_text(body, encoding="utf-8")
 
 
 def _name_strays(workspace: Workspace, stamps: dict[str, dict[str, Any]], say: Callable[[str], None]) -> None:
@@ -576,18 +564,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--outcomes", type=Path, help="a table of your own instead of a profile: .csv, .tsv, .jsonl or .parquet")
     parser.add_argument("--prices", type=Path, help="prices of its models per million tokens, a YAML file")
+    parser.add_argument("--right-from", type=float, help="from which grade on an answer of that table is right (default: 0.5)")
     parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
     for name in ("build", "results", "figures"):
         parser.add_argument(f"--{name}-dir", type=Path, help=f"another folder than {name}/")
     parser.add_argument("--notebooks-dir", type=Path, help="another folder than notebooks/")
     parser.add_argument("--notebooks", help="only these numbers, for example 01,03")
     parser.add_argument("--force", action="store_true", help="run them even when nothing changed")
-    parser.add_argument(
-        "--html", action="store_true", help="render the executed notebooks to build/<profile>/html"
-    )
     arguments = parser.parse_args(argv)
     if arguments.prices and not arguments.outcomes:
         parser.error("--prices goes with --outcomes (a profile names its own price list)")
+    if arguments.right_from is not None and not (arguments.outcomes and 0 < arguments.right_from <= 1):
+        parser.error("--right-from is a grade above 0, at most 1, and goes with --outcomes")
     for given in (arguments.outcomes, arguments.prices):
         if given is not None and not given.is_file():
             parser.error(f"{given}: no such file")
@@ -618,7 +606,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if Path(arguments.profile).suffix in (".yaml", ".yml"):
         chosen["profile"] = str(Path(arguments.profile).resolve())
     if arguments.outcomes:
-        own = write_own_profile(arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own")
+        own = write_own_profile(arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own", arguments.right_from)
         chosen["profile"] = str(own.resolve())
     parameters = {
         key: str(value.resolve()) if isinstance(value, Path) else value
@@ -642,7 +630,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 else None
             ),
             arguments.force,
-            arguments.html,
         )
         print(
             f"\n{headline(workspace)}\n\n{len(executed)} notebook(s) ran. Tables: {workspace.results}\n"

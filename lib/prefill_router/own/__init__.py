@@ -67,18 +67,18 @@ def read_own_table(path: str | Path, prices: str | Path | None = None, threshold
     return OwnTable(outcomes, notes)
 
 
-def own_outcomes_folder(path: str | Path, prices: str | Path | None, root: str | Path) -> Path:
-    """Folder below ``root`` with the outcomes of a table, as `outcomes.load_outcomes` reads them; made anew when table or prices changed.
+def own_outcomes_folder(path: str | Path, prices: str | Path | None, root: str | Path, threshold: float = 0.5) -> Path:
+    """Folder below ``root`` with the outcomes of a table, as `outcomes.load_outcomes` reads them; made anew when table, prices or threshold changed.
 
     The notes of the conversion are printed, and kept in ``notes.json``.
     """
     for given in (path, prices):
         if given is not None and not Path(given).is_file():
             raise OutcomesError(f"{given}: no such file; check the path")
-    parts = [str(FORMAT).encode(), Path(path).name.encode(), Path(path).read_bytes(), b"none" if prices is None else Path(prices).read_bytes()]
+    parts = [str(FORMAT).encode(), Path(path).name.encode(), Path(path).read_bytes(), str(threshold).encode(), b"none" if prices is None else Path(prices).read_bytes()]
     folder = Path(root) / f"outcomes-{hashlib.sha256(b'|'.join(hashlib.sha256(p).digest() for p in parts)).hexdigest()[:16]}"
     if not (folder / "targets.json").is_file():
-        table = read_own_table(path, prices)
+        table = read_own_table(path, prices, threshold)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "notes.json").write_text(json.dumps(table.notes, indent=1) + "\n", encoding="utf-8")
         write_outcomes(table.outcomes, folder)
