@@ -306,23 +306,38 @@ class SharedBlock:
         The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM Review 53, 2011) with a fixed
         seed: with all layers side by side both the rows and the columns are too many for an exact one.
         """
-        x = self._read(store, train_query_ids)
-        scaler = StandardScaler(copy=False).fit(x)
-        mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
-        x -= mean
-        x /= scale
+        width = store.hidden_size
+        x = np.empty((len(train_query_ids), (store.n_layers + 1) * width), np.float32)
+        mean, scale = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
+        for layer in range(store.n_layers + 1):  # all at once would need several copies of the whole
+            at = slice(layer * width, (layer + 1) * width)
+            x[:, at] = store.read(layer, self.pooling, train_query_ids)
+            scaler = StandardScaler().fit(x[:, at])
+            mean[at], scale[at] = scaler.mean_, scaler.scale_
+            x[:, at] -= mean[at]
+            x[:, at] /= scale[at]
         _, values, components = randomized_svd(x, min(self.n_components, *x.shape), random_state=0)
-        self._reduction = ScaledPCA(mean, scale, components.astype(np.float32), values**2 / max(len(x) - 1, 1))
+        self.reduction = ScaledPCA(mean, scale, components.astype(np.float32), values**2 / max(len(x) - 1, 1))
         return self
 
     def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
         """Features of these queries: float32 [n, n_components]."""
-        if not hasattr(self, "_reduction"):
+        if not hasattr(self, "reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
-        x = self._read(store, query_ids)
-        x -= self._reduction.mean
-        x /= self._reduction.scale
-        return x @ self._reduction.components.T
+        width, found = store.hidden_size, np.zeros((len(query_ids), len(self.reduction.components)), np.float32)
+        for layer in range(store.n_layers + 1):
+            at = slice(layer * width, (layer + 1) * width)
+            x = store.read(layer, self.pooling, query_ids).astype(np.float32)
+            found += ((x - self.reduction.mean[at]) / self.reduction.scale[at]) @ self.reduction.components[:, at].T
+        return found
 
-    def _read(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
-        return np.hstack([store.read(layer, self.pooling, query_ids) for layer in range(store.n_layers + 1)])
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
+        return vars(self.reduction), {"pooling": self.pooling, "n_components": self.n_components}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> SharedBlock:
+        """Rebuild a fitted block from :meth:`state`; KeyError if something is missing."""
+        block = cls(meta["n_components"], meta["pooling"])
+        block.reduction = ScaledPCA(*(tensors[name] for name in ("mean", "scale", "components", "variance")))
+        return block

@@ -80,7 +80,10 @@ class _Block:
 
     @classmethod
     def of(cls, states: np.ndarray) -> _Block:
-        mean, scale = states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64)
+        mean, scale = np.empty(states.shape[1]), np.empty(states.shape[1])
+        for start in range(0, states.shape[1], _BLOCK):  # by blocks of columns: numpy would make a float64 copy of all
+            at = slice(start, start + _BLOCK)
+            mean[at], scale[at] = states[:, at].mean(axis=0, dtype=np.float64), states[:, at].std(axis=0, dtype=np.float64)
         return cls(states, mean.astype(np.float32), np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, np.inf).astype(np.float32))
 
     def kernel(self, states: np.ndarray, width: float) -> np.ndarray:

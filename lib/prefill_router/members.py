@@ -89,6 +89,37 @@ def train_members(
     return trained
 
 
+def train_alone(network: nn.Module, seed: int, parts: Sequence[torch.Tensor], config: TrunkConfig) -> Trained:
+    """Train one network of any shape in place, in float32, as `train_members` trains its own, but without dropout masks.
+
+    Parameters, errors: as there.
+    """
+    X, Y, X_val, Y_val = parts
+    shuffle = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    found, best = Trained(), {name: value.clone() for name, value in network.state_dict().items()}
+    for epoch in range(1, config.max_epochs + 1):
+        total = 0.0
+        for batch in torch.randperm(len(X), generator=shuffle).to(X.device).split(config.batch_size):
+            loss = masked_bce(network(X[batch]), Y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch) / len(X)
+        with torch.inference_mode():
+            validation = masked_bce(network(X_val), Y_val).item()
+        found.rows.append((epoch, total, validation))
+        if not np.isfinite(total + validation):
+            raise RuntimeError(f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate")
+        if validation < found.loss - config.min_improvement:
+            found.loss, found.best_epoch = validation, epoch
+            best = {name: value.clone() for name, value in network.state_dict().items()}
+        elif epoch - found.best_epoch >= config.patience:
+            break
+    network.load_state_dict(best)
+    return found
+
+
 class _Stack:
     """Weights [M, in, out] and biases [M, 1, out] of M networks, and their one optimizer."""
 

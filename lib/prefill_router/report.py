@@ -17,7 +17,7 @@ HEADLINE = {
 }
 SUMMARY_ONLY = ("brier", "ece")
 SEMANTIC = "the best three semantic baselines"  # stands in a list of methods for those of the pool at hand
-FIRST = ("ours", "paper", "paper_auc", "shared_block")
+FIRST = ("ours", "paper", "paper_auc", "shared_block", "adapter_trunk")
 LAST = ("tfidf", "benchmark_mean", "prompt_length", "shuffled_labels", "random_features", "random", "best_single", "zero_router", "oracle")
 # what README.md shows of a profile; results/<profile>/summary.md shows all
 SHORT = (*FIRST, SEMANTIC, "tfidf", "benchmark_mean", "prompt_length", "random", "best_single", "zero_router", "oracle")

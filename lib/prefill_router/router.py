@@ -21,8 +21,9 @@ from safetensors.numpy import load, save
 
 from . import __version__
 from .activations import ActivationStore
+from .adapter import AdapterEnsemble, LayerMean, choose_layer_mean
 from .encoders import Encoder, EncoderError, load_encoder, render_prompt
-from .features import FeaturePipeline, choose_components, choose_layers
+from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
 from .kernel import KernelRouter, read_states
 from .outcomes import Outcomes, check_trainable
 from .prefill import Prefill
@@ -31,8 +32,11 @@ from .profiles import replacing
 from .routing import priced, route, without_cost
 from .trunk import TrunkConfig, TrunkEnsemble
 
-FORMAT = 1
-METHODS = ("ours", "paper")
+FORMAT = 2
+# What each method reads its features with (the kernel router reads states as they are), and what predicts from them.
+FEATURES: dict[str, Any] = {"ours": None, "paper": FeaturePipeline, "shared_block": SharedBlock, "adapter_trunk": LayerMean}
+HEADS: dict[str, Any] = {"ours": KernelRouter, "paper": TrunkEnsemble, "shared_block": TrunkEnsemble, "adapter_trunk": AdapterEnsemble}
+METHODS = tuple(HEADS)
 # What must agree between the encoder of the training and the one at hand; the dtype may differ with the machine.
 _IDENTITY = ("sha256", "revision", "template_sha256")
 
@@ -43,8 +47,8 @@ class RouterError(ValueError):
 
 @dataclass(frozen=True)
 class RoutedTarget:
-    """What a router knows of a target: prices per token in the cost unit, the median of its training answers' tokens, and how many
-    tokens it counts for one of the encoder's.
+    """What a router knows of a target: prices per token in the cost unit, the median (and mean and quartiles) of its training
+    answers' tokens, and how many tokens it counts for one of the encoder's.
     """
 
     name: str
@@ -52,6 +56,9 @@ class RoutedTarget:
     output_price: float
     median_output_tokens: float
     tokens_per_encoder_token: float
+    mean_output_tokens: float
+    p25_output_tokens: float
+    p75_output_tokens: float
 
 
 @dataclass(frozen=True)
@@ -71,24 +78,24 @@ class Router:
 
     Attributes
     ----------
-    method : {"ours", "paper"}
+    method : one of ``METHODS``
     targets : tuple of RoutedTarget
     cost_unit : str
     trained_on : int
         Queries.
     """
 
-    def __init__(self, method: str, head: Any, features: FeaturePipeline | None, targets: Sequence[RoutedTarget], cost_unit: str, trained_on: int, encoder: dict[str, Any]) -> None:
+    def __init__(self, method: str, head: Any, features: Any, targets: Sequence[RoutedTarget], cost_unit: str, trained_on: int, encoder: dict[str, Any]) -> None:
         self.method, self.targets, self.cost_unit, self.trained_on = method, tuple(targets), cost_unit, trained_on
         self.encoder_note = encoder  # fingerprint, n_layers, hidden_size, plain_prompt
-        self._head, self._features = head, features
+        self.head, self.features = head, features
         self._reads: tuple[Encoder, Prefill] | None = None  # one assignment, so that threads see both or neither
         self._lock = threading.Lock()
 
     @classmethod
     def fit(
         cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
-        config: TrunkConfig | None = None, progress: bool = True,
+        config: TrunkConfig | None = None, sizes: Sequence[int] = (50, 100, 150, 200, 300), progress: bool = True,
     ) -> Router:
         """Train on outcomes.
 
@@ -100,11 +107,14 @@ class Router:
             Of all these queries.
         rows : int ndarray, optional
             Training queries; default: all.
-        method : {"ours", "paper"}
-            The kernel router, which keeps its training states (n x D values), or SharedTrunkNet, which is small.
+        method : one of ``METHODS``
+            The kernel router ("ours"), which keeps its training states (n x D values), or a network, which is small: SharedTrunkNet on a
+            layer per target ("paper") or on all layers ("shared_block"), or the adapter trunk.
         seed : int
         config : TrunkConfig, optional
-            Of SharedTrunkNet.
+            Of the networks.
+        sizes : sequence of int
+            Numbers of principal components that cross-validation chooses from ("paper" and "adapter_trunk").
         progress : bool
 
         Raises
@@ -125,12 +135,19 @@ class Router:
         names, Y = pool.target_names, pool.correct[rows]
         check_trainable(Y, names)
         query_ids, groups = pool.queries["query_id"].to_numpy()[rows], pool.queries["group"].to_numpy()[rows]
-        if method == "ours":
-            features, head = None, KernelRouter(seed=seed).fit(read_states(store, query_ids), Y, groups)
-        else:
+        features: Any = None
+        if method in ("paper", "adapter_trunk"):
             profile = layer_profile(store, query_ids, Y, names, groups, store.encoder_name, seed=seed, progress=progress)
-            features = FeaturePipeline(choose_components(store, query_ids, Y, groups, choose_layers(profile), seed=seed)).fit(store, query_ids)
-            head = TrunkEnsemble(config, seed=seed).fit(features.transform(store, query_ids), Y, groups)
+        if method == "paper":
+            features = FeaturePipeline(choose_components(store, query_ids, Y, groups, choose_layers(profile), sizes, seed=seed))
+        elif method == "adapter_trunk":
+            features = choose_layer_mean(store, query_ids, Y, groups, profile, sizes, seed=seed)
+        elif method == "shared_block":
+            features = SharedBlock()
+        if features is None:
+            head = KernelRouter(seed=seed).fit(read_states(store, query_ids), Y, groups)
+        else:
+            head = HEADS[method](config, seed=seed).fit(features.fit(store, query_ids).transform(store, query_ids), Y, groups)
         of_encoder = tokens_of(store, query_ids)
         targets = []
         for k, target in enumerate(pool.targets):
@@ -138,7 +155,9 @@ class Router:
             if np.isnan(output).all():
                 raise RouterError(f"target {target.name!r} has no output_tokens on the training rows, so its cost is unknown; fill them in")
             # a target whose tokens were not counted is taken to count as the encoder does
-            targets.append(RoutedTarget(target.name, target.input_price, target.output_price, float(np.nanmedian(output)), 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))))
+            ratio = 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))
+            spread = (float(np.nanmean(output)), *(float(q) for q in np.nanpercentile(output, (25, 75))))
+            targets.append(RoutedTarget(target.name, target.input_price, target.output_price, float(np.nanmedian(output)), ratio, *spread))
         revision = store.fingerprint.get("revision")
         name = f"{store.encoder_name}@{revision}" if revision else store.encoder_name  # a Hub id stands for whatever is newest
         # an encoder without a template read plain prompts
@@ -153,9 +172,7 @@ class Router:
 
     def predict_proba(self, store: Any, query_ids: Sequence[str]) -> np.ndarray:
         """P(correct) of every target from activations that are there already: float64 [n, K]."""
-        if self.method == "ours":
-            return self._head.predict_proba(read_states(store, query_ids))
-        return self._head.predict_proba(self._features.transform(store, query_ids))
+        return self.head.predict_proba(read_states(store, query_ids) if self.features is None else self.features.transform(store, query_ids))
 
     def expected_cost(self, tokens: np.ndarray) -> np.ndarray:
         """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x input price + median output tokens x output price."""
@@ -231,13 +248,13 @@ class Router:
         """Write ``router.safetensors`` and ``router.json`` (last, with the other's SHA-256); returns the folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors, head = self._head.state()
+        tensors, head = self.head.state()
         meta = {
             "format": FORMAT, "library": __version__, "method": self.method, "encoder": self.encoder_note, "cost_unit": self.cost_unit, "trained_on": self.trained_on,
             "targets": [asdict(target) for target in self.targets], "head": head,
         }
-        if self._features is not None:
-            of_features, meta["features"] = self._features.state()
+        if self.features is not None:
+            of_features, meta["features"] = self.features.state()
             tensors = {**tensors, **{f"features.{name}": array for name, array in of_features.items()}}
         data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
         with replacing(folder / "router.safetensors") as temporary:
@@ -274,14 +291,11 @@ class Router:
             if broken:
                 raise RouterError(f"{folder / 'router.safetensors'} holds NaN in {', '.join(broken)}; train the router again")
             targets = [RoutedTarget(**target) for target in meta["targets"]]
-            features = None
-            if meta["method"] == "ours":
-                head: Any = KernelRouter.from_state(tensors, meta["head"])
-            elif meta["method"] == "paper":
-                head = TrunkEnsemble.from_state(tensors, meta["head"])
-                features = FeaturePipeline.from_state({name.removeprefix("features."): a for name, a in tensors.items() if name.startswith("features.")}, meta["features"])
-            else:
+            if meta["method"] not in METHODS:
                 raise RouterError(f"{folder / 'router.json'} has method {meta['method']!r}; known: {', '.join(METHODS)}")
+            head, features = HEADS[meta["method"]].from_state(tensors, meta["head"]), FEATURES[meta["method"]]
+            if features is not None:
+                features = features.from_state({name.removeprefix("features."): a for name, a in tensors.items() if name.startswith("features.")}, meta["features"])
             note = meta["encoder"]
             lacking = [key for key in ("fingerprint", "name", "n_layers", "hidden_size", "plain_prompt") if key not in note]
             if lacking or len(targets) != head.n_targets:

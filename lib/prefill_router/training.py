@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 from .activations import ActivationStore
+from .adapter import AdapterEnsemble, choose_layer_mean
 from .baselines import GroupMeanRouter, KNNRouter, LogisticRouter, MLPRouter, PromptLengthRouter, RandomRouter, TfidfRouter
 from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
 from .kernel import KernelRouter
@@ -59,6 +61,7 @@ def _side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[
         for key, result in zip(jobs, results, strict=True):
             print(message.format(key), flush=True)
             found[key] = result
+    get_reusable_executor().shutdown()  # idle workers keep what they once needed
     return found
 
 
@@ -94,11 +97,11 @@ class TrunkFits:
 
 
 def fit_trunks(seed: int, split: Split, profile: Profile, folder: str, outcomes: Outcomes, pools: Mapping[str, Outcomes], layers: pd.DataFrame, device: str) -> TrunkFits:
-    """Train SharedTrunkNet ensembles on one split: layers by J (`paper`), by probe AUC (`paper_auc`), all layers (`shared_block`).
+    """Train SharedTrunkNet ensembles on one split: layers by J (`paper`), by probe AUC (`paper_auc`), all layers (`shared_block`); and `adapter_trunk`.
 
     Parameters
     ----------
-    profile : says which of the three, and their settings.
+    profile : says which of them, and their settings.
     folder : of the encoder's `ActivationStore`.
     outcomes : n queries, the targets of all pools. Layer and number of components of a target do not depend on the pool.
     pools : pool name to the same queries with the pool's targets.
@@ -129,6 +132,12 @@ def fit_trunks(seed: int, split: Split, profile: Profile, folder: str, outcomes:
         x = SharedBlock().fit(store, query_ids[train]).transform(store, query_ids)
         for pool, o in pools.items():
             p[pool]["shared_block"] = TrunkEnsemble(config, seed=seed, device=device).fit(x[train], o.correct[train], groups[train]).predict_proba(x)
+    if "adapter_trunk" in profile.methods:
+        block = choose_layer_mean(store, query_ids[train], outcomes.correct[train], groups[train], layers, profile.component_sizes, profile.folds, seed)
+        x = block.fit(store, query_ids[train]).transform(store, query_ids)
+        narrow = replace(config, hidden=(64, 64), dropout=(0.0, 0.0))
+        for pool, o in pools.items():
+            p[pool]["adapter_trunk"] = AdapterEnsemble(narrow, seed=seed, device=device).fit(x[train], o.correct[train], groups[train]).predict_proba(x)
     return TrunkFits(p, pd.DataFrame(choices), pd.DataFrame(members), pd.concat(history, ignore_index=True))
 
 

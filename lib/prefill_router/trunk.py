@@ -15,7 +15,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from .members import train_members
+from .members import Trained, train_members
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class TrunkEnsemble:
         self.config = config or TrunkConfig()
         self.seed = seed
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else str(device)
-        self._networks: list[SharedTrunkNet] = []
+        self._networks: list[nn.Module] = []
 
     def fit(self, X: np.ndarray, Y: np.ndarray, groups: Sequence | None = None) -> TrunkEnsemble:
         """Train all members.
@@ -176,7 +176,7 @@ class TrunkEnsemble:
         ]
         seeds = [int(draw) for draw in draws[1:]]
         self._networks = [self._network(X.shape[1], Y.shape[1], seed) for seed in seeds]
-        members = train_members(self._networks, seeds, parts, self.config)
+        members = self._train(seeds, parts)
         losses = [member.loss for member in members]
         # plain int and a stable sort: equal losses keep the order of the members
         self.members_kept = [int(m) for m in np.argsort(losses, kind="stable")[: self.config.keep]]
@@ -211,8 +211,7 @@ class TrunkEnsemble:
         tensors = {
             f"member{i}.{name}": weight.cpu().numpy() for i, m in enumerate(self.members_kept) for name, weight in self._networks[m].state_dict().items()
         }
-        first = self._networks[0].layers
-        return tensors, {"d_in": first[0].in_features, "n_targets": first[-1].out_features, "hidden": list(self.config.hidden), "members": len(self.members_kept)}
+        return tensors, {**self._shape(), "members": len(self.members_kept)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> TrunkEnsemble:
@@ -221,14 +220,25 @@ class TrunkEnsemble:
         hidden = tuple(meta["hidden"])
         ensemble = cls(TrunkConfig(hidden=hidden, dropout=(0.0,) * len(hidden), members=members, keep=members))
         for i in range(members):
-            network = SharedTrunkNet(meta["d_in"], meta["n_targets"], hidden, (0.0,) * len(hidden))
+            network = cls._of_shape(meta)
             prefix = f"member{i}."
             network.load_state_dict({name.removeprefix(prefix): torch.tensor(np.asarray(array)) for name, array in tensors.items() if name.startswith(prefix)})
             ensemble._networks.append(network.eval())
         ensemble.members_kept = list(range(members))
         return ensemble
 
-    def _network(self, d_in: int, n_targets: int, seed: int) -> SharedTrunkNet:
+    def _train(self, seeds: Sequence[int], parts: Sequence[torch.Tensor]) -> list[Trained]:
+        return train_members(self._networks, seeds, parts, self.config)
+
+    def _shape(self) -> dict:
+        first = self._networks[0].layers
+        return {"d_in": first[0].in_features, "n_targets": first[-1].out_features, "hidden": list(self.config.hidden)}
+
+    @classmethod
+    def _of_shape(cls, meta: Mapping) -> nn.Module:
+        return SharedTrunkNet(meta["d_in"], meta["n_targets"], meta["hidden"], (0.0,) * len(meta["hidden"]))
+
+    def _network(self, d_in: int, n_targets: int, seed: int) -> nn.Module:
         """A network with the initial weights of this seed; the caller's random state is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

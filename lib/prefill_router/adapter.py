@@ -1,0 +1,153 @@
+"""The adapter trunk: a head per target on a trunk that all share, over one block of averaged layers.
+
+The architecture of NeMo Switchyard's `prefill_router` (version 0.3), so that routers trained here can be loaded there. Features: the last token's
+states of a few layers, each layer standardised, averaged over the layers, scaled, PCA. Then for target i
+``sigmoid(head_i(relu(trunk(relu(adapter_i(x))))))``, averaged over the members of the ensemble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from .activations import ActivationStore
+from .members import Trained, train_alone
+from .probes import PROBE_C, fold_aucs, group_folds, nan_mean
+from .reduction import ScaledPCA
+from .trunk import TrunkConfig, TrunkEnsemble
+
+LAYERS = 5  # averaged
+
+
+class LayerMean:
+    """Last-token states of some layers, standardised per layer, averaged, scaled, PCA-reduced.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        0 = embeddings, L = after the final norm.
+    n_components : int
+        Principal components; fewer where the training rows have no more.
+
+    Attributes
+    ----------
+    means, scales : float32 ndarray [layers, H]
+    reduction : ScaledPCA
+        All three after :meth:`fit`.
+    """
+
+    def __init__(self, layers: Sequence[int], n_components: int) -> None:
+        if not layers:
+            raise ValueError("no layers; name at least one")
+        self.layers, self.n_components = tuple(int(layer) for layer in layers), n_components
+
+    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> LayerMean:
+        """Fit the standardisation of every layer, the scaler and the components on these rows."""
+        scalers = [StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64)) for layer in self.layers]
+        self.means, self.scales = (np.stack([getattr(s, name) for s in scalers]).astype(np.float32) for name in ("mean_", "scale_"))
+        self.reduction = ScaledPCA.fit(self.averaged(store, train_query_ids), self.n_components)
+        return self
+
+    def averaged(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+        """The mean of the standardised layers: float64 [n, H]."""
+        return np.mean([(store.read(layer, "last", query_ids).astype(np.float64) - mean) / scale for layer, mean, scale in zip(self.layers, self.means, self.scales, strict=True)], axis=0)
+
+    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+        """Features of these queries: float32 [n, components]."""
+        if not hasattr(self, "reduction"):
+            raise NotFittedError("the layers are not fitted; call fit(store, train_query_ids) first")
+        return self.reduction.transform(self.averaged(store, query_ids)).astype(np.float32)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
+        return {"layer_means": self.means, "layer_scales": self.scales, **{f"reduction.{k}": v for k, v in vars(self.reduction).items()}}, {"layers": list(self.layers), "n_components": self.n_components}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> LayerMean:
+        """Rebuild from :meth:`state`; KeyError if something is missing."""
+        block = cls(meta["layers"], meta["n_components"])
+        block.means, block.scales = tensors["layer_means"], tensors["layer_scales"]
+        block.reduction = ScaledPCA(*(tensors[f"reduction.{name}"] for name in ("mean", "scale", "components", "variance")))
+        return block
+
+
+def choose_layer_mean(
+    store: ActivationStore, query_ids: Sequence[str], correct: np.ndarray, groups: Sequence, profile: pd.DataFrame, sizes: Sequence[int], folds: int = 5, seed: int = 0
+) -> LayerMean:
+    """The layers and the number of components by cross-validated probe AUC on training rows; not fitted yet.
+
+    Parameters
+    ----------
+    query_ids, correct [n, K], groups : of training rows
+    profile : from :func:`prefill_router.probes.layer_profile` on these rows
+        The layers are the ``LAYERS`` with the highest probe AUC of the last token, averaged over targets.
+    sizes : candidates; those above the rank of some fold are skipped.
+    """
+    last = profile[profile["pooling"] == "last"]
+    if last.empty:
+        raise ValueError("the layer profile has no rows of the last token; profile that pooling too")
+    layers = sorted(int(layer) for layer in last.groupby("layer")["probe_auc"].mean().nlargest(LAYERS).index)
+    block = LayerMean(layers, max(sizes)).fit(store, query_ids)
+    sizes = sorted(set(sizes))
+    aucs, rank = fold_aucs(block.averaged(store, query_ids), np.asarray(correct, np.float64), group_folds(groups, folds, seed), sizes, PROBE_C)
+    possible = [s for s, size in enumerate(sizes) if size <= rank]
+    if not possible:
+        raise ValueError(f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes")
+    mean = nan_mean(nan_mean(aucs)[possible].T)
+    return LayerMean(layers, sizes[possible[int(np.nanargmax(mean))]])
+
+
+class AdapterTrunkNet(nn.Module):
+    """An adapter and a head per target, a trunk that they share. Parameters: d_in, n_targets, hidden = (adapter, trunk) widths."""
+
+    def __init__(self, d_in: int, n_targets: int, hidden: Sequence[int] = (64, 64)) -> None:
+        super().__init__()
+        adapter, trunk = hidden
+        self.adapters = nn.ModuleList([nn.Linear(d_in, adapter) for _ in range(n_targets)])
+        self.trunk = nn.Sequential(nn.Linear(adapter, trunk), nn.ReLU())
+        self.heads = nn.ModuleList([nn.Linear(trunk, 1) for _ in range(n_targets)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [n, K] of features [n, d_in]."""
+        # the targets' products in one: [K, n, adapter]
+        first = torch.einsum("nd,kad->kna", x, torch.stack([a.weight for a in self.adapters])) + torch.stack([a.bias for a in self.adapters])[:, None]
+        shared = self.trunk(torch.relu(first))
+        return torch.einsum("knt,kt->nk", shared, torch.stack([h.weight[0] for h in self.heads])) + torch.stack([h.bias[0] for h in self.heads])
+
+
+class AdapterEnsemble(TrunkEnsemble):
+    """Several AdapterTrunkNets from different seeds; otherwise as :class:`TrunkEnsemble`.
+
+    ``config.hidden`` is (adapter, trunk); there is no dropout, early stopping does its work.
+    """
+
+    def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
+        super().__init__(config or TrunkConfig(hidden=(64, 64)), seed, device)
+
+    def _network(self, d_in: int, n_targets: int, seed: int) -> AdapterTrunkNet:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = AdapterTrunkNet(d_in, n_targets, self.config.hidden)
+        return network.to(self.device).eval()
+
+    def _train(self, seeds: Sequence[int], parts: Sequence[torch.Tensor]) -> list[Trained]:
+        return [train_alone(network, seed, parts, self.config) for network, seed in zip(self._networks, seeds, strict=True)]
+
+    @property
+    def n_targets(self) -> int:
+        """K."""
+        return len(self._networks[0].heads)
+
+    def _shape(self) -> dict:
+        first = self._networks[0]
+        return {"d_in": first.adapters[0].in_features, "n_targets": self.n_targets, "hidden": list(self.config.hidden)}
+
+    @classmethod
+    def _of_shape(cls, meta: Mapping) -> AdapterTrunkNet:
+        return AdapterTrunkNet(meta["d_in"], meta["n_targets"], meta["hidden"])
