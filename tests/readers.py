@@ -230,12 +230,14 @@ def read_toolkit(folder: Path) -> Reader:
     data = torch.load(folder / file, map_location="cpu", weights_only=False)
     version, names = _get(data, file, "a count", "version"), _get(data, file, "distinct names", "model_names")
     _need(version in (2, 3), file, ("version",), f"is {version}, not 2 or 3")
-    _constants(data, file, "pool_config", targets=names)
+    encoder, targets = _get(data, file, "text", "pool_config", "encoders", 0, "hf_path"), _get(data, file, "a list", "pool_config", "targets")
+    for target, name in zip(targets, names, strict=True):
+        _constants(target, f"{file}: pool_config.targets", name=name, encoder=encoder)
+        _all(target, f"{file}: pool_config.targets", "a number", "cost_per_m_input_tokens cost_per_m_output_tokens")
     for field in ("transforms", "cost_table"):
         _need(set(_get(data, file, "a mapping", field)) == set(names), file, (field,), f"has other names than {names}")
     for name in names:
         _all(data["cost_table"][name], f"{file}: cost_table.{name}", "a number", TOKENS)
-    encoder = _get(data, file, "text", "pool_config", "encoders", 0)
     blocks = [_toolkit_block(_get(data, file, "anything", "transforms", name), f"{file}: transforms.{name}", encoder, version) for name in names]
     used = blocks if version == 2 else blocks[:1]  # version 3: the same block in every entry, fed once
     d_in, hidden = sum(k for _, k in used), _get(data, file, "two widths", "trunk_config", "hidden")

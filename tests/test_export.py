@@ -122,7 +122,7 @@ def change_torch(folder, change):
         ("switchyard_json", "shared_block", lambda f: change_json(f, training_mode="other"), "router.json: training_mode"),
         ("switchyard_json", "shared_block", lambda f: change_tensors(f, lambda t: t["transform.scaler_mean"].fill(np.nan)), "scaler_mean: has NaN"),
         ("toolkit", "paper", lambda f: change_torch(f, lambda d: d.update(version=1)), "router.pt: version"),
-        ("toolkit", "shared_block", lambda f: change_torch(f, lambda d: d["shared_trunk"].clear()), "shared_trunk: has no members"),
+        ("toolkit", "shared_block", lambda f: change_torch(f, lambda d: d["shared_trunk"].clear()), "shared_trunk: is not a list"),
     ],
 )
 def test_malformed_files_are_refused_by_the_readers(routers, fmt, method, damage, message, tmp_path):

@@ -66,7 +66,7 @@ class LayerMean:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
-        return {"layer_means": self.means, "layer_scales": self.scales, **{f"reduction.{k}": v for k, v in vars(self.reduction).items()}}, {"layers": list(self.layers), "n_components": self.n_components}
+        return {"layer_means": self.means, "layer_scales": self.scales, **{f"reduction.{k}": v for k, v in vars(self.reduction).items()}}, {"layers": list(self.layers), "n_components": len(self.reduction.components)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> LayerMean:

@@ -257,7 +257,7 @@ class FeaturePipeline:
             for i, block in enumerate(self.blocks)
             for name, array in vars(block).items()
         }
-        return tensors, {"format": FORMAT, "choices": [asdict(choice) for choice in self.choices]}
+        return tensors, {"format": FORMAT, "choices": [asdict(c) | {"n_components": len(b.components)} for c, b in zip(self.choices, self.blocks, strict=True)]}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> FeaturePipeline:
@@ -333,7 +333,7 @@ class SharedBlock:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
-        return vars(self.reduction), {"pooling": self.pooling, "n_components": self.n_components}
+        return vars(self.reduction), {"pooling": self.pooling, "n_components": len(self.reduction.components)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> SharedBlock:
