@@ -67,7 +67,7 @@ html: env ## Write all figures and rendered notebooks to build/html/index.html
 	@$(PY) -m prefill_router.gallery
 
 export: env ## Write a router of PROFILE in FORMAT: own, switchyard, switchyard_json, toolkit
-	@$(PY) -m prefill_router.export --profile "$(PROFILE)" --format "$(FORMAT)" $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(ALLOW_PICKLE),--allow-pickle)
+	@$(PY) -m prefill_router.export --format "$(FORMAT)" $(RUN_OPTIONS) $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(ALLOW_PICKLE),--allow-pickle)
 
 lab: env ## Open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -215,6 +215,13 @@ def test_knn_equals_scikit_learn(problem):
     np.testing.assert_allclose(router.predict_proba(X[200:])[:, 0], reference.predict_proba(X[200:])[:, 1])
 
 
+def test_knn_takes_the_earlier_of_equally_near_rows():
+    rng = np.random.default_rng(0)
+    unit, train = rng.integers(-1, 2, (50, 3)).astype(float), rng.integers(-1, 2, (400, 3)).astype(float)  # many ties
+    for k in (1, 7, 400):
+        np.testing.assert_array_equal(KNNRouter._neighbours(unit, train, k), np.argsort(-(unit @ train.T), axis=1, kind="stable")[:, :k])
+
+
 def test_knn_picks_k_by_cross_validated_brier_score(problem):
     X, Y = problem
     ks, groups = (1, 3, 15, 60), np.arange(240) // 2

@@ -5,7 +5,6 @@ Needs Playwright and a Chromium (Debian: ``apt install chromium``); without one 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -89,11 +88,12 @@ def test_the_gallery_from_disk_without_network(browser, gallery):
 def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
     """Address of a JupyterLab over notebooks 06 and 10, whose parameters say where the smoke profile ran."""
     folder = tmp_path_factory.mktemp("lab")
+    run = shutil.copytree(smoke_run, folder / "run")  # other tests compare the files of the run itself
     for number in ("06", "10"):
         [source] = (project_root() / "notebooks").glob(f"{number}_*.ipynb")
         notebook = nbformat.read(source, as_version=4)
         cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-        cell.source += f"\nprofile = 'smoke'\nbuild_dir, results_dir, figures_dir = ({str(smoke_run)!r} + '/' + n for n in ('build', 'results', 'figures'))"
+        cell.source += f"\nprofile = 'smoke'\nbuild_dir, results_dir, figures_dir = ({str(run)!r} + '/' + n for n in ('build', 'results', 'figures'))"
         nbformat.write(notebook, folder / source.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -123,7 +123,7 @@ def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
 
 
 def run_all(page, address: str, name: str) -> None:
-    page.goto(f"{address}/lab/tree/{name}.ipynb?token=t")
+    page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token=t")  # of its own: else the notebook of another test is there as well
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
     page.get_by_text("Python 3 (ipykernel) | Idle").or_(page.locator("[title*='Idle']")).first.wait_for(timeout=90_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -164,8 +164,3 @@ def test_a_prompt_routed_in_jupyterlab(browser, lab):
     assert "Send it to" in view.inner_text()
     shoot(page, "lab_route")
     assert page.evaluate("window.ran") is None and errors == []
-
-
-def test_no_error_in_any_executed_notebook(smoke_run):
-    for path in (smoke_run / "build" / "smoke" / "notebooks").glob("*.ipynb"):
-        assert '"output_type": "error"' not in json.dumps(json.loads(path.read_text(encoding="utf-8")))

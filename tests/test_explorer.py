@@ -46,6 +46,11 @@ def test_by_hand(workspace, outcomes):
     assert point.sentence() == "Right on 75.0% of the test queries at 250% more cost than always asking cheap (50.0%). Traffic: cheap 75%, dear 25%."
 
 
+def test_what_costs_nothing_is_no_measure(workspace, outcomes):
+    point = operating_point(workspace, outcomes, SPLITS, METHOD, 0.0, {"cheap": 0, "dear": 0})
+    assert "at a mean cost of 0.25, where it costs nothing to always ask cheap (50.0%)" in point.sentence()
+
+
 def test_another_price_sends_the_traffic_elsewhere(workspace, outcomes):
     point = operating_point(workspace, outcomes, SPLITS, METHOD, 1.0, {"dear": 0.05})
     assert point.share["dear"] == 1 and point.cost == 0.5 + 0.25

@@ -47,6 +47,12 @@ def test_what_is_left_of_tags_and_attributes(text):
     assert not re.search(r"javascript:|http:|<[^>]+ on\w+=|<svg|<form", clean(text).replace("&lt;svg", "").replace("&lt;form action=http://x&gt;", ""))
 
 
+@pytest.mark.parametrize("text", ["<img src='https://evil/p.png'>", "<img src='//evil/p.png'>", "<a href='data:text/html,x'>x</a>", "<a href=' DATA:text/html,x'>x</a>"])
+def test_nothing_is_fetched_or_opened_from_data(text):
+    assert "evil" not in clean(text) and "text/html" not in clean(text)
+    assert clean(f'<img src="data:image/png;base64,{PNG}" alt="a">').count(PNG) == 1
+
+
 def test_code_is_folded_and_images_have_a_text():
     told = nbformat.v4.new_output("display_data", data={"image/png": PNG}, metadata={"image/png": {"alt": 'A "curve"'}})
     page = render(executed(told, output(image_png=PNG)), "01_x")
@@ -100,6 +106,20 @@ def test_the_pages(folders):
 def test_a_profile_that_was_not_run_here_says_so(folders):
     shutil.rmtree(folders / "build")
     assert "were not run in this checkout" in build(folders).read_text(encoding="utf-8")
+
+
+def test_an_interrupted_run_leaves_the_old_pages(folders, monkeypatch):
+    before = build(folders).read_text(encoding="utf-8")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("prefill_router.gallery.render", interrupted)
+        build(folders)
+    assert (folders / "html" / "index.html").read_text(encoding="utf-8") == before
+    assert sorted(path.name for path in folders.iterdir()) == ["build", "figures", "html", "results"]
+    build(folders)
 
 
 def test_it_is_made_anew_but_never_over_other_things(folders, capsys):

@@ -71,6 +71,15 @@ def test_the_target_that_the_router_prefers_among_those_of_the_group(router, how
     assert ask(strategy(router, tolerance=0.6), "hard", how=how) == "s"
 
 
+def test_deployments_of_a_target_take_turns_and_those_of_none_are_named(router, caplog):
+    s = strategy(router)
+    asked = [ask(s, text) for text in ("easy", "hard") * 10]
+    assert asked[::2] == ["s"] * 10 and sorted(asked[1::2]) == ["l"] * 5 + ["l2"] * 5 and caplog.text == ""
+    odd = PrefillStrategy(router, SimpleNamespace(model_list=[*LIST, deployment("auto", "openai/large-2024", id="x")], model_group_alias={"best": "auto"}))
+    assert {ask(odd, "hard", "best") for _ in range(6)} == {"l", "l2"}
+    assert caplog.text.count("openai/large-2024: no target of the router") == 1
+
+
 def test_other_groups_are_left_alone(router):
     s = strategy(router)
     assert ask(s, "hard", "embeddings") == "e" and ask(s, "hard", "one") == "only" and router.asked == []
@@ -84,12 +93,12 @@ def test_a_router_that_fails_or_is_late_costs_the_routing_and_not_the_request(ro
     router.error = RuntimeError("out of memory")
     assert ask(s, "easy", how=how) in ("l", "l2") and s.fallbacks == 1  # the dearest of the group
     assert "no route (RuntimeError: out of memory); large answers instead" in caplog.text
-    router.error, router.seconds = None, 0.6
+    router.error, router.seconds = None, 2.0
     started = time.perf_counter()
     assert ask(strategy(router, deadline=0.2, fallback="small"), "hard", how=how) == "s"
-    assert time.perf_counter() - started < 0.55 + 0.2  # asyncio.run waits for nothing else
+    assert time.perf_counter() - started < 1.2
     assert "no route within 0.2 s; small answers instead" in caplog.text
-    assert ask(strategy(router, deadline=2, fallback="huge"), "hard", how=how) in ("l", "l2")
+    assert ask(strategy(router, deadline=5, fallback="huge"), "hard", how=how) in ("l", "l2")
 
 
 def test_many_at_once_are_answered_in_time_while_the_router_is_stuck(router):

@@ -205,6 +205,7 @@ def test_no_pickle_is_loaded():
             assert not {"pickle", "joblib", "dill", "cloudpickle"} & {
                 str(name).split(".")[0] for name in names
             }, path
+            assert not (isinstance(node, ast.Attribute) and node.attr == "load" and getattr(node.value, "id", "") == "torch"), path
             if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
                 assert (node.arg, node.value.value) not in {
                     ("trust_remote_code", True),

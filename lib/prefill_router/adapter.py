@@ -8,6 +8,7 @@ states of a few layers, each layer standardised, averaged over the layers, scale
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -49,10 +50,13 @@ class LayerMean:
 
     def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> LayerMean:
         """Fit the standardisation of every layer, the scaler and the components on these rows."""
-        scalers = [StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64)) for layer in self.layers]
-        self.means, self.scales = (np.stack([getattr(s, name) for s in scalers]).astype(np.float32) for name in ("mean_", "scale_"))
+        self._standardise(store, train_query_ids)
         self.reduction = ScaledPCA.fit(self.averaged(store, train_query_ids), self.n_components)
         return self
+
+    def _standardise(self, store: ActivationStore, train_query_ids: Sequence[str]) -> None:
+        scalers = [StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64)) for layer in self.layers]
+        self.means, self.scales = (np.stack([getattr(s, name) for s in scalers]).astype(np.float32) for name in ("mean_", "scale_"))
 
     def averaged(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
         """The mean of the standardised layers: float64 [n, H]."""
@@ -93,7 +97,8 @@ def choose_layer_mean(
     if last.empty:
         raise ValueError("the layer profile has no rows of the last token; profile that pooling too")
     layers = sorted(int(layer) for layer in last.groupby("layer")["probe_auc"].mean().nlargest(LAYERS).index)
-    block = LayerMean(layers, max(sizes)).fit(store, query_ids)
+    block = LayerMean(layers, max(sizes))
+    block._standardise(store, query_ids)
     sizes = sorted(set(sizes))
     aucs, rank = fold_aucs(block.averaged(store, query_ids), np.asarray(correct, np.float64), group_folds(groups, folds, seed), sizes, PROBE_C)
     possible = [s for s, size in enumerate(sizes) if size <= rank]
@@ -101,6 +106,11 @@ def choose_layer_mean(
         raise ValueError(f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes")
     mean = nan_mean(nan_mean(aucs)[possible].T)
     return LayerMean(layers, sizes[possible[int(np.nanargmax(mean))]])
+
+
+def adapter_config(config: TrunkConfig) -> TrunkConfig:
+    """The settings of a SharedTrunkNet ensemble for an adapter trunk: its widths, no dropout."""
+    return replace(config, hidden=(64, 64), dropout=(0.0, 0.0))
 
 
 class AdapterTrunkNet(nn.Module):
@@ -128,7 +138,7 @@ class AdapterEnsemble(TrunkEnsemble):
     """
 
     def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
-        super().__init__(config or TrunkConfig(hidden=(64, 64)), seed, device)
+        super().__init__(config or adapter_config(TrunkConfig()), seed, device)
 
     def _network(self, d_in: int, n_targets: int, seed: int) -> AdapterTrunkNet:
         with torch.random.fork_rng(devices=[]):

@@ -24,6 +24,8 @@ from .hardware import on_every_core
 from .probes import group_folds
 from .trunk import TrunkConfig, TrunkEnsemble
 
+_ROWS = 1024  # queries compared with all training queries at a time
+
 
 def target_rates(Y: np.ndarray) -> np.ndarray:
     """Share of right answers per target [K] among the outcomes that are known.
@@ -258,13 +260,25 @@ class KNNRouter(_Router):
         self.k_ = ks[int(loss.argmin())]
 
     def _predict(self, X: Any) -> np.ndarray:
-        found = self._neighbours(normalize(np.asarray(X, np.float64)), self._unit, self.k_)
-        return self._share(self._outcomes[found])
+        unit = normalize(np.asarray(X, np.float64))
+        # by blocks, since n x k x targets outcomes of all queries would be the largest table of a run
+        blocks = [self._share(self._outcomes[self._neighbours(unit[start : start + _ROWS], self._unit, self.k_)]) for start in range(0, len(unit), _ROWS)]
+        return np.vstack(blocks) if blocks else np.empty((0, self._outcomes.shape[1]))
 
     @staticmethod
     def _neighbours(unit: np.ndarray, train_unit: np.ndarray, k: int) -> np.ndarray:
         """Rows of the k nearest, nearest first; ties go to the earlier row on every machine."""
-        return np.argsort(-(unit @ train_unit.T), axis=1, kind="stable")[:, :k]
+        found = np.empty((len(unit), k), np.intp)
+        for start in range(0, len(unit), _ROWS):
+            distance = -(unit[start : start + _ROWS] @ train_unit.T)
+            # a partition instead of a sort of all; of those as far as the k-th, the first ones that there is room for
+            limit = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
+            nearer, tied = distance < limit, distance == limit
+            room = k - nearer.sum(axis=1, keepdims=True)
+            rows = np.nonzero(nearer | (tied & (tied.cumsum(axis=1) <= room)))[1].reshape(-1, k)
+            order = np.argsort(np.take_along_axis(distance, rows, axis=1), axis=1, kind="stable")
+            found[start : start + _ROWS] = np.take_along_axis(rows, order, axis=1)
+        return found
 
     def _share(self, outcomes: np.ndarray) -> np.ndarray:
         """Mean over neighbours of outcomes [n, k, K] that are known."""

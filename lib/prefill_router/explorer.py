@@ -54,11 +54,14 @@ class OperatingPoint:
     def sentence(self) -> str:
         """What the point means, in words, against the most accurate single target."""
         best = self.points.loc[self.points["accuracy"].idxmax()]
-        saving = 1 - self.cost / best["cost"]
+        if best["cost"] > 0:
+            saving = 1 - self.cost / best["cost"]
+            spent = f"at {abs(saving):.0%} {'less' if saving >= 0 else 'more'} cost than always asking"
+        else:
+            spent = f"at a mean cost of {self.cost:.4g}, where it costs nothing to always ask"
         parts = ", ".join(f"{target} {share:.0%}" for target, share in self.share.sort_values(ascending=False).items() if share >= 0.005)
         return (
-            f"Right on {self.accuracy:.1%} of the test queries at {abs(saving):.0%} {'less' if saving >= 0 else 'more'} cost than always asking "
-            f"{best['target']} ({best['accuracy']:.1%}). Traffic: {parts}."
+            f"Right on {self.accuracy:.1%} of the test queries {spent} {best['target']} ({best['accuracy']:.1%}). Traffic: {parts}."
         )
 
 

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from .activations import ActivationStore
+from .activations import ActivationError, ActivationStore
+from .adapter import adapter_config
 from .experiment import pools, read_note
-from .outcomes import OutcomesError
-from .profiles import ProfileError, open_workspace, replacing
-from .router import Router, RouterError
+from .profiles import open_workspace, project_root, replacing, write_own_profile
+from .router import Router
+from .trunk import TrunkConfig
 from .weights import WHEELS
 
 
@@ -217,29 +218,37 @@ def router_for(workspace: Any, format: str, method: str | None = None, pool: str
     if pool not in of_pool:
         raise ExportError(f"the profile {workspace.profile.name} has no pool {pool!r}; it has {', '.join(of_pool)}")
     store = ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"])
-    return Router.fit(of_pool[pool], store, method=method, sizes=workspace.profile.component_sizes)
+    profile, config = workspace.profile, TrunkConfig(**workspace.profile.ensemble)
+    config = adapter_config(config) if method == "adapter_trunk" else config
+    return Router.fit(of_pool[pool], store, method=method, config=config, sizes=profile.component_sizes, folds=profile.folds, layer_choice=profile.layer_choice)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0, or 2 for what cannot be exported."""
     parser = argparse.ArgumentParser(prog="python -m prefill_router.export", allow_abbrev=False, description="Train a router on a profile's pool and write it in a format.")
     parser.add_argument("--profile", default="local", help="a profile whose notebooks ran (default: local)")
+    parser.add_argument("--outcomes", type=Path, help="the table of one's own that was given to make reproduce, instead of a profile")
+    parser.add_argument("--prices", type=Path, help="its price list")
+    parser.add_argument("--right-from", type=float, help="from which grade on an answer of that table is right")
     parser.add_argument("--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)")
     parser.add_argument("--method", help="one of ours, paper, shared_block, adapter_trunk (default: the first that the format holds)")
     parser.add_argument("--pool", help="which pool of the profile (default: the first)")
     parser.add_argument("--encoder-name", help="the name by which the other project loads the encoder (default: its Hub id)")
     parser.add_argument("--allow-pickle", action="store_true", help="write a pickle, which the toolkit's checkpoint is")
     parser.add_argument("--encoder", help="another encoder than the profile's, as in the run that is exported")
+    parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
     parser.add_argument("--build-dir", type=Path, help="another folder than build/")
     parser.add_argument("--out", type=Path, help="where the files go (default: build/<profile>/export/<format>)")
     arguments = parser.parse_args(argv)
     try:
-        workspace = open_workspace(arguments.profile, encoder=arguments.encoder, build_dir=arguments.build_dir)
+        if arguments.outcomes:
+            arguments.profile = str(write_own_profile(arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own", arguments.right_from))
+        workspace = open_workspace(arguments.profile, encoder=arguments.encoder, device=arguments.device, build_dir=arguments.build_dir)
         if arguments.format == "toolkit" and not arguments.allow_pickle:
             raise ExportError("the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write one all the same")
         router = router_for(workspace, arguments.format, arguments.method, arguments.pool)
         files = export(router, arguments.format, arguments.out or workspace.build / "export" / arguments.format, arguments.encoder_name, arguments.allow_pickle)
-    except (ExportError, RouterError, ProfileError, OutcomesError, FileNotFoundError) as error:
+    except (ValueError, ActivationError, FileNotFoundError) as error:  # of profiles, tables, routers and exports
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{arguments.format}: {router.method} for {', '.join(router.target_names)}, trained on {router.trained_on} queries, encoder {arguments.encoder_name or hub_name(router)}")

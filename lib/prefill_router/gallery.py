@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import re
 import shutil
 import sys
@@ -32,7 +33,6 @@ _TAGS = {
     *bleach.ALLOWED_TAGS, "p", "br", "hr", "div", "span", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "img", "del", "sup", "sub",
     "table", "thead", "tbody", "tr", "th", "td", "caption",
 }
-_ATTRIBUTES = {**bleach.ALLOWED_ATTRIBUTES, "*": ["class", "id"], "img": ["src", "alt", "width", "height"], "th": ["colspan", "rowspan"], "td": ["colspan", "rowspan"]}
 # What a table of pandas brings along; its text would remain where only the tag is taken away.
 _PANDAS_STYLE = re.compile(r"<style scoped>.*?</style>", re.DOTALL)
 
@@ -46,9 +46,18 @@ class Page:
     question: str
 
 
+def _allowed(tag: str, name: str, value: str) -> bool:
+    """Whether an attribute stays: nothing that runs, and no image that would be fetched."""
+    if tag == "img":
+        return name in ("alt", "width", "height", "class") or (name == "src" and value.startswith("data:image/"))
+    if tag == "a":
+        return name in ("href", "title", "class", "id") and not value.strip().lower().startswith("data:")
+    return name in ("class", "id") or (tag in ("th", "td") and name in ("colspan", "rowspan"))
+
+
 def clean(text: Any) -> str:
     """HTML with the tags of prose, tables and images; everything else (scripts, frames, handlers) becomes text."""
-    return bleach.clean(_PANDAS_STYLE.sub("", str(text)), tags=_TAGS, attributes=_ATTRIBUTES, protocols={*bleach.ALLOWED_PROTOCOLS, "data"}, css_sanitizer=CSSSanitizer())
+    return bleach.clean(_PANDAS_STYLE.sub("", str(text)), tags=_TAGS, attributes=_allowed, protocols={*bleach.ALLOWED_PROTOCOLS, "data"}, css_sanitizer=CSSSanitizer())
 
 
 @functools.cache
@@ -94,7 +103,8 @@ def _description(label: str, build: Path) -> tuple[str, str]:
         found = load_profile(str(own) if own.is_file() else name)
     except ProfileError:
         return "", ""
-    command = f"make reproduce OUTCOMES={Path(found.outcomes).name}" if own.is_file() else f"make reproduce PROFILE={name}"
+    command = f"make reproduce OUTCOMES={found.outcomes} …" if own.is_file() else f"make reproduce PROFILE={name}"
+    command += f" ENCODER={encoder}" if encoder else ""
     return found.description + (f" Encoder: {encoder}." if encoder else ""), command
 
 
@@ -102,7 +112,7 @@ def _profiles(results: Path) -> Iterator[str]:
     """Labels of the profiles with results: those of config/ in the order of the README, then one's own."""
     there = [folder.name for folder in sorted(results.iterdir()) if (folder / "metrics.csv").is_file()] if results.is_dir() else []
     order = ["local", "local_encoders", "zeroeval", "mmlu_pro"]
-    yield from sorted(there, key=lambda label: (order.index(label) if label in order else len(order), label.partition("--")[0] in profile_names(), label))
+    yield from sorted(there, key=lambda label: (order.index(label) if label in order else len(order), label.partition("--")[0] not in profile_names(), label))
 
 
 def _headlines(results: Path) -> list[dict[str, str]]:
@@ -140,7 +150,19 @@ def build_gallery(build: Path, results: Path, figures: Path, out: Path) -> Path:
         index = out / "index.html"
         if not (index.is_file() and _GENERATOR in index.read_text(encoding="utf-8")):
             raise FileExistsError(f"{out} holds other things than a gallery: name another folder with --out")
-        shutil.rmtree(out)
+    # made aside and put in place at the end: whatever interrupts it, the old pages stay
+    fresh = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        _fill(labels, build, results, figures, fresh)
+        if out.exists():
+            shutil.rmtree(out)
+        fresh.rename(out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return out / "index.html"
+
+
+def _fill(labels: Sequence[str], build: Path, results: Path, figures: Path, out: Path) -> None:
     environment = jinja2.Environment(loader=jinja2.DictLoader({"base": _BASE, "index": _INDEX, "notebook": _NOTEBOOK}), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     sections = []
     for label in [*labels, "benchmarks"]:
@@ -177,13 +199,12 @@ def build_gallery(build: Path, results: Path, figures: Path, out: Path) -> Path:
             "pages": [page for page, _ in pages], "report": report.is_file(),
         })
         print(f"{label}: {len(drawn)} figures, {len(pages)} notebooks", flush=True)
-    return _write(out / "index.html", environment.get_template("index").render(title="Routing by prefill activations: figures and notebooks", sections=sections, root="", style=_style()))
+    _write(out / "index.html", environment.get_template("index").render(title="Routing by prefill activations: figures and notebooks", sections=sections, root="", style=_style()))
 
 
-def _write(path: Path, text: str) -> Path:
+def _write(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return path
 
 
 @functools.cache
@@ -236,7 +257,7 @@ _INDEX = """{% extends "base" %}{% block body %}
 {% if s.pages %}
 <ul>{% for page in s.pages %}<li><a href="notebooks/{{ s.label }}/{{ page.name }}.html">{{ page.title }}</a>{% if page.question %}: {{ page.question }}{% endif %}</li>
 {% endfor %}</ul>
-{% elif s.label != "benchmarks" %}<p>Its notebooks were not run in this checkout: run the command above, then <code>make html</code> again. Figures and tables below are the committed ones.</p>
+{% elif s.label != "benchmarks" %}<p>Its notebooks were not run in this checkout: run the command above, then <code>make html</code> again. The figures below are those that came with it.</p>
 {% endif %}
 <div class="figures">
 {% for f in s.figures %}

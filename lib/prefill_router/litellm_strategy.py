@@ -1,10 +1,11 @@
 """A routing strategy for LiteLLM: the deployment is picked by `Router.route`.
 
-    strategy = PrefillStrategy(Router.load("build/local/router"), litellm_router, tolerance=0.05, fallback="gpt-4o")
+    strategy = PrefillStrategy(Router.load("build/local/router").attach(), litellm_router, tolerance=0.05, fallback="gpt-4o")
     litellm_router.set_custom_routing_strategy(strategy)  # register_plugin(strategy) in newer versions
 
 A deployment belongs to the target that its ``model_info: {target: NAME}`` says, else to the one named as ``litellm_params: {model}`` is, with or
-without the provider before the slash. LiteLLM itself is not imported: it asks for the two methods below and for nothing else.
+without the provider before the slash. LiteLLM itself is not imported: it asks for the two methods below and for nothing else. A custom
+strategy picks for every request, so LiteLLM's cooldowns do not keep it from a deployment that has just failed: give LiteLLM ``fallbacks`` for that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import itertools
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -72,7 +74,7 @@ class PrefillStrategy:
             raise RouterError(f"tolerance must be >= 0 and deadline > 0, not {tolerance!r} and {deadline!r}")
         self.router, self.litellm_router, self.tolerance, self.deadline, self.fallback = router, litellm_router, tolerance, deadline, fallback
         self.fallbacks = 0
-        self._lock, self._turn = threading.Lock(), itertools.count()
+        self._lock, self._turns, self._warned = threading.Lock(), defaultdict(itertools.count), set()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="prefill")
 
     async def async_get_available_deployment(self, model: str, messages: Any = None, input: Any = None, specific_deployment: bool | None = False, request_kwargs: dict | None = None) -> Any:
@@ -85,7 +87,7 @@ class PrefillStrategy:
             found = await asyncio.wait_for(asyncio.wrap_future(asked), self.deadline)
         except Exception as error:  # whatever it is, the request must be answered; a cancelled request is no Exception
             return self._fall_back(asked, error, by_target, model)
-        return self._pick(found, by_target)
+        return self._pick(found, by_target, model)
 
     def get_available_deployment(self, model: str, messages: Any = None, input: Any = None, specific_deployment: bool | None = False, request_kwargs: dict | None = None) -> Any:
         """The deployment for a request."""
@@ -97,7 +99,7 @@ class PrefillStrategy:
             found = asked.result(self.deadline)
         except Exception as error:
             return self._fall_back(asked, error, by_target, model)
-        return self._pick(found, by_target)
+        return self._pick(found, by_target, model)
 
     def _route(self, messages: Any) -> Route:
         return self.router.route(last_user_text(messages))
@@ -105,6 +107,7 @@ class PrefillStrategy:
     def _deployments(self, group: str) -> dict[str, list[Any]]:
         """Deployments of a model group by target; "" holds those of no target."""
         found: dict[str, list[Any]] = {}
+        group = (getattr(self.litellm_router, "model_group_alias", None) or {}).get(group, group)
         registry = getattr(self.litellm_router, "registry", None)  # of newer versions, where model_list is deprecated
         for deployment in registry().all() if callable(registry) else self.litellm_router.model_list:
             if deployment["model_name"] == group:
@@ -112,6 +115,10 @@ class PrefillStrategy:
                 names = [n for n in (name, name.partition("/")[2]) if n in self.router.target_names]
                 found.setdefault(names[0] if names else "", []).append(deployment)
         targets = {target: deployments for target, deployments in found.items() if target}
+        if targets and "" in found and group not in self._warned:
+            self._warned.add(group)
+            others = ", ".join(str(d["litellm_params"]["model"]) for d in found[""])
+            log.warning("group %s: %s: no target of the router (%s), so never picked; say model_info: {target: NAME}", group, others, ", ".join(self.router.target_names))
         # a group none of whose deployments is a target is another one's business: any of them will do
         return targets or found
 
@@ -119,15 +126,15 @@ class PrefillStrategy:
         """A deployment of a target, in turn."""
         if not by_target:
             raise ValueError(f"no deployment has the model name {group!r}")
-        deployments = by_target[target if target is not None else next(iter(by_target))]
-        return deployments[next(self._turn) % len(deployments)]
+        target = target if target is not None else next(iter(by_target))
+        return by_target[target][next(self._turns[group, target]) % len(by_target[target])]
 
-    def _pick(self, found: Route, by_target: Mapping[str, list[Any]]) -> Any:
+    def _pick(self, found: Route, by_target: Mapping[str, list[Any]], group: str) -> Any:
         names = [name for name in found.p_correct if name in by_target]
         p, cost = (np.array([[values[name] for name in names]]) for values in (found.p_correct, found.cost))
         target = names[int(route(p, cost, self.tolerance)[0])]
         log.info("P(correct) %s: %s", {name: round(found.p_correct[name], 3) for name in names}, target)
-        return self._one_of(by_target, "", target)
+        return self._one_of(by_target, group, target)
 
     def _fall_back(self, asked: Future, error: Exception, by_target: Mapping[str, list[Any]], group: str) -> Any:
         asked.cancel()  # one that has not begun shall not hold up others

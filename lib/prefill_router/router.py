@@ -90,12 +90,13 @@ class Router:
         self.encoder_note = encoder  # fingerprint, n_layers, hidden_size, plain_prompt
         self.head, self.features = head, features
         self._reads: tuple[Encoder, Prefill] | None = None  # one assignment, so that threads see both or neither
-        self._lock = threading.Lock()
+        self._lock, self._device = threading.Lock(), "auto"
 
     @classmethod
     def fit(
         cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
-        config: TrunkConfig | None = None, sizes: Sequence[int] = (50, 100, 150, 200, 300), progress: bool = True,
+        config: TrunkConfig | None = None, sizes: Sequence[int] = (50, 100, 150, 200, 300), folds: int = 5,
+        layer_choice: str = "fisher_j", progress: bool = True,
     ) -> Router:
         """Train on outcomes.
 
@@ -115,6 +116,10 @@ class Router:
             Of the networks.
         sizes : sequence of int
             Numbers of principal components that cross-validation chooses from ("paper" and "adapter_trunk").
+        folds : int
+            Of that cross-validation.
+        layer_choice : {"fisher_j", "probe_auc"}
+            What "paper" chooses a target's layer by.
         progress : bool
 
         Raises
@@ -139,9 +144,9 @@ class Router:
         if method in ("paper", "adapter_trunk"):
             profile = layer_profile(store, query_ids, Y, names, groups, store.encoder_name, seed=seed, progress=progress)
         if method == "paper":
-            features = FeaturePipeline(choose_components(store, query_ids, Y, groups, choose_layers(profile), sizes, seed=seed))
+            features = FeaturePipeline(choose_components(store, query_ids, Y, groups, choose_layers(profile, layer_choice), sizes, folds, seed))
         elif method == "adapter_trunk":
-            features = choose_layer_mean(store, query_ids, Y, groups, profile, sizes, seed=seed)
+            features = choose_layer_mean(store, query_ids, Y, groups, profile, sizes, folds, seed)
         elif method == "shared_block":
             features = SharedBlock()
         if features is None:
@@ -233,7 +238,7 @@ class Router:
             raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
         with self._lock:  # of threads that come at once, one loads the encoder
             if self._reads is None:
-                self.attach()
+                self.attach(device=self._device)
             encoder, prefill = self._reads
         for prompt in prompts:
             token_ids = render_prompt(encoder, prompt)
@@ -266,7 +271,7 @@ class Router:
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
-        """Read a saved router; the encoder is loaded with the first prompt, or checked now if it is given.
+        """Read a saved router; the encoder is loaded with the first prompt (:meth:`attach` loads it before), or checked now if it is given.
 
         Raises
         ------
@@ -305,6 +310,7 @@ class Router:
             raise
         except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
             raise RouterError(f"{folder} is incomplete ({type(error).__name__}: {error}); save the router again") from error
+        router._device = device
         return router if encoder is None else router.attach(encoder, device)
 
 

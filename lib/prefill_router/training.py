@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 from .activations import ActivationStore
-from .adapter import AdapterEnsemble, choose_layer_mean
+from .adapter import AdapterEnsemble, adapter_config, choose_layer_mean
 from .baselines import GroupMeanRouter, KNNRouter, LogisticRouter, MLPRouter, PromptLengthRouter, RandomRouter, TfidfRouter
 from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
 from .kernel import KernelRouter
@@ -56,12 +56,15 @@ def _side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     workers = 1 if gpu else min(len(jobs), os.cpu_count() or 1)
     found: dict[Any, Any] = {}
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        results = Parallel(n_jobs=workers, return_as="generator")(delayed(_one_thread)(*job) for job in jobs.values())
-        for key, result in zip(jobs, results, strict=True):
-            print(message.format(key), flush=True)
-            found[key] = result
-    get_reusable_executor().shutdown()  # idle workers keep what they once needed
+    try:
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            results = Parallel(n_jobs=workers, return_as="generator")(delayed(_one_thread)(*job) for job in jobs.values())
+            for key, result in zip(jobs, results, strict=True):
+                print(message.format(key), flush=True)
+                found[key] = result
+    finally:
+        if workers > 1:
+            get_reusable_executor().shutdown()  # idle workers keep what they once needed
     return found
 
 
@@ -135,9 +138,8 @@ def fit_trunks(seed: int, split: Split, profile: Profile, folder: str, outcomes:
     if "adapter_trunk" in profile.methods:
         block = choose_layer_mean(store, query_ids[train], outcomes.correct[train], groups[train], layers, profile.component_sizes, profile.folds, seed)
         x = block.fit(store, query_ids[train]).transform(store, query_ids)
-        narrow = replace(config, hidden=(64, 64), dropout=(0.0, 0.0))
         for pool, o in pools.items():
-            p[pool]["adapter_trunk"] = AdapterEnsemble(narrow, seed=seed, device=device).fit(x[train], o.correct[train], groups[train]).predict_proba(x)
+            p[pool]["adapter_trunk"] = AdapterEnsemble(adapter_config(config), seed=seed, device=device).fit(x[train], o.correct[train], groups[train]).predict_proba(x)
     return TrunkFits(p, pd.DataFrame(choices), pd.DataFrame(members), pd.concat(history, ignore_index=True))
 
 
