@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from prefill_router.encoders import load_encoder, render_prompt
-from prefill_router.prefill import ActivationError, Prefill, batches, pool_states
+from prefill_router.prefill import ActivationError, Prefill, batches, plain_attention, pool_states
 from prefill_router.weights import WHEELS, cache_root
 from tiny import tiny_encoder, tiny_queries
 
@@ -119,6 +119,24 @@ def test_batched_equals_single_and_left_padding_equals_right_padding(name):
         for other in (np.concatenate([s[pooling] for s in single], axis=1), left[pooling]):
             cosine = (together[pooling] * other).sum(-1) / np.linalg.norm(together[pooling], axis=-1) / np.linalg.norm(other, axis=-1)
             assert cosine.min() > 0.999, (pooling, np.unravel_index(cosine.argmin(), cosine.shape), cosine.min())
+
+
+def test_plain_attention_is_a_loan(llama):
+    encoder = tiny_encoder(llama)
+    object.__setattr__(encoder, "network", llama)
+    before = llama.config._attn_implementation
+    try:
+        llama.set_attn_implementation("sdpa")
+        ids = render_prompt(encoder, "w1 w2 w3 w4")
+        with Prefill(encoder) as prefill:
+            fused = prefill([ids], ["q"])
+            with pytest.raises(KeyError), plain_attention(encoder):
+                assert llama.config._attn_implementation == "eager"
+                np.testing.assert_allclose(prefill([ids], ["q"])["mean"], fused["mean"], atol=1e-5)
+                raise KeyError
+        assert llama.config._attn_implementation == "sdpa"
+    finally:
+        llama.set_attn_implementation(before)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from .hardware import on_every_core
 POOLINGS = ("last", "mean")
 # Padded tokens in a forward pass. On a CPU states should stay in the cache; an accelerator wants large products.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 32_768
+PLAIN_TOKENS = 1024  # longest prompt whose attention is multiplied out on a CPU
 
 
 class ActivationError(RuntimeError):
@@ -66,6 +68,24 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         batch.append(position)
     if batch:
         yield batch
+
+
+@contextmanager
+def plain_attention(encoder: Any) -> Iterator[None]:
+    """Within it an encoder on a CPU multiplies attention out: for prompts of up to ``PLAIN_TOKENS`` an eighth faster than the fused kernel.
+
+    The results differ by rounding. Nothing changes on a GPU, or where the network does not use the fused kernel.
+    """
+    network = getattr(encoder.network, "base_model", encoder.network)
+    before = getattr(getattr(network, "config", None), "_attn_implementation", None)
+    if encoder.device.type != "cpu" or before != "sdpa" or not hasattr(network, "set_attn_implementation"):
+        yield
+        return
+    network.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        network.set_attn_implementation(before)
 
 
 class Prefill:

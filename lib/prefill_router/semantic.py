@@ -148,7 +148,7 @@ class ClusterRouter(_Router):
 
     def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
         X, Y, groups = rows_with_outcomes(X, Y, groups)
-        unit = normalize(X)
+        unit = normalize(X).astype(np.float32)  # k-means takes half the time on it
         fold = group_folds(groups, self.folds, self.seed)
         smallest = len(Y) - int(np.bincount(fold).max())
         candidates = [
@@ -174,7 +174,7 @@ class ClusterRouter(_Router):
                         loss[candidate] += float(np.nansum((p - Y[test]) ** 2))
             self.clusters_, self.top_, self.smoothing_ = min(candidates, key=loss.__getitem__)
             kmeans = self._cluster(unit, self.clusters_)
-        self.centres_ = kmeans.cluster_centers_
+        self.centres_ = kmeans.cluster_centers_.astype(np.float64)
         self.accuracy_ = self._accuracy(kmeans.labels_, Y, self.clusters_, self.smoothing_)
 
     def _predict(self, X: Any) -> np.ndarray:

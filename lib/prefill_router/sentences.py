@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from tqdm import tqdm
 
 from .encoders import EncoderError, load_encoder, resolve, weights_identity
-from .hardware import on_every_core
+from .hardware import give_memory_back, on_every_core
 from .prefill import batches
 from .weights import say
 
@@ -60,6 +60,7 @@ def embed_sentences(name: str, prompts: Sequence[str], device: str = "auto", bat
         for rows, means in zip(jobs, found, strict=True):
             vectors[rows] = means
             bar.update(len(rows))
+    give_memory_back()
     return vectors, 2e-12 * encoder.params * np.array([len(row) for row in tokens], dtype=np.float64)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from prefill_router.hardware import on_every_core
 from prefill_router.metrics import auc_boot, point_metrics_boot, pool_metrics_boot, zero_router_boot
 from prefill_router.routing import curve_steps
 
@@ -232,13 +233,14 @@ def seed_averaged_intervals(methods: Mapping[str, Sequence[SeedRun]], n_boot: in
     universe, counts = _shared_counts([run for runs in methods.values() for run in runs], n_boot, seed)
     of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
     point, draws, seeds, undefined = {}, {}, {}, {}
+
+    def weights(run: SeedRun) -> np.ndarray:
+        group = np.searchsorted(universe, run.groups)
+        return of_queries.setdefault(group.tobytes(), counts[:, group])
+
+    found = on_every_core(lambda run: run.metrics(weights(run)), ((run,) for runs in methods.values() for run in runs))
     for name, runs in methods.items():
-        values = []
-        for run in runs:
-            group = np.searchsorted(universe, run.groups)
-            if group.tobytes() not in of_queries:
-                of_queries[group.tobytes()] = counts[:, group]
-            values.append(run.metrics(of_queries[group.tobytes()]))
+        values = [next(found) for _ in runs]
         for metric in values[0]:
             stacked = np.stack([v[metric] for v in values])  # [seeds, 1 + B]
             defined = ~np.isnan(stacked)

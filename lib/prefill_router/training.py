@@ -23,6 +23,7 @@ from .activations import ActivationStore
 from .adapter import AdapterEnsemble, adapter_config, choose_layer_mean
 from .baselines import GroupMeanRouter, KNNRouter, LogisticRouter, MLPRouter, PromptLengthRouter, RandomRouter, TfidfRouter
 from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
+from .hardware import give_memory_back
 from .kernel import KernelRouter
 from .latent import IRTRouter, MatrixFactorisationRouter
 from .metrics import per_target_auc
@@ -56,6 +57,7 @@ def _side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     workers = 1 if gpu else min(len(jobs), os.cpu_count() or 1)
     found: dict[Any, Any] = {}
+    give_memory_back()  # of this process, before others are started
     try:
         with parallel_config(backend="loky", inner_max_num_threads=1):
             results = Parallel(n_jobs=workers, return_as="generator")(delayed(_one_thread)(*job) for job in jobs.values())
