@@ -80,13 +80,17 @@ def test_verdicts():
 
 def test_the_bar_has_a_row_per_pool(metrics, paired):
     lines = bar_table(metrics, paired).splitlines()
-    assert lines[2:] == ["| `a` | kernel router on prefill (ours) | 0.900 [0.900, 0.900] | IRT on MPNet | 0.820 [0.820, 0.820] | +0.080 [+0.060, +0.100] (better) | -3.0% [-5.0%, -1.0%] (worse) |"]
+    assert lines[2:] == ["| `a` | kernel router on prefill (ours) | 0.900 [0.900, 0.900] | IRT on MPNet | 0.820 [0.820, 0.820] | +0.080 [+0.060, +0.100] (better) | -3.0% [-5.0%, -1.0%] (worse) | – |"]
     # without `ours` the paper's network takes its place; what was not compared is a dash
     without = metrics[~metrics["method"].str.startswith("ours")]
     row = bar_table(without, paired).splitlines()[2]
-    assert "SharedTrunkNet on prefill" in row and row.endswith("| +0.010 [-0.010, +0.030] (no clear difference) | – |")
+    assert "SharedTrunkNet on prefill" in row and row.endswith("| +0.010 [-0.010, +0.030] (no clear difference) | – | – |")
     no_semantic = bar_table(metrics_of("a", {"paper": 0.8}), paired).splitlines()[2]
-    assert no_semantic.endswith("| – | – | – | – |")
+    assert no_semantic.endswith("| – | – | – | – | – |")
+    # the dearest target costs 1: the best single one 0.8, the planned point 0.4
+    points = [("ours calibrated", "cost_saving_vs_max", 0.6), ("ours calibrated", "accuracy", 0.66), ("best_single", "cost_saving_vs_max", 0.2), ("best_single", "accuracy", 0.68)]
+    planned = pd.concat([metrics, *(metrics.iloc[:1].assign(method=m, metric=metric, value=v) for m, metric, v in points)])
+    assert bar_table(planned, paired).splitlines()[2].endswith("| 50% less cost, 66.0% right against 68.0% |")
 
 
 def test_the_bar_in_words(metrics, paired):
