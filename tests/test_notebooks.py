@@ -11,7 +11,7 @@ import pytest
 from prefill_router.experiment import read_splits
 from prefill_router.metrics import per_target_auc
 from prefill_router.profiles import open_workspace, project_root
-from prefill_router.report import BAR_PROFILES, PROFILES, SHORT, bar_table, headline_table
+from prefill_router.report import PROFILES, SHORT, bar_table, headline_table
 from prefill_router.routing import expected_cost, router_curve
 from runs import reproduce_smoke
 
@@ -85,8 +85,7 @@ def test_the_committed_results_are_what_the_readme_shows(profile):
     readme = committed("README.md")
     for line in headline_table(metrics, SHORT).splitlines():
         assert line in readme, f"README.md does not show this row of results/{profile}: {line}"
-    if profile in BAR_PROFILES:
-        assert bar_table(metrics, pd.read_csv(io.StringIO(committed(f"results/{profile}/paired.csv")))) in readme
+    assert bar_table(metrics, pd.read_csv(io.StringIO(committed(f"results/{profile}/paired.csv")))) in readme
 
 
 @pytest.mark.parametrize("profile", PROFILES)

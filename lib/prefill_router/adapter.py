@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from .activations import ActivationStore
+from .features import within_rank
 from .members import Trained, train_alone
 from .probes import PROBE_C, fold_aucs, group_folds, nan_mean
 from .reduction import ScaledPCA
@@ -101,9 +102,7 @@ def choose_layer_mean(
     block._standardise(store, query_ids)
     sizes = sorted(set(sizes))
     aucs, rank = fold_aucs(block.averaged(store, query_ids), np.asarray(correct, np.float64), group_folds(groups, folds, seed), sizes, PROBE_C)
-    possible = [s for s, size in enumerate(sizes) if size <= rank]
-    if not possible:
-        raise ValueError(f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes")
+    possible = within_rank(sizes, rank)
     mean = nan_mean(nan_mean(aucs)[possible].T)
     return LayerMean(layers, sizes[possible[int(np.nanargmax(mean))]])
 
@@ -140,11 +139,8 @@ class AdapterEnsemble(TrunkEnsemble):
     def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
         super().__init__(config or adapter_config(TrunkConfig()), seed, device)
 
-    def _network(self, d_in: int, n_targets: int, seed: int) -> AdapterTrunkNet:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = AdapterTrunkNet(d_in, n_targets, self.config.hidden)
-        return network.to(self.device).eval()
+    def _new(self, d_in: int, n_targets: int) -> AdapterTrunkNet:
+        return AdapterTrunkNet(d_in, n_targets, self.config.hidden)
 
     def _train(self, seeds: Sequence[int], parts: Sequence[torch.Tensor]) -> list[Trained]:
         return [train_alone(network, seed, parts, self.config) for network, seed in zip(self._networks, seeds, strict=True)]
@@ -157,7 +153,3 @@ class AdapterEnsemble(TrunkEnsemble):
     def _shape(self) -> dict:
         first = self._networks[0]
         return {"d_in": first.adapters[0].in_features, "n_targets": self.n_targets, "hidden": list(self.config.hidden)}
-
-    @classmethod
-    def _of_shape(cls, meta: Mapping) -> AdapterTrunkNet:
-        return AdapterTrunkNet(meta["d_in"], meta["n_targets"], meta["hidden"])

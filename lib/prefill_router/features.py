@@ -137,11 +137,7 @@ def choose_components(
         x = store.read(layer, pooling, query_ids).astype(np.float64)
         aucs[:, :, columns], found = fold_aucs(x, correct[:, columns], fold, sizes, C)
         rank = min(rank, found)
-    possible = [s for s, size in enumerate(sizes) if size <= rank]
-    if not possible:
-        raise ValueError(
-            f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes"
-        )
+    possible = within_rank(sizes, rank)
     mean = nan_mean(aucs)[possible]
     choices = []
     for k, (target, (layer, pooling)) in enumerate(layers.items()):
@@ -152,6 +148,14 @@ def choose_components(
             )
         choices.append(FeatureChoice(target, layer, pooling, sizes[possible[int(np.nanargmax(mean[:, k]))]]))
     return choices
+
+
+def within_rank(sizes: Sequence[int], rank: int) -> list[int]:
+    """Positions of the sizes that the training rows have components for; ValueError if there is none."""
+    possible = [s for s, size in enumerate(sizes) if size <= rank]
+    if not possible:
+        raise ValueError(f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes")
+    return possible
 
 
 def sweep(

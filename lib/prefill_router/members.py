@@ -30,6 +30,20 @@ class Trained:
     best_epoch: int = 0
     rows: list[tuple[int, float, float]] = field(default_factory=list)
 
+    def improved(self, epoch: int, train_loss: float, validation_loss: float, config: TrunkConfig) -> bool:
+        """Note an epoch; whether it is the best one so far. RuntimeError if a loss is not finite."""
+        self.rows.append((epoch, train_loss, validation_loss))
+        if not np.isfinite(train_loss + validation_loss):
+            raise RuntimeError(f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate")
+        if validation_loss >= self.loss - config.min_improvement:
+            return False
+        self.loss, self.best_epoch = validation_loss, epoch
+        return True
+
+    def ended(self, config: TrunkConfig) -> bool:
+        """Whether the patience is at its end."""
+        return self.rows[-1][0] - self.best_epoch >= config.patience
+
 
 def train_members(
     networks: Sequence[SharedTrunkNet], seeds: Sequence[int], parts: Sequence[torch.Tensor], config: TrunkConfig
@@ -72,13 +86,9 @@ def train_members(
             validation = masked_bce(stack.logits(X_val.expand(len(active), -1, -1)), Y_val)
         ended = []
         for place, (m, total, loss) in enumerate(zip(active, totals.tolist(), validation.tolist(), strict=True)):
-            trained[m].rows.append((epoch, total, loss))
-            if not np.isfinite(total + loss):
-                raise RuntimeError(f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate")
-            if loss < trained[m].loss - config.min_improvement:
-                trained[m].loss, trained[m].best_epoch = loss, epoch
+            if trained[m].improved(epoch, total, loss, config):
                 stack.copy_to(networks[m], place)
-            elif epoch - trained[m].best_epoch >= config.patience:
+            elif trained[m].ended(config):
                 ended.append(place)
         if ended:
             stay = [place for place in range(len(active)) if place not in ended]
@@ -108,13 +118,9 @@ def train_alone(network: nn.Module, seed: int, parts: Sequence[torch.Tensor], co
             total += loss.item() * len(batch) / len(X)
         with torch.inference_mode():
             validation = masked_bce(network(X_val), Y_val).item()
-        found.rows.append((epoch, total, validation))
-        if not np.isfinite(total + validation):
-            raise RuntimeError(f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate")
-        if validation < found.loss - config.min_improvement:
-            found.loss, found.best_epoch = validation, epoch
+        if found.improved(epoch, total, validation, config):
             best = {name: value.clone() for name, value in network.state_dict().items()}
-        elif epoch - found.best_epoch >= config.patience:
+        elif found.ended(config):
             break
     network.load_state_dict(best)
     return found

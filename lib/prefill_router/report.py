@@ -26,7 +26,6 @@ PAPERS_OWN = {
     "mixed": "mean AUC 0.8817, P-AUCCC 0.2323, oracle not reported",
 }
 PROFILES = ("local", "zeroeval", "mmlu_pro")
-BAR_PROFILES = PROFILES
 BAR_NOTE = ("The best semantic baseline is the one with the highest mean AUC on these very test rows, so the choice favours it. Differences are paired on the same bootstrap resamples, "
             "with 95 % intervals; the best single target is the one chosen on training rows. The last column is the operating point to plan with: its tolerance was chosen on calibration rows.")
 
@@ -121,6 +120,11 @@ def _value(metrics: pd.DataFrame, pool: str, method: str | None, metric: str) ->
     return _cell(rows.iloc[0] if len(rows) else None, HEADLINE[metric][1])
 
 
+def saving_against(saving: float, other: float) -> float:
+    """Share of another method's cost that a method saves, from what both save against the dearest target."""
+    return 1 - (1 - saving) / (1 - other)
+
+
 def _planned(metrics: pd.DataFrame, pool: str, method: str) -> str:
     """Cost and accuracy of the point chosen on calibration rows, beside those of the best single target."""
     rows = _of_pools(metrics)
@@ -129,7 +133,7 @@ def _planned(metrics: pd.DataFrame, pool: str, method: str) -> str:
     if any(key not in value.index for key in wanted) or value[wanted[2]] == 1:
         return "–"
     saved, accuracy, dearness, best = (value[key] for key in wanted)
-    cheaper = 1 - (1 - saved) / (1 - dearness)
+    cheaper = saving_against(saved, dearness)
     return f"{abs(cheaper):.0%} {'less' if cheaper >= 0 else 'more'} cost, {accuracy:.1%} right against {best:.1%}"
 
 
@@ -225,7 +229,7 @@ def benchmark_table(folder: Path) -> str:
 
 def marks(name: str) -> tuple[str, str]:
     """The lines of README.md between which the table of a profile, or of ``bar``, stands."""
-    source = " and ".join(f"results/{profile}" for profile in (BAR_PROFILES if name == "bar" else (name,)))
+    source = " and ".join(f"results/{profile}" for profile in (PROFILES if name == "bar" else (name,)))
     return f"<!-- {name}: made by `python -m prefill_router.report` from {source} -->", f"<!-- {name} ends -->"
 
 
@@ -251,7 +255,7 @@ def tables(results: Path) -> dict[str, str]:
             continue
         metrics = pd.read_csv(results / profile / "metrics.csv")
         found[profile] = headline_table(metrics, SHORT)
-        if profile in BAR_PROFILES and (results / profile / "paired.csv").is_file():
+        if (results / profile / "paired.csv").is_file():
             bars.append(f"Profile `{profile}`:\n\n" + bar_table(metrics, pd.read_csv(results / profile / "paired.csv")))
     if any((results / "benchmarks").glob("*.json")):
         found["benchmarks"] = benchmark_table(results / "benchmarks")

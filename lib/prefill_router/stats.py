@@ -236,7 +236,10 @@ def seed_averaged_intervals(methods: Mapping[str, Sequence[SeedRun]], n_boot: in
 
     def weights(run: SeedRun) -> np.ndarray:
         group = np.searchsorted(universe, run.groups)
-        return of_queries.setdefault(group.tobytes(), counts[:, group])
+        key = group.tobytes()
+        if key not in of_queries:
+            of_queries[key] = counts[:, group]
+        return of_queries[key]
 
     found = on_every_core(lambda run: run.metrics(weights(run)), ((run,) for runs in methods.values() for run in runs))
     for name, runs in methods.items():

@@ -220,7 +220,7 @@ class TrunkEnsemble:
         hidden = tuple(meta["hidden"])
         ensemble = cls(TrunkConfig(hidden=hidden, dropout=(0.0,) * len(hidden), members=members, keep=members))
         for i in range(members):
-            network = cls._of_shape(meta)
+            network = ensemble._new(meta["d_in"], meta["n_targets"])
             prefix = f"member{i}."
             network.load_state_dict({name.removeprefix(prefix): torch.tensor(np.asarray(array)) for name, array in tensors.items() if name.startswith(prefix)})
             ensemble._networks.append(network.eval())
@@ -234,15 +234,14 @@ class TrunkEnsemble:
         first = self._networks[0].layers
         return {"d_in": first[0].in_features, "n_targets": first[-1].out_features, "hidden": list(self.config.hidden)}
 
-    @classmethod
-    def _of_shape(cls, meta: Mapping) -> nn.Module:
-        return SharedTrunkNet(meta["d_in"], meta["n_targets"], meta["hidden"], (0.0,) * len(meta["hidden"]))
+    def _new(self, d_in: int, n_targets: int) -> nn.Module:
+        return SharedTrunkNet(d_in, n_targets, self.config.hidden, self.config.dropout)
 
     def _network(self, d_in: int, n_targets: int, seed: int) -> nn.Module:
         """A network with the initial weights of this seed; the caller's random state is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = SharedTrunkNet(d_in, n_targets, self.config.hidden, self.config.dropout)
+            network = self._new(d_in, n_targets)
         return network.to(self.device).eval()
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from .own.checks import FEW
 from .plots import label
 from .profiles import Workspace, replacing
+from .report import saving_against
 
 ROUTERS = ("ours", "paper")
 _ENOUGH = 0.01  # a gain of accuracy, or of AUC by twice the labels, that is worth a sentence
@@ -82,7 +83,7 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
         sentences.append("What it saves is not known: fewer than two targets have a cost.")
         advice.append("Give prices and output_tokens (or cost_usd) for every model; then the report says what routing saves.")
     else:
-        cheaper = 1 - (1 - planned[0]) / (1 - dearness[0])
+        cheaper = saving_against(planned[0], dearness[0])
         headline += f" With a tolerance chosen beforehand it costs {abs(cheaper):.0%} {'less' if cheaper >= 0 else 'more'} and is right on {100 * planned_accuracy[0]:.1f} % against {100 * best[0]:.1f} %."
         hindsight = found.loc["cost_saving_at_best_single"] if "cost_saving_at_best_single" in found.index else None
         if hindsight is None or pd.isna(hindsight["value"]):
