@@ -112,6 +112,14 @@ def test_many_at_once_are_answered_in_time_while_the_router_is_stuck(router):
     assert len(router.asked) <= 2  # those that had not begun were dropped
 
 
+def test_a_request_that_waited_in_vain_is_not_routed_later(router):
+    router.seconds = 0.3
+    s = strategy(router, deadline=0.05, workers=1)
+    assert [ask(s, "easy", how="sync") in ("l", "l2") for _ in range(5)] == [True] * 5
+    time.sleep(0.6)
+    assert len(router.asked) <= 2 and s.fallbacks == 5
+
+
 def test_what_makes_no_sense_is_refused(router):
     for options in ({"fallback": "medium"}, {"tolerance": -1}, {"deadline": 0}):
         with pytest.raises(RouterError, match="fallback 'medium'|tolerance must be"):

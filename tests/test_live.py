@@ -45,6 +45,7 @@ def test_where_nobody_presses_the_answer_stands_there(asked):
     *_, page = asked
     assert "application/vnd.jupyter.widget-view+json" in page
     assert page["text/html"].startswith("<p>a &lt;b&gt; c d</p><p>Send it to <b>de&amp;ar</b> (4 tokens read)") and "US&lt;D&gt;" in page["text/html"]
+    assert "de&ar" not in page["text/html"] and page["text/html"].count("de&amp;ar") == 2  # in the sentence and in the table
 
 
 def test_a_press_and_a_tolerance(asked):

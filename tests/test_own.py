@@ -8,6 +8,7 @@ import pytest
 
 from prefill_router.outcomes import OutcomesError, load_outcomes
 from prefill_router.own import own_outcomes_folder, read_own_table
+from prefill_router.profiles import open_workspace, write_own_profile
 
 N = 120
 
@@ -176,6 +177,18 @@ def test_the_threshold_of_graded_outcomes(tmp_path):
     assert read_own_table(write(tmp_path, table)).outcomes.correct[0, 0] == 1
     assert read_own_table(write(tmp_path, table), threshold=0.6).outcomes.correct[0, 0] == 1  # from here on, not above
     assert read_own_table(write(tmp_path, table), threshold=0.7).outcomes.correct[0, 0] == 0
+
+
+def test_the_threshold_of_a_profile_reaches_the_outcomes(tmp_path):
+    table = rows().astype({"isCorrect": float})
+    table.loc[0, "isCorrect"] = 0.6
+    path, found = write(tmp_path, table), {}
+    for right_from in (None, 0.7):
+        profile = write_own_profile(path, None, tmp_path / "own", right_from)
+        workspace = open_workspace(str(profile), build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f")
+        found[right_from] = workspace.load_outcomes().correct[0, 0]
+        folders = {f.name for f in workspace.build.glob("outcomes-*")}
+    assert found == {None: 1, 0.7: 0} and len(folders) == 2  # outcomes of another threshold are others
 
 
 def test_repeated_rows_are_dropped_and_counted(tmp_path):

@@ -311,6 +311,7 @@ def test_interrupted(project, number):
         (["--profil", "local"], "unrecognized arguments"),
         (["--notebooks", "77"], "no notebook has the number 77"),
         (["--device", "gpu"], "'device' must be auto"),
+        (["--right-from", "0.8"], "goes with --outcomes"),
     ],
 )
 def test_wrong_arguments(project, capsys, arguments, message):

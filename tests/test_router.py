@@ -102,14 +102,14 @@ def test_threads_that_come_first_load_the_encoder_once(router, encoder, outcomes
     import prefill_router.router as module
 
     loaded = []
-    monkeypatch.setattr(module, "load_encoder", lambda name, **_: loaded.append(name) or encoder)
+    monkeypatch.setattr(module, "load_encoder", lambda name, device, **_: loaded.append((name, device)) or encoder)
     encoder.network.seconds = 0.002
     router.attach(encoder)
     expected = [router.route(prompt) for prompt in outcomes.prompts[:16]]
-    fresh = Router.load(router.save(tmp_path))
+    fresh = Router.load(router.save(tmp_path), device="cpu")
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(fresh.route, outcomes.prompts[:16]))
-    assert [f.target for f in found] == [e.target for e in expected] and loaded == ["tiny/llama"]
+    assert [f.target for f in found] == [e.target for e in expected] and loaded == [("tiny/llama", "cpu")]
 
 
 def test_hooks_go_with_the_router(router, encoder, llama, tmp_path):

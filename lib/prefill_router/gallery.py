@@ -78,7 +78,6 @@ def _exporter() -> Any:
 def render(notebook: nbformat.NotebookNode, name: str) -> str:
     """The body of an executed notebook: code folded, every image with a text, no script."""
     notebook = nbformat.from_dict(notebook)  # a copy
-    notebook.metadata.pop("widgets", None)
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             for kind in ("image/png", "image/jpeg"):
