@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from joblib import parallel_config
 
@@ -36,6 +37,16 @@ def fails(seed, split):
 def test_an_error_of_a_seed_is_the_error_of_the_run():
     with pytest.raises(ValueError, match="is bad"):
         over_seeds(fails, SPLITS)
+
+
+@pytest.mark.parametrize("end", ["well", "badly"])
+def test_no_worker_stays_with_what_it_once_needed(end):
+    try:
+        over_seeds(draw, SPLITS, 2.0) if end == "well" else over_seeds(fails, SPLITS)
+    except ValueError:
+        assert end == "badly"
+    workers = [p for p in psutil.Process().children(recursive=True) if "popen_loky" in " ".join(p.cmdline())]
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
 @pytest.mark.parametrize(("name", "short"), [("all-minilm-l6-v2", "minilm"), ("sentence-transformers/all-mpnet-base-v2", "mpnet"), ("BAAI/bge-m3", "bge-m3")])
