@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -285,3 +286,19 @@ def test_semantic_routers_learn(problem):
     for router in (LogisticRouter(), KNNRouter()):
         p = router.fit(X[:160], Y[:160]).predict_proba(X[160:])
         assert roc_auc_score(Y[160:, 0], p[:, 0]) > 0.75
+
+
+@pytest.mark.parametrize("width", [30, 420])  # one solver each
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_search_that_goes_on_from_another_C_ends_where_a_new_one_ends(width, sparse):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, width))
+    Y = (X[:, :2] + rng.normal(size=(150, 2)) > 0).astype(float)
+    Y[::7, 0] = nan
+    fold, Cs = group_folds(np.arange(150), 3, 0), [0.01, 0.1, 1.0]
+    z = csr_matrix(X) if sparse else X
+    for f in range(3):
+        losses = baselines._fold_losses(Cs, z, Y, fold, f)
+        for C, loss in zip(Cs, losses, strict=True):
+            p = np.column_stack([LogisticRegression(C=C, max_iter=1000, tol=1e-8).fit(X[(fold != f) & ~np.isnan(y)], y[(fold != f) & ~np.isnan(y)]).predict_proba(X[fold == f])[:, 1] for y in Y.T])
+            assert loss == pytest.approx(np.nansum((p - Y[fold == f]) ** 2), rel=3e-3)

@@ -1,5 +1,6 @@
 """Seeds side by side give the numbers of seeds one after the other; every baseline and trunk variant is fitted."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +9,11 @@ import psutil
 import pytest
 from joblib import parallel_config
 
+from prefill_router import training
 from prefill_router.metrics import mean_auc
 from prefill_router.outcomes import Split
 from prefill_router.profiles import load_profile
-from prefill_router.training import baselines_over_seeds, fit_baselines, over_seeds, short_name
+from prefill_router.training import TrunkFits, baselines_over_seeds, fit_baselines, short_name, side_by_side, trunks_over_seeds
 
 
 def draw(seed, split, scale):
@@ -20,6 +22,10 @@ def draw(seed, split, scale):
 
 
 SPLITS = {seed: Split(np.arange(4), np.arange(4, 6), np.arange(6, 8)) for seed in (3, 1)}
+
+
+def over_seeds(function, splits, *arguments):
+    return side_by_side({seed: (function, seed, split, *arguments) for seed, split in splits.items()}, "cpu", "split seed {} done")
 
 
 def test_side_by_side_is_one_after_the_other(capsys):
@@ -107,3 +113,23 @@ def test_jobs_of_seeds_and_encoders_give_what_one_fit_gives():
     for name, fit in expected.items():
         np.testing.assert_allclose(found[name]["p"], fit["p"], atol=1e-6, err_msg=name)
         assert found[name]["read"] == fit["read"]
+
+
+def of_one_method(seed, split, profile, folder, outcomes, pools, layers, device):
+    (method,) = profile.methods
+    table = pd.DataFrame({"method": [method], "seed": [seed], "layer": layers["layer"].tolist()})
+    return TrunkFits({pool: {method: split.test + seed} for pool in pools}, table, table if method == "paper" else pd.DataFrame(), table if method == "paper" else pd.DataFrame())
+
+
+def test_jobs_of_seeds_and_methods_are_put_together_again(monkeypatch):
+    monkeypatch.setattr(training, "fit_trunks", of_one_method)
+    monkeypatch.setattr(training, "side_by_side", lambda jobs, *_: {key: function(*given) for key, (function, *given) in jobs.items()})
+    profile = replace(load_profile("smoke"), methods=("ours", "shared_block", "paper"))  # `ours` is not a trunk
+    layers = pd.DataFrame({"seed": [1, 3], "layer": [10, 30]})
+    found = trunks_over_seeds(SPLITS, profile, "", None, {"small": None, "large": None}, layers, "cpu")
+    assert list(found) == list(SPLITS)
+    for seed, fits in found.items():
+        assert fits.choices.values.tolist() == [["paper", seed, 10 * seed], ["shared_block", seed, 10 * seed]]
+        assert fits.members["method"].tolist() == fits.history["method"].tolist() == ["paper"]
+        assert list(fits.p) == ["small", "large"] and list(fits.p["small"]) == ["paper", "shared_block"]
+        assert all((p == SPLITS[seed].test + seed).all() for of_pool in fits.p.values() for p in of_pool.values())

@@ -314,16 +314,22 @@ def _rows(X: Any) -> int:
     return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
-def fit_columns(X: Any, Y: np.ndarray, C: float) -> list[LogisticRegression | float]:
-    """One L2 logistic regression per target on its known outcomes; a number where these are all the same."""
+def fit_columns(
+    X: Any, Y: np.ndarray, C: float, start: Sequence[LogisticRegression | float] | None = None
+) -> list[LogisticRegression | float]:
+    """One L2 logistic regression per target on its known outcomes; a number where these are all the same.
+
+    ``start``: what this returned for the same X and Y with another C. Its regressions go on from their solutions, and are changed.
+    """
     columns: list[LogisticRegression | float] = []
     # a few hundred dense columns: Newton steps reach the optimum in a tenth of the time; the cost of a step grows with their square
     newton = not issparse(X) and X.shape[1] <= 400
     solver = {"solver": "newton-cholesky", "tol": 1e-8} if newton else {"solver": "lbfgs"}
-    for y in Y.T:
+    for k, y in enumerate(Y.T):
         known = ~np.isnan(y)
         if len(np.unique(y[known])) == 2:
-            columns.append(LogisticRegression(C=C, max_iter=1000, **solver).fit(X[known], y[known]))
+            model = LogisticRegression(max_iter=1000, warm_start=True, **solver) if start is None else start[k]
+            columns.append(model.set_params(C=C).fit(X[known], y[known]))
         else:  # a fold may see one class only: the rule of succession, so that P is neither 0 nor 1
             columns.append(float((y[known].sum() + 1) / (known.sum() + 2)))
     return columns
@@ -337,14 +343,19 @@ def predict_columns(columns: list[LogisticRegression | float], X: Any) -> np.nda
 
 def choose_C(Cs: Sequence[float], X: Any, Y: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> float:
     """The C with the lowest cross-validated Brier score of known outcomes; ties: the stronger penalty."""
-    fold = group_folds(groups, folds, seed)
-    jobs = [(C, f) for C in sorted(Cs) for f in range(folds)]
-    losses = list(on_every_core(lambda C, f: _fold_loss(C, X, Y, fold, f), jobs))
-    totals = np.reshape(losses, (-1, folds)).sum(axis=1)
-    return jobs[int(totals.argmin()) * folds][0]
+    fold, rising = group_folds(groups, folds, seed), sorted(Cs)
+    losses = np.sum(list(on_every_core(lambda f: _fold_losses(rising, X, Y, fold, f), ((f,) for f in range(folds)))), axis=0)
+    return rising[int(losses.argmin())]
 
 
-def _fold_loss(C: float, X: Any, Y: np.ndarray, fold: np.ndarray, f: int) -> float:
-    """Squared error on the rows of fold ``f`` of regressions fitted on the other rows."""
-    columns = fit_columns(X[fold != f], Y[fold != f], C)
-    return float(np.nansum((predict_columns(columns, X[fold == f]) - Y[fold == f]) ** 2))
+def _fold_losses(Cs: Sequence[float], X: Any, Y: np.ndarray, fold: np.ndarray, f: int) -> list[float]:
+    """Squared error, for each C, on the rows of fold ``f`` of regressions fitted on the other rows.
+
+    The C rise, so that each search begins near its end: a third of the steps.
+    """
+    train, test, columns, losses = fold != f, fold == f, None, []
+    inside, outside = X[train], X[test]
+    for C in Cs:
+        columns = fit_columns(inside, Y[train], C, columns)
+        losses.append(float(np.nansum((predict_columns(columns, outside) - Y[test]) ** 2)))
+    return losses

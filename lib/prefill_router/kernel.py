@@ -336,7 +336,7 @@ def _solve(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
     """
     matrix = kernel.astype(np.float32)
     matrix[np.diag_indices_from(matrix)] += ridge
-    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)  # the transpose is in LAPACK's order: no copy is made
     dual, goal = np.zeros(targets.shape), 1e-9 * np.abs(targets).max()
     for _ in range(10):
         # by blocks of rows, so that no float64 copy of the whole kernel is made

@@ -1,6 +1,6 @@
-"""What the notebooks fit for one split seed, and several seeds side by side.
+"""What the notebooks fit for one split seed, and several seeds and methods side by side.
 
-Every fit runs with one thread, and seeds run in as many processes as there are cores: small matrices gain nothing from
+Every fit runs with one thread, and jobs run in as many processes as there are cores: small matrices gain nothing from
 threads, and the numbers do not depend on the number of cores.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,22 +38,20 @@ SEMANTIC: dict[str, Callable[..., Any]] = {
 }
 
 
+TRUNKS = ("paper", "paper_auc", "shared_block", "adapter_trunk")
+
+
 def short_name(sentence_encoder: str) -> str:
     """The part of a sentence encoder's name that names of methods end in: minilm, mpnet, or the name without its owner."""
     name = sentence_encoder.rstrip("/").split("/")[-1].lower()
     return next((known for known in ("minilm", "mpnet") if known in name), name)
 
 
-def over_seeds(function: Callable[..., Any], splits: Mapping[int, Split], *arguments: Any, device: str = "cpu") -> dict[int, Any]:
-    """``{seed: function(seed, split, *arguments)}``, the seeds side by side; on a GPU one after the other.
+def side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[Any, Any]:
+    """``function(*arguments)`` of every job ``(function, *arguments)``, one process and thread per core; on a GPU one after the other.
 
-    Progress is printed as seeds end; the first error of a seed ends the run.
+    ``message``, with the key in it, is printed as jobs end; the first error of a job ends the run.
     """
-    return _side_by_side({seed: (function, seed, split, *arguments) for seed, split in splits.items()}, device, "split seed {} done")
-
-
-def _side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[Any, Any]:
-    """``function(*arguments)`` of every job ``(function, *arguments)``, one process and thread per core; on a GPU one after the other."""
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     workers = 1 if gpu else min(len(jobs), os.cpu_count() or 1)
     found: dict[Any, Any] = {}
@@ -142,7 +140,28 @@ def fit_trunks(seed: int, split: Split, profile: Profile, folder: str, outcomes:
         x = block.fit(store, query_ids[train]).transform(store, query_ids)
         for pool, o in pools.items():
             p[pool]["adapter_trunk"] = AdapterEnsemble(adapter_config(config), seed=seed, device=device).fit(x[train], o.correct[train], groups[train]).predict_proba(x)
-    return TrunkFits(p, pd.DataFrame(choices), pd.DataFrame(members), pd.concat(history, ignore_index=True))
+    return TrunkFits(p, pd.DataFrame(choices), pd.DataFrame(members), pd.concat(history, ignore_index=True) if history else pd.DataFrame())
+
+
+def trunks_over_seeds(splits: Mapping[int, Split], profile: Profile, folder: str, outcomes: Outcomes, pools: Mapping[str, Outcomes], layers: pd.DataFrame, device: str) -> dict[int, TrunkFits]:
+    """`fit_trunks` of every split: each method is a job of its own, so that all cores are busy to the end.
+
+    `layers` is `probes.layer_profile` of all splits, with their `seed`.
+    """
+    methods = [method for method in TRUNKS if method in profile.methods]
+    jobs = {
+        (seed, method): (fit_trunks, seed, split, replace(profile, methods=(method,)), folder, outcomes, pools, layers[layers["seed"] == seed].drop(columns="seed"), device)
+        for method in methods for seed, split in splits.items()
+    }
+    found = side_by_side(jobs, device, "{0[1]}, split seed {0[0]} done")
+
+    def table(seed: int, name: str) -> pd.DataFrame:
+        return pd.concat([getattr(found[seed, method], name) for method in methods], ignore_index=True)
+
+    return {
+        seed: TrunkFits({pool: {m: p for method in methods for m, p in found[seed, method].p[pool].items()} for pool in pools}, *(table(seed, name) for name in ("choices", "members", "history")))
+        for seed in splits
+    }
 
 
 def baselines_over_seeds(splits: Mapping[int, Split], profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str) -> dict[int, dict[str, dict]]:
@@ -151,7 +170,7 @@ def baselines_over_seeds(splits: Mapping[int, Split], profile: Profile, outcomes
     jobs = {
         (seed, ", ".join(part) or "controls"): (fit_baselines, seed, split, profile, outcomes, tokens, part, device, not part) for part in reversed(parts) for seed, split in splits.items()
     }
-    found = _side_by_side(jobs, device, "{0[1]}, split seed {0[0]} done")
+    found = side_by_side(jobs, device, "{0[1]}, split seed {0[0]} done")
     return {seed: {name: fit for part in parts for name, fit in found[seed, ", ".join(part) or "controls"].items()} for seed in splits}
 
 
