@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .hardware import on_every_core
+from .hardware import keep_memory, on_every_core
 
 POOLINGS = ("last", "mean")
 # Padded tokens in a forward pass. On a CPU states should stay in the cache; an accelerator wants large products.
@@ -111,6 +111,7 @@ class Prefill:
         self.hooked = False
 
     def __enter__(self) -> Prefill:
+        keep_memory()
         # pre-order: the list of blocks comes before lists inside a block, such as experts
         lists = (m for m in self._network.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == self.encoder.n_layers)
         for layer, block in enumerate(next(lists, ())):

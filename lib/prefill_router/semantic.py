@@ -124,7 +124,7 @@ class ClusterRouter(_Router):
         Candidates for the weight of the overall accuracy, in outcomes; not negative. The choice is
         ``smoothing_``.
     folds, seed : int
-        Of the cross-validation; the seed also starts k-means.
+        Of the cross-validation, whose k-means start once, the final ones three times; the seed also starts k-means.
 
     Attributes
     ----------
@@ -166,14 +166,14 @@ class ClusterRouter(_Router):
             for k in sorted({k for k, _, _ in candidates}):
                 for f in range(self.folds):
                     train, test = fold != f, fold == f
-                    kmeans = self._cluster(unit[train], k)
+                    kmeans = self._cluster(unit[train], k, starts=1)
                     for candidate in (c for c in candidates if c[0] == k):
                         _, top, smoothing = candidate
                         accuracy = self._accuracy(kmeans.labels_, Y[train], k, smoothing)
                         p = self._nearest_mean(kmeans.cluster_centers_, accuracy, unit[test], top)
                         loss[candidate] += float(np.nansum((p - Y[test]) ** 2))
             self.clusters_, self.top_, self.smoothing_ = min(candidates, key=loss.__getitem__)
-            kmeans = self._cluster(unit, self.clusters_)
+            kmeans = self._cluster(unit, self.clusters_, starts=3)
         self.centres_ = kmeans.cluster_centers_.astype(np.float64)
         self.accuracy_ = self._accuracy(kmeans.labels_, Y, self.clusters_, self.smoothing_)
 
@@ -182,8 +182,8 @@ class ClusterRouter(_Router):
             self.centres_, self.accuracy_, normalize(np.asarray(X, np.float64)), self.top_
         )
 
-    def _cluster(self, unit: np.ndarray, k: int) -> KMeans:
-        return KMeans(k, n_init=3, random_state=self.seed).fit(unit)
+    def _cluster(self, unit: np.ndarray, k: int, starts: int) -> KMeans:
+        return KMeans(k, n_init=starts, random_state=self.seed).fit(unit)
 
     def _accuracy(self, labels: np.ndarray, Y: np.ndarray, k: int, smoothing: float) -> np.ndarray:
         """Shrunk accuracy [k, K]; the overall one where a cluster has no outcome."""

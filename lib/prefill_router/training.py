@@ -23,7 +23,7 @@ from .activations import ActivationStore
 from .adapter import AdapterEnsemble, adapter_config, choose_layer_mean
 from .baselines import GroupMeanRouter, KNNRouter, LogisticRouter, MLPRouter, PromptLengthRouter, RandomRouter, TfidfRouter
 from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
-from .hardware import give_memory_back
+from .hardware import give_memory_back, keep_memory
 from .kernel import KernelRouter
 from .latent import IRTRouter, MatrixFactorisationRouter
 from .metrics import per_target_auc
@@ -69,6 +69,7 @@ def side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[A
 
 
 def _one_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
