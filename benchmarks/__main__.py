@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ def draw(folder: Path) -> None:
         ratios.invert_yaxis()
     ratios.set(title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None))
     if table := next((c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None):
-        for (method, rows), color in zip(table.items(), ("#000000", "#0072B2"), strict=True):
+        for (method, rows), color in zip(table.items(), itertools.cycle(("#000000", "#0072B2", "#009E73", "#CC79A7"))):
             query.plot([int(n) for n in rows], [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, label=f"beyond the encoder, {label(method)}")
         query.plot([int(n) for n in rows], [row["encoder_alone"]["p50"] for row in rows.values()], marker="s", color="#999999", linestyle="--", label="the encoder's prefill alone")
         query.axhline(3, color="#D55E00", linewidth=0.8, linestyle=":", label="3 ms")
