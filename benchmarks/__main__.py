@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import time
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from prefill_router.plots import label, use_style
-from prefill_router.profiles import project_root
+from prefill_router.plots import label, style, use_style
+from prefill_router.profiles import DPI, project_root
 
 from . import ensemble, extract, latency, scale, sweep
 
@@ -31,11 +30,14 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         BENCHMARKS[name]()
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    draw(project_root() / "results" / "benchmarks")
+    draw(project_root() / "results" / "benchmarks", project_root() / "figures" / "benchmarks")
 
 
-def draw(folder: Path) -> None:
-    """One figure of whatever results there are: how many times faster, what a query takes, how time and memory grow."""
+def draw(folder: Path, target: Path) -> plt.Figure:
+    """One figure of whatever results `folder` holds: how many times faster, what a query takes, how time and memory grow.
+
+    Written to `target` as speed.svg and speed.png.
+    """
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     use_style()
     fig, (ratios, query, growth) = plt.subplots(1, 3, figsize=(13, 3.4))
@@ -48,8 +50,9 @@ def draw(folder: Path) -> None:
         ratios.invert_yaxis()
     ratios.set(title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None))
     if table := next((c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None):
-        for (method, rows), color in zip(table.items(), itertools.cycle(("#000000", "#0072B2", "#009E73", "#CC79A7"))):
-            query.plot([int(n) for n in rows], [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, label=f"beyond the encoder, {label(method)}")
+        for method, rows in table.items():
+            color, line = style(method)
+            query.plot([int(n) for n in rows], [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, linestyle=line, label=f"beyond the encoder, {label(method)}")
         query.plot([int(n) for n in rows], [row["encoder_alone"]["p50"] for row in rows.values()], marker="s", color="#999999", linestyle="--", label="the encoder's prefill alone")
         query.axhline(3, color="#D55E00", linewidth=0.8, linestyle=":", label="3 ms")
         query.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
@@ -65,11 +68,11 @@ def draw(folder: Path) -> None:
         memory.yaxis.label.set_color("#D55E00")
         growth.yaxis.label.set_color("#0072B2")
     growth.set(title="Extraction of many prompts", xlabel="prompts")
-    target = project_root() / "figures" / "benchmarks"
     target.mkdir(parents=True, exist_ok=True)
     with plt.rc_context({"svg.hashsalt": "prefill-router"}):
-        fig.savefig(target / "speed.svg", metadata={"Date": None, "Creator": None})
-        fig.savefig(target / "speed.png", metadata={"Software": None})
+        fig.savefig(target / "speed.svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        fig.savefig(target / "speed.png", metadata={"Software": None}, bbox_inches="tight", dpi=DPI)
+    return fig
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from benchmarks import __main__ as bench
 from benchmarks import common, ensemble, extract, sweep
 from prefill_router.activations import extract as ours
 from prefill_router.features import sweep as exhaustive
+from prefill_router.plots import label
 from prefill_router.probes import group_folds
 from prefill_router.profiles import project_root
+from prefill_router.router import METHODS
 from prefill_router.trunk import TrunkConfig, TrunkEnsemble
 from tiny import LAYERS, tiny_encoder, tiny_llama, tiny_queries
 
@@ -74,3 +76,19 @@ def test_committed_results_have_ratio_machine_and_versions():
         assert "/" not in json.dumps(content["machine"]), name
         if "recipe" in content:
             assert content["ratio"]["min"] <= content["ratio"]["median"] <= content["ratio"]["max"], name
+
+
+def test_the_figure_shows_every_committed_result(tmp_path):
+    folder = project_root() / "results" / "benchmarks"
+    latency = json.loads((folder / "latency_zeroeval_frontier.json").read_text())["milliseconds"]
+    assert set(latency) == set(METHODS)  # what `Router` can be fitted with
+    ratios, query, growth = bench.draw(folder, tmp_path).axes[:3]
+    shown = dict(zip(*reversed(query.get_legend_handles_labels()), strict=True))
+    for method, rows in latency.items():
+        line = shown[f"beyond the encoder, {label(method)}"]
+        np.testing.assert_allclose(line.get_xydata(), [[int(n), row["beyond_the_encoder"]["p50"]] for n, row in rows.items()])
+    assert len({(line.get_color(), line.get_linestyle()) for line in shown.values()}) == len(METHODS) + 2
+    assert [text.get_text() for text in ratios.get_yticklabels()] == ["ensemble", "extract smollm2-135m-instruct", "sweep"]
+    scale = json.loads((folder / "scale_extraction.json").read_text())["rows"]
+    np.testing.assert_allclose(growth.lines[0].get_xydata(), [[row["prompts"], row["seconds"]] for row in scale])
+    assert {path.name for path in tmp_path.iterdir()} == {"speed.svg", "speed.png"}
