@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime
 
 import pytest
 import torch
@@ -121,6 +122,25 @@ def test_fingerprint_is_json_and_changes_with_all_that_shapes_hidden_states(fold
     (moved / "chat_template.jinja").write_text(TEMPLATE + " ")
     other = load_encoder(str(moved), "cpu", "float32").fingerprint
     assert other["template_sha256"] != base["template_sha256"] and other["sha256"] != base["sha256"]
+
+
+@pytest.mark.parametrize("clock", ["{{ strftime_now('%d %b %Y') }} ", "{% set date = strftime_now('%Y-%m-%d') %}{{ date }} "])
+def test_a_template_that_writes_the_date_gives_the_same_prompt_every_day(folder, monkeypatch, clock):
+    quiet = load_encoder(str(folder), "cpu", "float32")
+    assert "template_date" not in quiet.fingerprint
+    (folder / "chat_template.jinja").write_text(clock + TEMPLATE)
+    encoder = load_encoder(str(folder), "cpu", "float32")
+    assert encoder.fingerprint["template_date"] == "2026-01-01"
+    assert "2026" in render_text(encoder, "what is two")
+    monkeypatch.setattr("prefill_router.encoders.PINNED_DATE", datetime(2027, 5, 6))
+    later = load_encoder(str(folder), "cpu", "float32")  # the date is part of what shapes the states
+    assert later.fingerprint["template_sha256"] != encoder.fingerprint["template_sha256"]
+
+
+def test_the_fingerprint_is_that_of_the_rendered_text_not_of_how_the_template_is_written(folder):
+    before = load_encoder(str(folder), "cpu", "float32").fingerprint["template_sha256"]
+    (folder / "chat_template.jinja").write_text("{# a remark #}" + TEMPLATE)
+    assert load_encoder(str(folder), "cpu", "float32").fingerprint["template_sha256"] == before
 
 
 def test_pickled_weights_are_never_read(folder):

@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from transformers.utils import logging as transformers_logging
 
 from .hardware import native_bfloat16
 from .weights import WHEELS, cache_root, exclusive, fetch, known_sha256, require_disk, say
+
+# What a chat template that writes today's date is told instead: the same prompt gives the same states on every day.
+PINNED_DATE = datetime(2026, 1, 1)
+_PROBE = "  What is 2 + 3?\n"  # with space around it, which templates treat differently
 
 
 class EncoderError(RuntimeError):
@@ -154,8 +159,7 @@ def load_encoder(name: str, device: str = "auto", dtype: str = "auto", causal_lm
     limits = [getattr(config, "max_position_embeddings", None), _positions(network),
               tokenizer.model_max_length]
     max_length = min((int(limit) for limit in limits if limit and limit < 1e9), default=10**9)
-    template_sha256 = None if template is None else hashlib.sha256(str(template).encode()).hexdigest()
-    fingerprint = {"name": source.name, **identity, "template_sha256": template_sha256,
+    fingerprint = {"name": source.name, **identity, **_template_identity(tokenizer, template is None),
                    "dtype": str(torch_dtype).removeprefix("torch."), "max_length": max_length}
     return Encoder(source.name, network, tokenizer, torch_device, torch_dtype, config.num_hidden_layers,
                    config.hidden_size, max_length, count_params(network), fingerprint, plain_prompt)
@@ -167,8 +171,25 @@ def render_text(encoder: Encoder, prompt: str) -> str:
         raise EncoderError("The prompt is empty: there is nothing to read. Remove it or mend its text.")
     if encoder.plain_prompt:
         return prompt
+    return _from_template(encoder.tokenizer, prompt, PINNED_DATE)
+
+
+def _from_template(tokenizer: Any, prompt: str, date: datetime) -> str:
+    # templates ask the clock by strftime_now; a variable of that name hides the clock's
     conversation = [{"role": "user", "content": prompt}]
-    return encoder.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+    return tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False, strftime_now=date.strftime)
+
+
+def _template_identity(tokenizer: Any, plain_prompt: bool) -> dict[str, str | None]:
+    """SHA-256 of what the chat template makes of a fixed prompt (None: plain prompts), and the pinned date if it writes one."""
+    if plain_prompt:
+        return {"template_sha256": None}
+    text = _from_template(tokenizer, _PROBE, PINNED_DATE)
+    identity: dict[str, str | None] = {"template_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    # another day, month and year
+    if _from_template(tokenizer, _PROBE, datetime(2025, 12, 31)) != text:
+        identity["template_date"] = PINNED_DATE.strftime("%Y-%m-%d")
+    return identity
 
 
 def render_prompt(encoder: Encoder, prompt: str) -> list[int]:
