@@ -137,6 +137,12 @@ def test_a_template_that_writes_the_date_gives_the_same_prompt_every_day(folder,
     assert later.fingerprint["template_sha256"] != encoder.fingerprint["template_sha256"]
 
 
+def test_a_date_that_cannot_be_pinned_is_refused(folder):
+    (folder / "chat_template.jinja").write_text("{{ strftime_now(form) }}" + TEMPLATE)
+    with pytest.raises(EncoderError, match="the date cannot be pinned"):
+        load_encoder(str(folder), "cpu", "float32")
+
+
 def test_the_fingerprint_is_that_of_the_rendered_text_not_of_how_the_template_is_written(folder):
     before = load_encoder(str(folder), "cpu", "float32").fingerprint["template_sha256"]
     (folder / "chat_template.jinja").write_text("{# a remark #}" + TEMPLATE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import hashlib
 import io
 import os
@@ -175,9 +176,19 @@ def render_text(encoder: Encoder, prompt: str) -> str:
 
 
 def _from_template(tokenizer: Any, prompt: str, date: datetime) -> str:
-    # templates ask the clock by strftime_now; a variable of that name hides the clock's
     conversation = [{"role": "user", "content": prompt}]
-    return tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False, strftime_now=date.strftime)
+    template = _dated(tokenizer.get_chat_template(), date)
+    return tokenizer.apply_chat_template(conversation, chat_template=template, add_generation_prompt=True, tokenize=False)
+
+
+@functools.lru_cache(maxsize=16)
+def _dated(template: str, date: datetime) -> str:
+    """The template with what it asks of the clock written out for this date: templates can be given texts alone, not another clock."""
+    dated = re.sub(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""", lambda call: repr(date.strftime(call[2])), template)
+    if re.search(r"strftime_now\s*\(", dated):
+        raise EncoderError("The chat template writes a date whose form it computes, so the date cannot be pinned. Give the encoder a template "
+                           "with the form as a text, such as strftime_now('%d %b %Y'), or load it with plain_prompt=True.")
+    return dated
 
 
 def _template_identity(tokenizer: Any, plain_prompt: bool) -> dict[str, str | None]:
