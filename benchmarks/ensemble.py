@@ -23,10 +23,10 @@ REPEATS, COMPONENTS = 4, 100
 
 def recipe(X: np.ndarray, Y: np.ndarray, groups: np.ndarray, config: TrunkConfig, seed: int) -> list[float]:
     """The published training, member after member; the lowest validation loss of each."""
-    held_out = validation_rows(groups, config.validation_fraction, int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    train_x, train_y, val_x, val_y = (torch.from_numpy(np.ascontiguousarray(t[rows], np.float32)) for rows in (~held_out, held_out) for t in (X, Y))
     losses = []
     for member in range(config.members):
+        held_out = validation_rows(groups, config.validation_fraction, 1000 * seed + member)  # of its own
+        train_x, train_y, val_x, val_y = (torch.from_numpy(np.ascontiguousarray(t[rows], np.float32)) for rows in (~held_out, held_out) for t in (X, Y))
         torch.manual_seed(1000 * seed + member)
         network = nn.Sequential(
             nn.Linear(X.shape[1], 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, Y.shape[1])

@@ -130,8 +130,7 @@ def test_kept_weights_are_those_of_the_best_epoch(problem):
     config = TrunkConfig(**{**vars(SMALL), "members": 1, "keep": 1, "max_epochs": 60})
     ensemble = TrunkEnsemble(config, seed=3).fit(X, Y)
     rows = ensemble.history
-    draws = np.random.SeedSequence(3).generate_state(2)
-    held_out = validation_rows(len(X), 0.15, int(draws[0]))
+    held_out = ensemble.held_out[0]
     p = ensemble.predict_proba(X[held_out])
     loss = -np.where(Y[held_out] == 1, np.log(p), np.log(1 - p)).mean()
     # improvements below 1e-4 do not count, so the kept epoch may lie that far above the minimum
@@ -172,6 +171,25 @@ def test_missing_outcomes_are_not_counted_as_wrong(problem):
     Y[::4] = 1.0  # every known outcome is right; three quarters are missing
     p = TrunkEnsemble(SMALL, seed=0).fit(X, Y).predict_proba(X)
     assert p.mean() > 0.9
+
+
+def test_every_member_draws_its_own_validation_rows_and_every_row_trains_some_member(problem):
+    groups = np.arange(400) // 4
+    held_out = TrunkEnsemble(SMALL, seed=0).fit(*problem, groups=groups).held_out
+    assert held_out.shape == (3, 400) and (held_out.sum(axis=1) == 60).all()
+    assert not held_out.all(axis=0).any() and len({rows.tobytes() for rows in held_out}) == 3
+    for rows in held_out:  # groups are kept whole
+        assert (rows.reshape(100, 4).sum(axis=1) % 4 == 0).all()
+
+
+def test_a_rare_target_keeps_an_outcome_to_train_on_in_every_member(problem):
+    X, Y = problem[0], problem[1].copy()
+    Y[5:, 1] = np.nan
+    ensemble = TrunkEnsemble(SMALL, seed=0).fit(X, Y, groups=[0] * 5 + list(range(5, 400)))
+    assert not ensemble.held_out[:, 0].any()
+    Y[:, 1] = np.nan
+    with pytest.raises(ValueError, match=r"columns \[1\] of Y have no outcome to train on"):
+        TrunkEnsemble(SMALL, seed=0).fit(X, Y)
 
 
 @settings(max_examples=50, deadline=None)

@@ -142,8 +142,12 @@ class AdapterEnsemble(TrunkEnsemble):
     def _new(self, d_in: int, n_targets: int) -> AdapterTrunkNet:
         return AdapterTrunkNet(d_in, n_targets, self.config.hidden)
 
-    def _train(self, seeds: Sequence[int], parts: Sequence[torch.Tensor]) -> list[Trained]:
-        return [train_alone(network, seed, parts, self.config) for network, seed in zip(self._networks, seeds, strict=True)]
+    def _train(self, seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[Trained]:
+        masks = [torch.from_numpy(rows).to(X.device) for rows in held_out]
+        return [
+            train_alone(network, seed, (X[~rows], Y[~rows], X[rows], Y[rows]), self.config)
+            for network, seed, rows in zip(self._networks, seeds, masks, strict=True)
+        ]
 
     @property
     def n_targets(self) -> int:

@@ -46,7 +46,7 @@ class Trained:
 
 
 def train_members(
-    networks: Sequence[SharedTrunkNet], seeds: Sequence[int], parts: Sequence[torch.Tensor], config: TrunkConfig
+    networks: Sequence[SharedTrunkNet], seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray, config: TrunkConfig
 ) -> list[Trained]:
     """Train the networks in place; each ends with the weights of its best epoch.
 
@@ -55,8 +55,10 @@ def train_members(
     networks : M networks of one shape, on the device of the data
     seeds : M ints
         Of each member's batches and dropout.
-    parts : float32 tensors [n, d], [n, K], [v, d], [v, K]
-        Features and labels (NaN: missing) to train on, and those of the validation split.
+    X, Y : float32 tensors [n, d], [n, K]
+        Features and labels (NaN: missing).
+    held_out : bool ndarray [M, n]
+        The validation rows of each member; it trains on the others.
     config : TrunkConfig
 
     Raises
@@ -64,28 +66,29 @@ def train_members(
     RuntimeError
         If a loss is not finite.
     """
-    X, Y, X_val, Y_val = parts
     dtype = torch.bfloat16 if config.dtype == "bfloat16" or config.dtype == "auto" and native_bfloat16(X.device) else torch.float32
-    X, X_val = X.to(dtype), X_val.to(dtype)
+    X = X.to(dtype)
     shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
     # another stream than the shuffles', on the device where the masks are needed
     drops = [torch.Generator(X.device).manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])) for seed in seeds]
+    own = [torch.from_numpy(np.flatnonzero(~rows)) for rows in held_out]
+    per_epoch = rows_per_epoch(held_out, config)
     stack = _Stack(networks, config, dtype)
     trained = [Trained() for _ in networks]
     active = list(range(len(networks)))
+    validation = _padded(X, Y, held_out)
     for epoch in range(1, config.max_epochs + 1):
-        orders = torch.stack([torch.randperm(len(X), generator=shuffles[m]) for m in active]).to(X.device)
+        orders = torch.stack([own[m][torch.randperm(len(own[m]), generator=shuffles[m])[:per_epoch]] for m in active]).to(X.device)
         totals = torch.zeros(len(active), device=X.device)
         for batch in orders.split(config.batch_size, dim=1):
             masks = [_kept(batch.shape[1], width, rate, [drops[m] for m in active], X.device) for width, rate in zip(config.hidden, config.dropout, strict=True)]
             losses = masked_bce(stack.logits(X[batch], masks), Y[batch])
             stack.step(losses)
-            totals += losses.detach() * (batch.shape[1] / len(X))
+            totals += losses.detach() * (batch.shape[1] / per_epoch)
         with torch.inference_mode():
-            # one expanded view: every member looks at the same validation rows
-            validation = masked_bce(stack.logits(X_val.expand(len(active), -1, -1)), Y_val)
+            lowest = masked_bce(stack.logits(validation[0]), validation[1])
         ended = []
-        for place, (m, total, loss) in enumerate(zip(active, totals.tolist(), validation.tolist(), strict=True)):
+        for place, (m, total, loss) in enumerate(zip(active, totals.tolist(), lowest.tolist(), strict=True)):
             if trained[m].improved(epoch, total, loss, config):
                 stack.copy_to(networks[m], place)
             elif trained[m].ended(config):
@@ -95,14 +98,35 @@ def train_members(
             if not stay:
                 break
             active = [active[place] for place in stay]
+            validation = [table[stay] for table in validation]
             stack.keep(stay)
     return trained
+
+
+def rows_per_epoch(held_out: np.ndarray, config: TrunkConfig) -> int:
+    """Rows that every member sees in an epoch, so that all take the same steps.
+
+    Whole groups fill the validation split up to its share, seldom to the row: what a member has beyond ``n - share`` waits for another epoch.
+    """
+    members, n = held_out.shape
+    wanted = max(1, round(config.validation_fraction * n))
+    return min(n - wanted, int((n - held_out.sum(axis=1)).min()))
+
+
+def _padded(X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[torch.Tensor]:
+    """Each member's validation rows [M, v, d], [M, v, K]; shorter ones are filled up with rows whose labels are missing."""
+    most = int(held_out.sum(axis=1).max())
+    rows = torch.from_numpy(np.stack([np.pad(np.flatnonzero(mask), (0, most - mask.sum())) for mask in held_out])).to(X.device)
+    labels = Y[rows]
+    for member, mask in zip(labels, held_out, strict=True):
+        member[int(mask.sum()) :] = torch.nan
+    return [X[rows], labels]
 
 
 def train_alone(network: nn.Module, seed: int, parts: Sequence[torch.Tensor], config: TrunkConfig) -> Trained:
     """Train one network of any shape in place, in float32, as `train_members` trains its own, but without dropout masks.
 
-    Parameters, errors: as there.
+    ``parts`` are float32 tensors [n, d], [n, K], [v, d], [v, K]: its training rows, then its validation rows. Errors: as there.
     """
     X, Y, X_val, Y_val = parts
     shuffle = torch.Generator().manual_seed(seed)

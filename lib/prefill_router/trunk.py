@@ -34,7 +34,7 @@ class TrunkConfig:
     min_improvement : float
         By how much the validation loss must fall to count as improved.
     validation_fraction : float
-        Share of the training rows, in whole groups, that early stopping and the choice of members look at.
+        Share of the training rows, in whole groups, that a member's early stopping and the choice of members look at.
     members, keep : int
         Networks trained, and how many of them predict.
     dtype : {"auto", "float32", "bfloat16"}
@@ -104,14 +104,14 @@ class SharedTrunkNet(nn.Module):
 class TrunkEnsemble:
     """Several SharedTrunkNets from different seeds; the best by validation loss predict together.
 
-    All members share one validation split: only then do their validation losses compare networks and not
-    splits.
+    Every member draws a validation split of its own, as the authors' trainer does: no row is kept from all of them. Their validation
+    losses then also differ by split.
 
     Parameters
     ----------
     config : TrunkConfig, optional
     seed : int
-        Decides the split and every member's weights, batches and dropout. Same seed, device and thread count:
+        Decides every member's split, weights, batches and dropout. Same seed, device and thread count:
         same numbers.
     device : str
         "cpu", "cuda", or "auto" (cuda if there is one).
@@ -120,6 +120,8 @@ class TrunkEnsemble:
     ----------
     history : DataFrame[member, epoch, train_loss, validation_loss]
         Epochs count from 1.
+    held_out : bool ndarray [members, n]
+        Each member's validation rows.
     members_kept : list of int
         The ``config.keep`` members with the lowest validation loss, best first.
     """
@@ -145,7 +147,7 @@ class TrunkEnsemble:
         ------
         ValueError
             Shapes that disagree, non-finite features, labels other than 0, 1, NaN, a target without an
-            outcome in the training part, fewer than two groups.
+            outcome to train on, fewer than two groups.
         RuntimeError
             If a loss is not finite.
         """
@@ -158,25 +160,12 @@ class TrunkEnsemble:
             )
         if not (np.isnan(Y) | (Y == 0) | (Y == 1)).all():
             raise ValueError("Y may hold 0, 1 and NaN (missing) only")
-        draws = np.random.SeedSequence(self.seed).generate_state(self.config.members + 1)
-        validation = validation_rows(
-            len(X) if groups is None else groups, self.config.validation_fraction, int(draws[0])
-        )
-        if np.isnan(Y[~validation]).all(axis=0).any():
-            missing = np.flatnonzero(np.isnan(Y[~validation]).all(axis=0)).tolist()
-            raise ValueError(
-                f"targets in columns {missing} of Y have no outcome to train on; drop them from the pool"
-            )
-        if np.isnan(Y[validation]).all():
-            raise ValueError("the validation part of Y has no outcome; train on rows with outcomes")
-        parts = [
-            torch.from_numpy(np.ascontiguousarray(table[rows])).to(self.device)
-            for rows in (~validation, validation)
-            for table in (X, Y)
-        ]
-        seeds = [int(draw) for draw in draws[1:]]
+        seeds = [int(draw) for draw in np.random.SeedSequence(self.seed).generate_state(self.config.members + 1)[1:]]
+        labels = np.arange(len(X)) if groups is None else np.asarray(groups)
+        self.held_out = np.stack([self._held_out(labels, Y, seed) for seed in seeds])
         self._networks = [self._network(X.shape[1], Y.shape[1], seed) for seed in seeds]
-        members = self._train(seeds, parts)
+        tables = [torch.from_numpy(np.ascontiguousarray(table)).to(self.device) for table in (X, Y)]
+        members = self._train(seeds, *tables, self.held_out)
         losses = [member.loss for member in members]
         # plain int and a stable sort: equal losses keep the order of the members
         self.members_kept = [int(m) for m in np.argsort(losses, kind="stable")[: self.config.keep]]
@@ -227,8 +216,21 @@ class TrunkEnsemble:
         ensemble.members_kept = list(range(members))
         return ensemble
 
-    def _train(self, seeds: Sequence[int], parts: Sequence[torch.Tensor]) -> list[Trained]:
-        return train_members(self._networks, seeds, parts, self.config)
+    def _held_out(self, groups: np.ndarray, Y: np.ndarray, seed: int) -> np.ndarray:
+        """Validation rows [n] of a member: the first draw that leaves every target an outcome to train on, and has one itself."""
+        known = ~np.isnan(Y)
+        for draw in np.random.SeedSequence([seed, 2]).generate_state(20):
+            held_out = validation_rows(groups, self.config.validation_fraction, int(draw))
+            if known[~held_out].any(axis=0).all() and known[held_out].any():
+                return held_out
+        missing = np.flatnonzero(~known[~held_out].any(axis=0)).tolist()
+        raise ValueError(
+            f"targets in columns {missing} of Y have no outcome to train on; drop them from the pool" if missing
+            else "the validation part of Y has no outcome; train on rows with outcomes"
+        )
+
+    def _train(self, seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[Trained]:
+        return train_members(self._networks, seeds, X, Y, held_out, self.config)
 
     def _shape(self) -> dict:
         first = self._networks[0].layers
