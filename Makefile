@@ -8,6 +8,7 @@ FORMAT  ?= own
 POOL    ?=
 METHOD  ?=
 ENCODER_NAME ?=
+NAMES   ?=
 ALLOW_PICKLE ?=
 ENCODER ?=
 DEVICE  ?=
@@ -42,7 +43,7 @@ help: ## This list
 	@echo "  PRICES=         its models' prices per million tokens, a YAML file"
 	@echo "  RIGHT_FROM=0.5  from which grade on an answer of that table is right"
 	@echo "  ENCODER=        another encoder than the profile's; its results get folders of their own"
-	@echo "  FORMAT= POOL= METHOD= ENCODER_NAME= ALLOW_PICKLE=1   of make export, see docs/formats.md"
+	@echo "  FORMAT= POOL= METHOD= NAMES= ENCODER_NAME= ALLOW_PICKLE=1   of make export, see docs/formats.md"
 	@echo "  DEVICE=         auto, cpu, mps, cuda or cuda:N"
 	@echo "  PYTHON=         the Python (3.11 or newer) that .venv is made with"
 
@@ -67,7 +68,7 @@ html: env ## Write all figures and rendered notebooks to build/html/index.html
 	@$(PY) -m prefill_router.gallery
 
 export: env ## Write a router of PROFILE in FORMAT: own, switchyard, switchyard_json, toolkit
-	@$(PY) -m prefill_router.export --format "$(FORMAT)" $(RUN_OPTIONS) $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(ALLOW_PICKLE),--allow-pickle)
+	@$(PY) -m prefill_router.export --format "$(FORMAT)" $(RUN_OPTIONS) $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(NAMES),--names "$(NAMES)") $(if $(ALLOW_PICKLE),--allow-pickle)
 
 lab: env ## Open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -17,6 +17,8 @@ States = dict[str, np.ndarray]
 Map = Callable[[np.ndarray], np.ndarray]
 Features = Callable[[States], np.ndarray]
 Parts = list[tuple[Any, str, str]]  # one per member: mapping with its arrays, file, prefix of its keys
+# Switchyard's reader of switchyard_json has them written into it.
+SWITCHYARD = {"output_names": ["qwen-122b", "nemotron-3-super", "opus-4.7", "gpt-5.5"], "pca_dim": 200, "trunk_hidden": [256, 128], "ensemble_size": 5}
 TOKENS = "median_output_tokens mean_output_tokens p25_output_tokens p75_output_tokens"
 KINDS: dict[str, Callable[[Any], Any]] = {
     "anything": lambda v: True,
@@ -97,16 +99,21 @@ def _chain(tree: Any, file: str, names: list[str], widths: list[int | None], dty
     return logits
 
 
-def _feed(block: Map, pooling: str, n_states: int | None, width: int, layers: int | list[int] | None = None) -> Features:
-    """A block on the states of the given layer or layers, or (None) on those of all layers side by side."""
+def _feed(block: Map, pooling: str, n_states: int | None, width: int, layers: int | list[int], numbered: int = 0) -> Features:
+    """A block on the states of the given layer [n, width] or layers [layers, n, width]; of the states a program numbers all, or all but the last (-1)."""
 
     def features(states: States) -> np.ndarray:
         x = states[pooling].astype(np.float64)
-        fits = x.ndim == 3 and n_states in (None, len(x)) and x.shape[2] == width
-        _need(fits and (layers is None or np.max(layers) < len(x)), "states", (pooling,), f"have shape {list(x.shape)}, not {[n_states, 'n', width]}")
-        return block(x.transpose(1, 0, 2).reshape(-1, len(x) * width) if layers is None else x[layers])
+        _need(x.ndim == 3 and n_states in (None, len(x)) and x.shape[2] == width, "states", (pooling,), f"have shape {list(x.shape)}, not {[n_states, 'n', width]}")
+        known, asked = range(len(x) + numbered), [layers] if isinstance(layers, int) else layers
+        _need(set(asked) <= set(known), "states", (pooling,), f"requested layers {sorted(set(asked) - set(known))} are outside encoder range 0..{known[-1]}")
+        return block(x[layers])
 
     return features
+
+
+def _side_by_side(block: Map) -> Map:
+    return lambda x: block(x.transpose(1, 0, 2).reshape(x.shape[1], -1))
 
 
 def _reader(names: list[str], features: Features, parts: Parts, start: str, chains: list[list[str]], widths: list[Any], dtype: str = "float") -> Reader:
@@ -134,10 +141,11 @@ def _own_features(meta: Any, tensors: Any, method: str, names: list[str], n_laye
         reduction, *_ = _block(tensors, arrays, (k, width), [f"features.reduction.{key}" for key in keys])
         return _feed(lambda x: reduction(((x - means[:, None]) / scales[:, None]).mean(axis=0)), "last", n_layers + 1, width, layers), k
     if method == "shared_block":
-        pooling, k = _get(spec, at, "last or mean", "pooling"), _get(spec, at, "a count", "n_components")
+        _constants(spec, at, format=2)
+        pooling, layers, k = (_get(spec, at, kind, key) for kind, key in (("last or mean", "pooling"), ("a list of indices", "layers"), ("a count", "n_components")))
         _array(tensors, arrays, (k,), "features.variance")
-        block, *_ = _block(tensors, arrays, (k, (n_layers + 1) * width), [f"features.{key}" for key in keys])
-        return _feed(block, pooling, n_layers + 1, width), k
+        block, *_ = _block(tensors, arrays, (k, len(layers) * width), [f"features.{key}" for key in keys])
+        return _feed(_side_by_side(block), pooling, n_layers + 1, width, layers), k
     parts, total, choices = [], 0, _get(spec, at, "a list", "choices")
     _need(len(choices) == len(names), at, ("choices",), f"are not {len(names)}, as the targets")
     for i, (name, choice) in enumerate(zip(names, choices)):
@@ -177,13 +185,14 @@ def read_switchyard(folder: Path) -> Reader:
     file, at, dtype = "router.pt", "feature_pipeline", "float32"
     data = torch.load(folder / file, map_location="cpu", weights_only=True)
     _constants(data, file, format_version=1)
-    _constants(data, file, "encoder", view="task_prompt_only")
+    _constants(data, file, "encoder", view="task_prompt_only", dtype="float32")
     _constants(data, file, "architecture", activation="ReLU", ensemble_reduction="mean(sigmoid(logits))")
     _constants(data, file, at, pooling="mean of independently standardized selected layers")
     _get(data, file, "text", "encoder", "name")
     n_layers, width = _all(data, file, "a count", "encoder.n_layers encoder.hidden_dim")
     names, layers = _get(data, file, "distinct names", "models"), _get(data, file, "a list of indices", at, "selected_layers")
     _need(max(layers) <= n_layers, file, (at, "selected_layers"), f"go beyond {n_layers}")
+    _need(len(set(layers)) == len(layers), file, (at, "selected_layers"), "are not distinct")
     means = np.stack([_array(data, file, (width,), at, "layer_mean", str(j), dtype=dtype) for j in layers])
     scales = np.stack([_array(data, file, (width,), at, "layer_std", str(j), dtype=dtype, must_be="positive") for j in layers])
     reduction, k, _ = _block(data, file, (None, width), ["pca_components", "scaler_mean", "scaler_scale", "pca_mean"], at, dtype=dtype)
@@ -198,7 +207,8 @@ def read_switchyard_json(folder: Path) -> Reader:
     meta, tensors = json.loads((folder / file).read_text(encoding="utf-8")), load_safetensors((folder / arrays).read_bytes())
     _constants(meta, file, format_version=1, training_mode="single_pca_block", representation="token_mean_per_layer_concat", feature_block_count=1)
     _constants(meta, file, pca_whiten=False, probability_link="independent_sigmoid", ensemble_reduction="probability_mean", tensor_file=arrays)
-    _get(meta, file, "anything", "encoder")
+    _constants(meta, file, encoder_dtype="float32", **SWITCHYARD)
+    _get(meta, file, "text", "encoder")
     width, k, size = _all(meta, file, "a count", "hidden_size pca_dim ensemble_size")
     names, hidden = _get(meta, file, "distinct names", "output_names"), _get(meta, file, "two widths", "trunk_hidden")
     n = len(_get(meta, file, "a list", "extraction_layer_ids"))
@@ -206,7 +216,8 @@ def read_switchyard_json(folder: Path) -> Reader:
     keys = [f"transform.{key}" for key in ("pca_components", "scaler_mean", "scaler_scale", "pca_mean")]
     block, *_ = _block(tensors, arrays, (k, n * width), keys, dtype=dtype)
     parts = [(tensors, arrays, f"ensemble.{i}.") for i in range(size)]
-    return _reader(names, _feed(block, "mean", n, width), parts, "ensemble.", [["linear1", "linear2", "output"]], [k, *hidden, len(names)], dtype)
+    # the probe hands over as many states as are numbered: another count is refused
+    return _reader(names, _feed(_side_by_side(block), "mean", n + 1, width, list(range(n)), -1), parts, "ensemble.", [["linear1", "linear2", "output"]], [k, *hidden, len(names)], dtype)
 
 
 def _toolkit_block(step: Any, file: str, encoder: str, version: int) -> tuple[Features, int]:
@@ -217,11 +228,11 @@ def _toolkit_block(step: Any, file: str, encoder: str, version: int) -> tuple[Fe
     _constants(fitted, file, **{"pca.whiten": False})
     _, k, width = _block(fitted, file, (dim, None), ["pca.components_", "scaler.mean_", "scaler.scale_", "pca.mean_"])
     if version == 2:
-        return _feed(lambda x: pca.transform(scaler.transform(x)), mode, None, width, _get(step, file, "an index", "layer")), k
+        return _feed(lambda x: pca.transform(scaler.transform(x)), mode, None, width, _get(step, file, "an index", "layer"), -1), k
     n, at = len(_get(step, file, "a list", "feature_spec", "layers")), "feature_spec"
     _constants(step, file, at, layers=list(range(n)), aggregation="all_layers_concat", pooling="mean", pca_dim=k, hidden_state_indexing="direct")
     _need(width % n == 0, file, (at, "layers"), f"are {n}, for a width of {width}")
-    return _feed(lambda x: pca.transform(scaler.transform(x)), "mean", n, width // n), k
+    return _feed(_side_by_side(lambda x: pca.transform(scaler.transform(x))), "mean", None, width // n, list(range(n)), -1), k
 
 
 def read_toolkit(folder: Path) -> Reader:
@@ -230,6 +241,7 @@ def read_toolkit(folder: Path) -> Reader:
     data = torch.load(folder / file, map_location="cpu", weights_only=False)
     version, names = _get(data, file, "a count", "version"), _get(data, file, "distinct names", "model_names")
     _need(version in (2, 3), file, ("version",), f"is {version}, not 2 or 3")
+    _constants(data, file, encoder_dtype="float32")
     encoder, targets = _get(data, file, "text", "pool_config", "encoders", 0, "hf_path"), _get(data, file, "a list", "pool_config", "targets")
     for target, name in zip(targets, names, strict=True):
         _constants(target, f"{file}: pool_config.targets", name=name, encoder=encoder)

@@ -102,14 +102,14 @@ def test_threads_that_come_first_load_the_encoder_once(router, encoder, outcomes
     import prefill_router.router as module
 
     loaded = []
-    monkeypatch.setattr(module, "load_encoder", lambda name, device, **_: loaded.append((name, device)) or encoder)
+    monkeypatch.setattr(module, "load_encoder", lambda name, device, dtype, **_: loaded.append((name, device, dtype)) or encoder)
     encoder.network.seconds = 0.002
     router.attach(encoder)
     expected = [router.route(prompt) for prompt in outcomes.prompts[:16]]
     fresh = Router.load(router.save(tmp_path), device="cpu")
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(fresh.route, outcomes.prompts[:16]))
-    assert [f.target for f in found] == [e.target for e in expected] and loaded == [("tiny/llama", "cpu")]
+    assert [f.target for f in found] == [e.target for e in expected] and loaded == [("tiny/llama", "cpu", "float32")]
 
 
 def test_hooks_go_with_the_router(router, encoder, llama, tmp_path):
@@ -129,7 +129,20 @@ def test_another_encoder_is_refused(router, encoder, tmp_path):
         other = dataclasses.replace(encoder, fingerprint=encoder.fingerprint | change)
         with pytest.raises(RouterError, match=f"not the one.*{next(iter(change))} differ"):
             Router.load(folder, other)
-    Router.load(folder, dataclasses.replace(encoder, fingerprint=encoder.fingerprint | {"dtype": "float32"}))  # of the machine, not of the encoder
+
+
+def test_the_encoder_is_loaded_in_the_dtype_of_the_training(router, encoder, tmp_path, monkeypatch):
+    import prefill_router.router as module
+
+    loaded = []
+    monkeypatch.setattr(module, "load_encoder", lambda name, device, dtype, **_: loaded.append(dtype) or encoder)
+    folder = router.save(tmp_path)
+    damage_json(folder, encoder=router.encoder_note | {"fingerprint": router.encoder_note["fingerprint"] | {"dtype": "bfloat16"}})
+    with pytest.warns(UserWarning, match="trained on bfloat16 states and the encoder computes in float32"):
+        Router.load(folder).attach()
+    assert loaded == ["bfloat16"]
+    with pytest.warns(UserWarning, match="P.correct. may differ by some hundredths"):
+        Router.load(folder, encoder)
 
 
 def damage_json(folder, **changes):

@@ -68,7 +68,7 @@ def tiny_encoder(network):
         hidden_size=WIDTH,
         max_length=40,
         params=1,
-        fingerprint={"name": "tiny", "sha256": "0" * 64},
+        fingerprint={"name": "tiny", "sha256": "0" * 64, "dtype": "float32"},
     )
 
 

@@ -37,7 +37,8 @@ FORMAT = 2
 FEATURES: dict[str, Any] = {"ours": None, "paper": FeaturePipeline, "shared_block": SharedBlock, "adapter_trunk": LayerMean}
 HEADS: dict[str, Any] = {"ours": KernelRouter, "paper": TrunkEnsemble, "shared_block": TrunkEnsemble, "adapter_trunk": AdapterEnsemble}
 METHODS = tuple(HEADS)
-# What must agree between the encoder of the training and the one at hand; the dtype may differ with the machine.
+# What must agree between the encoder of the training and the one at hand. The dtype should: an encoder that is loaded by name gets
+# that of the training, with one that is given in another dtype P(correct) differs by some hundredths, and a warning says so.
 _IDENTITY = ("sha256", "revision", "template_sha256")
 
 
@@ -96,7 +97,7 @@ class Router:
     def fit(
         cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
         config: TrunkConfig | None = None, sizes: Sequence[int] = (50, 100, 150, 200, 300), folds: int = 5,
-        layer_choice: str = "fisher_j", progress: bool = True,
+        layer_choice: str = "fisher_j", progress: bool = True, last_layer: bool = True,
     ) -> Router:
         """Train on outcomes.
 
@@ -121,6 +122,8 @@ class Router:
         layer_choice : {"fisher_j", "probe_auc"}
             What "paper" chooses a target's layer by.
         progress : bool
+        last_layer : bool
+            Whether "paper" may choose the last block's output (index ``n_layers``), which some other projects do not number.
 
         Raises
         ------
@@ -144,6 +147,7 @@ class Router:
         if method in ("paper", "adapter_trunk"):
             profile = layer_profile(store, query_ids, Y, names, groups, store.encoder_name, seed=seed, progress=progress)
         if method == "paper":
+            profile = profile if last_layer else profile[profile["layer"] < store.n_layers]
             features = FeaturePipeline(choose_components(store, query_ids, Y, groups, choose_layers(profile, layer_choice), sizes, folds, seed))
         elif method == "adapter_trunk":
             features = choose_layer_mean(store, query_ids, Y, groups, profile, sizes, folds, seed)
@@ -185,7 +189,7 @@ class Router:
         return inputs + [t.median_output_tokens * t.output_price for t in self.targets]
 
     def attach(self, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
-        """Give the router the encoder that it reads; by default the one it was trained with, loaded by name.
+        """Give the router the encoder that it reads; by default the one it was trained with, loaded by name in the dtype of the training.
 
         Raises
         ------
@@ -193,9 +197,10 @@ class Router:
             If the encoder's weights, revision or chat template are not those of the training.
         """
         note = self.encoder_note
+        dtype = note["fingerprint"].get("dtype", "auto")
         if encoder is None or isinstance(encoder, str):
             try:
-                encoder = load_encoder(encoder or note["name"], device=device, plain_prompt=note["plain_prompt"])
+                encoder = load_encoder(encoder or note["name"], device=device, dtype=dtype, plain_prompt=note["plain_prompt"])
             except EncoderError as error:
                 raise RouterError(f"the encoder {encoder or note['name']} cannot be loaded ({error}); pass encoder=, the folder, file or name that it has here") from error
         differs = [key for key in _IDENTITY if encoder.fingerprint.get(key) != note["fingerprint"].get(key)]
@@ -204,6 +209,8 @@ class Router:
                 f"the encoder {encoder.name} is not the one that this router was trained with ({note['name']}): {', '.join(differs)} differ. "
                 "Give it that encoder, or train a router for this one"
             )
+        if (found := str(encoder.dtype).removeprefix("torch.")) != dtype != "auto":
+            warnings.warn(f"the router was trained on {dtype} states and the encoder computes in {found}: P(correct) may differ by some hundredths", stacklevel=2)
         prefill = Prefill(encoder).__enter__()
         weakref.finalize(self, prefill.__exit__)  # the hooks stay as long as the router does
         prefill.agree_on(render_prompt(encoder, "x"))
