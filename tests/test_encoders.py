@@ -307,6 +307,9 @@ def test_gguf_is_dequantised_once_and_then_comes_from_the_cache(folder, tmp_path
     shutil.move(tmp_path / "net.gguf", tmp_path / "renamed.gguf")  # another name, the same bytes
     again = load_encoder(str(tmp_path / "renamed.gguf"), "cpu", "float32", causal_lm=True)
     assert readings == ["net.gguf"] and again.fingerprint == encoder.fingerprint | {"name": "renamed"}
+    (tmp_path / "new").touch()
+    usual = (tmp_path / "new").stat().st_mode
+    assert {path.stat().st_mode for path in cache.glob("dense/*/*") if path.is_file()} == {usual}  # others may read them too
     assert capsys.readouterr().err == ""
 
 

@@ -28,6 +28,7 @@ from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
+from .files import usual_mode
 from .hardware import native_bfloat16
 from .weights import WHEELS, cache_root, exclusive, fetch, known_sha256, require_disk, say
 
@@ -278,6 +279,7 @@ def dense_folder(gguf: Path, sha256: str, root: Path) -> Path:
                 raise EncoderError(
                     f"{gguf} cannot be read as a GGUF network: {_first_line(error)} It may be cut short, or "
                     f"of an architecture unknown to transformers {transformers.__version__}.") from error
+            usual_mode(*made.iterdir())
             for path in made.iterdir():
                 with path.open("rb+") as stream:
                     os.fsync(stream.fileno())

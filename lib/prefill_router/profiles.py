@@ -24,6 +24,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from .files import usual_mode
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -413,11 +415,12 @@ def subset_rows(queries: pd.DataFrame, size: int, seed: int = 0) -> np.ndarray:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path` that takes its place when the block ends without an error."""
+    """Yield a temporary path next to `path` that takes its place, with a new file's usual permissions, when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        usual_mode(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
