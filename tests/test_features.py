@@ -194,11 +194,18 @@ def test_shared_block_is_scikit_learns_pca_of_all_layers_side_by_side():
     mixed = {("mean", layer): hidden @ rng.normal(size=(5, 12)) + 0.01 * rng.normal(size=(80, 12)) + 5 for layer in range(3)}
     store, train = Layers(mixed), list(range(60))
     store.n_layers = 2
-    got = SharedBlock(5, "mean").fit(store, train).transform(store, range(80))
-    side_by_side = np.hstack([store.vectors["mean", layer] for layer in range(3)])
+    # two layers have three states: the embeddings, the first block's output and the last one's, which is not read
+    block = SharedBlock(5, "mean").fit(store, train)
+    got = block.transform(store, range(80))
+    assert block.layers == (0, 1) and SharedBlock.from_state(*block.state()).layers == (0, 1)
+    side_by_side = np.hstack([store.vectors["mean", layer] for layer in range(2)])
     plain = make_pipeline(StandardScaler(), PCA(5, svd_solver="full")).fit(side_by_side[train]).transform(side_by_side)
     assert got.shape == (80, 5) and got.dtype == np.float32
     signs = np.sign((got * plain).sum(axis=0))
     np.testing.assert_allclose(got * signs, plain, atol=1e-3)
     with pytest.raises(ValueError, match="not fitted"):
         SharedBlock().transform(store, [0])
+    tensors, meta = block.state()
+    with pytest.raises(ValueError, match="format None, this library reads 2: older ones read the last layer too"):
+        SharedBlock.from_state(tensors, {"pooling": "mean", "n_components": 5})
+    assert meta == {"format": 2, "layers": [0, 1], "pooling": "mean", "n_components": 5}

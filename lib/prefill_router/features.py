@@ -293,16 +293,26 @@ class FeaturePipeline:
 
 
 class SharedBlock:
-    """All layers of one pooling side by side, each standardised, then one PCA: the features of the published code's later variant.
+    """Layers of one pooling side by side, each standardised, then one PCA: the features of the published code's later variant.
 
     Parameters
     ----------
     n_components : int
     pooling : str
+    layers : sequence of int, optional
+        Indices of hidden states, in the order in which they stand side by side; default: 0 (embeddings) to ``n_layers`` - 1, as in
+        the published code, which numbers an encoder's layers so. The last block's output is not among them.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        After :meth:`fit`.
     """
 
-    def __init__(self, n_components: int = 200, pooling: str = "mean") -> None:
-        self.n_components, self.pooling = n_components, pooling
+    FORMAT = 2  # without one: states that held the last block's output as well, and did not name their layers
+
+    def __init__(self, n_components: int = 200, pooling: str = "mean", layers: Sequence[int] | None = None) -> None:
+        self.n_components, self.pooling, self.layers = n_components, pooling, None if layers is None else tuple(layers)
 
     def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> SharedBlock:
         """Fit the scaler and the components on these rows.
@@ -310,11 +320,11 @@ class SharedBlock:
         The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM Review 53, 2011) with a fixed
         seed: with all layers side by side both the rows and the columns are too many for an exact one.
         """
-        width = store.hidden_size
-        x = np.empty((len(train_query_ids), (store.n_layers + 1) * width), np.float32)
+        width, self.layers = store.hidden_size, tuple(range(store.n_layers)) if self.layers is None else self.layers
+        x = np.empty((len(train_query_ids), len(self.layers) * width), np.float32)
         mean, scale = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
-        for layer in range(store.n_layers + 1):  # all at once would need several copies of the whole
-            at = slice(layer * width, (layer + 1) * width)
+        for place, layer in enumerate(self.layers):  # all at once would need several copies of the whole
+            at = slice(place * width, (place + 1) * width)
             x[:, at] = store.read(layer, self.pooling, train_query_ids)
             scaler = StandardScaler().fit(x[:, at])
             mean[at], scale[at] = scaler.mean_, scaler.scale_
@@ -329,19 +339,25 @@ class SharedBlock:
         if not hasattr(self, "reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
         width, found = store.hidden_size, np.zeros((len(query_ids), len(self.reduction.components)), np.float32)
-        for layer in range(store.n_layers + 1):
-            at = slice(layer * width, (layer + 1) * width)
+        for place, layer in enumerate(self.layers):
+            at = slice(place * width, (place + 1) * width)
             x = store.read(layer, self.pooling, query_ids).astype(np.float32)
             found += ((x - self.reduction.mean[at]) / self.reduction.scale[at]) @ self.reduction.components[:, at].T
         return found
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
-        return vars(self.reduction), {"pooling": self.pooling, "n_components": len(self.reduction.components)}
+        meta = {"format": self.FORMAT, "layers": list(self.layers), "pooling": self.pooling, "n_components": len(self.reduction.components)}
+        return vars(self.reduction), meta
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> SharedBlock:
-        """Rebuild a fitted block from :meth:`state`; KeyError if something is missing."""
-        block = cls(meta["n_components"], meta["pooling"])
+        """Rebuild a fitted block from :meth:`state`; KeyError if something is missing, ValueError for another format."""
+        if meta.get("format") != cls.FORMAT:
+            raise ValueError(
+                f"the block of all layers has format {meta.get('format')}, this library reads {cls.FORMAT}: older ones "
+                "read the last layer too; train the router again"
+            )
+        block = cls(meta["n_components"], meta["pooling"], meta["layers"])
         block.reduction = ScaledPCA(*(tensors[name] for name in ("mean", "scale", "components", "variance")))
         return block
