@@ -190,6 +190,13 @@ def test_unknown_device_and_dtype(folder, options, message):
         load_encoder(str(folder), **options)
 
 
+@pytest.mark.parametrize("native, dtype, told", [(False, "bfloat16", True), (False, "float32", False), (False, "auto", False), (True, "bfloat16", False)])
+def test_a_dtype_that_is_only_emulated_is_said(folder, monkeypatch, capsys, native, dtype, told):
+    monkeypatch.setattr(encoders, "native_bfloat16", lambda device: native)
+    load_encoder(str(folder), "cpu", dtype)
+    assert ("only emulates bfloat16" in capsys.readouterr().err) == told
+
+
 def test_automatic_choice_of_device_and_dtype(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EncoderError, match="torch finds no CUDA"):

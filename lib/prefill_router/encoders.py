@@ -328,7 +328,11 @@ def _device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtyp
     known = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
     if str(dtype).removeprefix("torch.") not in known:
         raise EncoderError(f"Unknown dtype {dtype!r}: use auto, {', '.join(known)}.")
-    return chosen, known[str(dtype).removeprefix("torch.")]
+    wanted = known[str(dtype).removeprefix("torch.")]
+    if chosen.type == "cpu" and wanted != torch.float32 and not native_bfloat16(chosen):
+        say(f"this processor only emulates {dtype}, some fifty times slower than float32; dtype auto takes what is fast, and "
+            "its states differ by rounding")
+    return chosen, wanted
 
 
 def _first_line(error: BaseException) -> str:
