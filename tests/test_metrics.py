@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import log_loss as sklearn_log_loss
 
 from prefill_router import metrics
 from prefill_router.metrics import (
@@ -18,6 +19,7 @@ from prefill_router.metrics import (
     cost_saving,
     ece_equal_mass,
     gap_closed,
+    log_loss,
     mean_auc,
     near_misses,
     oracle_accuracy,
@@ -83,6 +85,9 @@ HAND = {
     # One bin per value of P. A: .1 + .3 + .2 + .1 + .4 = 1.1; B: .2 + .4 + .5 + .6 + .3 = 2; C: the two .7
     # together |-.3 + .7| = .4, then .2 + .1 + .5: 1.2.
     "ece": (1.1 + 2.0 + 1.2) / 5 / 3,
+    # P of what happened. A: .9 x .7 x .8 x .9 x .6 = .27216; B: .8 x .6 x .5 x .4 x .7 = .0672; C: .7 x .8 x .9 x .3 x
+    # .5 = .0756; the mean of the 15 -log.
+    "log_loss": -np.log(0.27216 * 0.0672 * 0.0756) / 15,
     # Query 0 has no pair with just one right. A, B: queries 1 and 3, B right on both: one class, left out. A, C:
     # queries 1, 2, 4, C right on all: left out. B, C: C right on 2 and 4, B on 3; P_B - P_C is -.4, -.2 and -.3:
     # B's query lies above one of the two: 1/2.
@@ -107,11 +112,20 @@ def test_per_target_values_by_hand():
     assert mean_auc(P, CORRECT) == pytest.approx(HAND["mean_auc"])
 
 
+def test_log_loss_of_certain_and_wrong_is_finite_and_missing_outcomes_are_left_out():
+    p = np.array([[1.0, 0.5], [0.0, 0.25], [0.5, 0.9]])
+    y = np.array([[0.0, 1.0], [0.0, np.nan], [np.nan, np.nan]])
+    certain = (np.log(1e7) + -np.log(1 - 1e-7)) / 2  # wrong once, right once; the third is missing
+    assert log_loss(p, y) == pytest.approx((certain + np.log(2)) / 2)
+    np.testing.assert_allclose(per_target_boot(p, y, np.array([[1.0, 3, 9]]))["log_loss"], [[(np.log(1e7) - 3 * np.log(1 - 1e-7)) / 4, np.log(2)]])
+    assert np.isnan(log_loss(p[2:], y[2:]))
+
+
 def test_named_targets_come_along():
     values = pool_metrics_boot(P, COST, CORRECT, 0.0, np.ones((1, 5)), ["A", "B", "C"])
     assert tuple(values)[: len(metrics.METRICS)] == metrics.METRICS
     assert [values[f"auc@{name}"][0] for name in "ABC"] == pytest.approx([1, 5 / 6, 5 / 8])
-    assert set(values) - set(metrics.METRICS) == {f"{m}@{t}" for m in ("auc", "brier", "ece") for t in "ABC"}
+    assert set(values) - set(metrics.METRICS) == {f"{m}@{t}" for m in ("auc", "brier", "ece", "log_loss") for t in "ABC"}
 
 
 def test_overhead_moves_the_curve_but_not_the_single_targets():
@@ -346,6 +360,8 @@ def test_auc_and_brier_equal_sklearn_with_ties_and_weights(problem):
         assert brier(score, label, w) == pytest.approx(
             brier_score_loss(label, score, sample_weight=w), abs=1e-12
         )
+        clipped = np.clip(score, metrics.LOG_LOSS_CLIP, 1 - metrics.LOG_LOSS_CLIP)
+        assert log_loss(score, label, w) == pytest.approx(sklearn_log_loss(label, clipped, sample_weight=w), abs=1e-9)
     # Only the order of the scores counts, and turning both around changes nothing.
     np.testing.assert_allclose(weighted_auc(-score, 1 - label, weights), expected, atol=1e-12)
     _, rank = np.unique(score, return_inverse=True)

@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefill_router.metrics import METRICS, pool_metrics
+from prefill_router.metrics import METRICS, pool_metrics, pool_metrics_boot
 from prefill_router.routing import route, router_curve
 from prefill_router.stats import (
     SeedRun,
+    basic_interval,
     group_bootstrap_weights,
-    paired_difference,
+    interval_of,
     percentile_interval,
     point_run,
     router_run,
@@ -71,15 +73,87 @@ def test_percentile_interval_by_hand():
         percentile_interval(np.arange(3.0), level=95)
 
 
-def test_paired_difference_uses_the_pairs():
-    noise = np.random.default_rng(0).normal(size=500)
-    # Both vary by 1, their difference not at all: unpaired intervals would hide it.
-    low, high = paired_difference(noise + 0.25, noise)
-    assert (low, high) == pytest.approx((0.25, 0.25))
-    # One undefined side makes the pair undefined.
-    assert paired_difference(np.array([1, np.nan, 3]), np.array([0, 0, np.nan])).undefined == 2
-    with pytest.raises(ValueError, match="same resamples"):
-        paired_difference(noise, noise[:-1])
+def test_basic_interval_reflects_the_draws_at_the_value():
+    draws = np.arange(101.0)  # percentiles 2.5 and 97.5
+    assert tuple(basic_interval(40.0, draws)) == pytest.approx((80 - 97.5, 80 - 2.5))
+    assert tuple(basic_interval(40.0, draws, level=0.5)) == pytest.approx((80 - 75, 80 - 25))
+    # on the scale of squares, cut at 0: 2 * 60^2 - 97.5^2 < 0
+    assert tuple(basic_interval(60.0, draws, power=2)) == pytest.approx((0, np.sqrt(7200 - 2.5**2)))
+    assert basic_interval(40.0, np.append(draws, np.nan)).undefined == 1
+    assert np.isnan(tuple(basic_interval(40.0, np.full(3, np.nan), power=2))).all()
+
+
+@pytest.mark.parametrize(("method", "of"), [("basic", lambda v, d: basic_interval(v, d, 0.9)), ("percentile", lambda v, d: percentile_interval(d, 0.9))])
+def test_intervals_equal_scipys_on_the_same_draws(method, of):
+    x = np.random.default_rng(0).exponential(size=40)
+    theirs = scipy.stats.bootstrap((x,), np.mean, confidence_level=0.9, n_resamples=300, method=method, rng=np.random.default_rng(1))
+    assert tuple(of(x.mean(), theirs.bootstrap_distribution)) == pytest.approx(tuple(theirs.confidence_interval))
+
+
+def test_an_interval_holds_its_value():
+    above = np.linspace(0.3, 0.7, 101)  # all draws above the value, as of a distance that is noise alone
+    assert tuple(interval_of("pdp_auccc", 0.2, above)) == pytest.approx((0.4 - 0.69, 0.2))
+    assert tuple(interval_of("ece", 0.2, above)) == pytest.approx((0.0, 0.2))
+    assert tuple(interval_of("ece", 0.6, above)) == pytest.approx((np.sqrt(0.72 - 0.69**2), np.sqrt(0.72 - 0.31**2)))
+    # a difference of two distances has either sign, and is reflected as it is
+    assert tuple(interval_of("ece", -0.6, -above, power=1)) == pytest.approx((-1.2 + 0.31, -1.2 + 0.69))
+    # a metric that is defined on other split seeds in the replicates: the end is moved, the kind stays
+    assert tuple(interval_of("cost_saving_at_best_single", 0.2, above)) == pytest.approx((0.2, 0.69))
+    assert tuple(interval_of("accuracy", 0.4, above)) == pytest.approx(tuple(percentile_interval(above)))
+    assert np.isnan(tuple(interval_of("ece", np.nan, above))).all() and np.isnan(tuple(interval_of("accuracy", 0.4, above * np.nan))).all()
+
+
+def simulated(rng, n):
+    """A pool whose P is nearly right: small ECE and PDP-AUCCC, so that their values are mostly noise."""
+    z, e, a = rng.normal(size=n), 0.8 * rng.normal(size=(n, 3)), np.array([-0.6, 0.5, 1.0])
+    correct = (rng.random((n, 3)) < 1 / (1 + np.exp(-(a + 1.2 * z[:, None] + e)))).astype(float)
+    p = 1 / (1 + np.exp(-(a + 1.08 * z[:, None] + 0.5 * e + 0.3 * rng.normal(size=(n, 3)))))
+    return p, np.array([1.0, 3, 9]) * rng.uniform(0.5, 1.5, (n, 1)), correct
+
+
+def test_basic_intervals_of_distances_hold_the_truth_and_percentile_intervals_do_not():
+    """The truth is the value on 40,000 queries; 60 pools of 300 queries, 150 replicates each."""
+    rng = np.random.default_rng(0)
+    large = simulated(rng, 40_000)
+    truth = pool_metrics(*large)
+    metrics, found = ("ece", "pdp_auccc", "accuracy", "brier"), []
+    for _ in range(60):
+        p, cost, correct = simulated(rng, 300)
+        weights = np.vstack([np.ones(300), group_bootstrap_weights(np.arange(300), 150, seed=int(rng.integers(2**31)))])
+        values = pool_metrics_boot(p, cost, correct, 0.0, weights)
+        for metric in metrics:
+            value, draws = values[metric][0], values[metric][1:]
+            ours, percentile = interval_of(metric, value, draws), percentile_interval(draws)
+            found.append((metric, ours.low <= truth[metric] <= ours.high, percentile.low <= truth[metric] <= percentile.high))
+    share = {metric: np.mean([row[1:] for row in found if row[0] == metric], axis=0) for metric in metrics}
+    for metric in ("ece", "pdp_auccc"):
+        assert share[metric][0] >= 0.9 and share[metric][1] <= 0.1, (metric, share[metric])
+    for metric in ("accuracy", "brier"):  # plain means: percentile
+        assert share[metric][0] == share[metric][1] >= 0.88, (metric, share[metric])
+
+
+def test_every_interval_of_every_table_holds_its_value():
+    """A P that is right and one that is noise, few queries: values of distances lie below all of their draws."""
+    p, cost, correct, groups = pool(5, n=80)
+    noise = np.random.default_rng(1).random(p.shape)
+    runs = {name: [router_run(q, cost, correct, groups, target_names=["s", "m", "l"])] for name, q in (("good", p), ("noise", noise))}
+    runs |= {"zero_router": [zero_router_run(cost, correct, groups)], "best_single": [point_run(cost[:, 2], correct[:, 2], cost, correct, groups)]}
+    averages = seed_averaged_intervals(runs, n_boot=200, seed=0)
+    below = [key for key, value in averages.point.items() if value < percentile_interval(averages.draws[key]).low]
+    assert {metric.partition("@")[0] for _, metric in below} >= {"ece", "pdp_auccc"}  # percentile intervals would not hold them
+    tables = [averages.table().rename(columns={"value": "diff"}), *(averages.paired("good", other) for other in ("noise", "zero_router", "best_single"))]
+    for table in tables:
+        known = table.dropna(subset=["diff", "ci_low"])
+        assert len(known) > 4 and (known["ci_low"] <= known["diff"]).all() and (known["diff"] <= known["ci_high"]).all()
+
+
+def test_paired_differences_use_the_pairs():
+    groups, rng = np.arange(50), np.random.default_rng(0)
+    x = rng.normal(size=50)
+    averages = seed_averaged_intervals({"a": [mean_run(groups, x + 0.25)], "b": [mean_run(groups, x)]}, 500, seed=0)
+    # Both vary, their difference not at all: unpaired intervals would hide it.
+    assert averages.draws["a", "mean"].std() > 0.05
+    assert averages.paired("a", "b").loc[0, ["diff", "ci_low", "ci_high"]].tolist() == pytest.approx([0.25] * 3)
 
 
 def mean_run(groups, x):
@@ -170,7 +244,7 @@ def test_table_of_a_router_the_zero_router_and_a_point():
     assert (ours["n"] == 60).all() and (ours["seeds"] == 2).all()
     of_target = table[table["target"] != ""]
     assert set(zip(of_target["metric"], of_target["target"], strict=True)) == {
-        (metric, target) for metric in ("auc", "brier", "ece") for target in "sml"
+        (metric, target) for metric in ("auc", "brier", "ece", "log_loss") for target in "sml"
     }
     auc = of_target.loc[of_target["metric"] == "auc", "value"]
     assert auc.mean() == pytest.approx(ours.loc["mean_auc", "value"])
@@ -179,7 +253,7 @@ def test_table_of_a_router_the_zero_router_and_a_point():
         np.testing.assert_array_equal(result.draws["ours", metric], result.draws["best_single", metric])
     paired = result.paired("ours", "zero_router").set_index("metric")
     assert set(paired.index) == set(METRICS) - {
-        "mean_auc", "pdp_auccc", "brier", "ece", "disagreement_auc", "disagree_accuracy"
+        "mean_auc", "pdp_auccc", "brier", "ece", "log_loss", "disagreement_auc", "disagree_accuracy"
     }  # fmt: skip
     # Whether a router is ever worse than the best single target.
     to_best = result.paired("ours", "best_single").set_index("metric")

@@ -18,14 +18,18 @@ from prefill_router.routing import CurveSteps, convex_hull, curve_steps
 METRICS = (
     "mean_auc", "accuracy", "best_single_accuracy", "oracle_accuracy", "gap_closed", "cost_saving_vs_max",
     "cost_saving_at_best_single", "p_auccc", "model_pareto_auccc", "mdp_auccc", "pdp_auccc", "brier", "ece",
-    "disagreement_auc", "disagree_accuracy",
+    "log_loss", "disagreement_auc", "disagree_accuracy",
 )  # fmt: skip
 # Those that need a cost; all others need P and correctness alone.
 COST_METRICS = (
     "cost_saving_vs_max", "cost_saving_at_best_single", "p_auccc", "model_pareto_auccc", "mdp_auccc",
     "pdp_auccc",
 )  # fmt: skip
+# Distances, which noise only raises, and the power in which noise adds to them: see ``stats.basic_interval``. PDP-AUCCC is a
+# difference of areas and adds as it is; a bin's |mean P - accuracy| and its noise add as squares.
+DISTANCES = {"pdp_auccc": 1, "ece": 2}
 ECE_BINS = 15
+LOG_LOSS_CLIP = 1e-7  # P is kept this far from 0 and 1: one certain and wrong P would make the mean infinite
 _SAME = 1e-12  # relative difference below which two mean costs or accuracies are equal
 _BLOCK = 200_000  # numbers per temporary array of the bootstrap: several fit in a processor's cache
 
@@ -81,7 +85,7 @@ def per_target_auc(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
 
 
 def per_target_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """AUC, Brier score and ECE of every target for every weighting; the pool's are their means.
+    """AUC, Brier score, ECE and log loss of every target for every weighting; the pool's are their means.
 
     Parameters
     ----------
@@ -92,7 +96,7 @@ def per_target_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> 
     Returns
     -------
     dict of ndarray [B, K]
-        auc, brier, ece (15 bins); NaN where undefined.
+        auc, brier, ece (15 bins), log_loss; NaN where undefined.
     """
     p, correct = _same_shape(p, correct)
     weights = _weight_rows(weights, len(p))
@@ -100,6 +104,7 @@ def per_target_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> 
         "auc": np.stack([weighted_auc(p[:, k], correct[:, k], weights) for k in range(p.shape[1])], axis=1),
         "brier": _brier_rows(p, correct, weights),
         "ece": _ece_rows(p, correct, weights, ECE_BINS),
+        "log_loss": _log_loss_rows(p, correct, weights),
     }
 
 
@@ -129,6 +134,14 @@ def brier(p: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> fl
     weights : ndarray [n], optional
     """
     return float(_nanmean(_brier_rows(*_columns(p, y), _one_row(weights, len(p)))[0]))
+
+
+def log_loss(p: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Binary cross-entropy: mean of -y log p - (1 - y) log(1 - p), in nats; lower is better.
+
+    P is kept ``LOG_LOSS_CLIP`` away from 0 and 1. Parameters as in ``brier``.
+    """
+    return float(_nanmean(_log_loss_rows(*_columns(p, y), _one_row(weights, len(p)))[0]))
 
 
 def ece_equal_mass(
@@ -288,7 +301,7 @@ def pool_metrics_boot(
           router: where it is not concave, random mixing alone has a positive lift (``zero_router_boot``).
         - pdp_auccc: AUCCC of the Pareto front of targets and router points together, minus p_auccc. It can
           fall below 0: a target that no point dominates, yet below the router's line, bends the front down.
-        - brier, ece: means over targets, the latter with 15 bins of equal mass.
+        - brier, ece, log_loss: means over targets; ece with 15 bins of equal mass.
         - disagreement_auc: mean over pairs of targets of the AUC of ``pairwise_disagreement`` (pairs with one
           class in a replicate left out): can P tell which of two is right, where just one is?
         - disagree_accuracy: of the routed answers at tolerance 0, on the queries that some but not all targets
@@ -304,7 +317,7 @@ def pool_metrics_boot(
     values["mdp_auccc"] = values["p_auccc"] - values["model_pareto_auccc"]
     values["pdp_auccc"] = values.pop("front_auccc") - values["p_auccc"]
     alone = per_target_boot(p, correct, weights)
-    for name, of_pool in (("auc", "mean_auc"), ("brier", "brier"), ("ece", "ece")):
+    for name, of_pool in (("auc", "mean_auc"), ("brier", "brier"), ("ece", "ece"), ("log_loss", "log_loss")):
         values[of_pool] = _nanmean(alone[name].T)
     values["disagreement_auc"] = _nanmean(_pair_auc_rows(p, correct, weights))
     values["disagree_accuracy"] = _disagree_accuracy(steps.start_correct, correct, weights)
@@ -606,6 +619,14 @@ def _brier_rows(p, y, weights) -> np.ndarray:
     seen = ~np.isnan(y)
     error = np.where(seen, (p - np.where(seen, y, 0.0)) ** 2, 0.0)
     return _ratio(weights @ error, weights @ seen.astype(np.float64))
+
+
+def _log_loss_rows(p, y, weights) -> np.ndarray:
+    """Binary cross-entropy [B, K]."""
+    seen = ~np.isnan(y)
+    p, right = np.clip(p, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP), np.where(seen, y, 0.0)
+    loss = np.where(seen, -right * np.log(p) - (1 - right) * np.log1p(-p), 0.0)
+    return _ratio(weights @ loss, weights @ seen.astype(np.float64))
 
 
 def _ece_rows(p, y, weights, bins: int) -> np.ndarray:

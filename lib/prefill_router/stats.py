@@ -4,6 +4,9 @@ Queries of one group (near-duplicates, one template) are not independent, so gro
 queries. Split seeds share most of their queries, so a replicate draws *one* multiplicity per group and uses
 it for every seed and every method; a metric is then recomputed on each seed's test queries, curve and all,
 and averaged over seeds.
+
+Intervals are percentile intervals, but basic (reflected) ones for the distances of ``metrics.DISTANCES``, and
+hold their value: see ``interval_of``.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from prefill_router.hardware import on_every_core
-from prefill_router.metrics import auc_boot, point_metrics_boot, pool_metrics_boot, zero_router_boot
+from prefill_router.metrics import DISTANCES, auc_boot, point_metrics_boot, pool_metrics_boot, zero_router_boot
 from prefill_router.routing import curve_steps
 
 Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -65,6 +68,52 @@ def percentile_interval(draws: np.ndarray, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high), int(draws.size - defined.size))
 
 
+def basic_interval(value: float, draws: np.ndarray, level: float = 0.95, power: int = 1) -> Interval:
+    """Basic (reflected) bootstrap interval [2 v - high, 2 v - low] (Davison & Hinkley 1997, section 5.2).
+
+    For what noise raises: the draws carry the noise twice and lie above the value as the value lies above the
+    truth. A bias-corrected percentile interval cannot mend that where all draws lie above the value.
+
+    Parameters
+    ----------
+    value : float
+        v, on the queries themselves.
+    draws : ndarray [B]
+        Their percentiles are low and high; NaN is left out and counted.
+    power : 1 or 2
+        The scale on which noise adds: 2 reflects squares, for a metric >= 0; ends below 0 are cut to 0.
+    """
+    ends = percentile_interval(draws, level)
+    low, high = (2 * value**power - end**power for end in (ends.high, ends.low))
+    if power == 2:
+        low, high = np.sqrt(np.maximum((low, high), 0.0))
+    return Interval(float(low), float(high), ends.undefined)
+
+
+def interval_of(metric: str, value: float, draws: np.ndarray, level: float = 0.95, power: int | None = None) -> Interval:
+    """Interval of a metric (or of a paired difference of one) that holds its value; NaN where the value is NaN.
+
+    Basic for ``metrics.DISTANCES``, whose draws lie above the value; percentile for all others. On simulated pools
+    (``tests/test_stats.py``) the percentile interval of ECE and PDP-AUCCC never holds the truth, the basic one in 93 %
+    and more. Of what is chosen in hindsight (best single target, gap closed, saving at its accuracy) the percentile
+    interval holds it in 92 to 95 % and stays; the basic one of that saving would in 61 %.
+
+    An end that does not reach the value is moved to it: the value of a distance can be all noise, and a metric that is
+    defined on few split seeds only may be defined on others in a replicate.
+
+    Parameters
+    ----------
+    power : int, optional
+        That of ``basic_interval``; the metric's own by default. A difference has either sign: 1.
+    """
+    if np.isnan(value):
+        return Interval(float("nan"), float("nan"), int(np.isnan(draws).sum()))
+    ends = basic_interval(value, draws, level, power or DISTANCES[metric]) if metric in DISTANCES else percentile_interval(draws, level)
+    if np.isnan(ends.low):
+        return ends
+    return Interval(min(ends.low, float(value)), max(ends.high, float(value)), ends.undefined)
+
+
 @dataclass(frozen=True)
 class Interval:
     """Ends of an interval, and how many draws were undefined; iterates as (low, high)."""
@@ -75,14 +124,6 @@ class Interval:
 
     def __iter__(self):
         return iter((self.low, self.high))
-
-
-def paired_difference(draws_a: np.ndarray, draws_b: np.ndarray, level: float = 0.95) -> Interval:
-    """Interval of a - b from draws [B] of two methods on the same resamples (one replicate, one pair)."""
-    draws_a, draws_b = np.asarray(draws_a, dtype=np.float64), np.asarray(draws_b, dtype=np.float64)
-    if draws_a.shape != draws_b.shape:
-        raise ValueError(f"paired draws need the same resamples: {draws_a.shape} and {draws_b.shape} draws")
-    return percentile_interval(draws_a - draws_b, level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +205,8 @@ class SeedAverages:
         rows = []
         for (method, metric), value in self.point.items():
             key = (method, metric)
-            low, high = percentile_interval(self.draws[key], level)
             metric, _, target = metric.partition("@")
+            low, high = interval_of(metric, value, self.draws[key], level)
             rows.append(
                 (
                     method,
@@ -196,9 +237,10 @@ class SeedAverages:
         for method, metric in self.point:
             if method == method_a and (method_b, metric) in self.point:
                 a, b = (method_a, metric), (method_b, metric)
-                low, high = paired_difference(self.draws[a], self.draws[b], level)
+                difference, draws = self.point[a] - self.point[b], self.draws[a] - self.draws[b]
+                low, high = interval_of(metric.partition("@")[0], difference, draws, level, power=1)
                 n = min(self.n[method_a], self.n[method_b])
-                rows.append((method_a, method_b, metric, self.point[a] - self.point[b], low, high, n))
+                rows.append((method_a, method_b, metric, difference, low, high, n))
         return pd.DataFrame(
             rows, columns=["method_a", "method_b", "metric", "diff", "ci_low", "ci_high", "n"]
         )
