@@ -81,10 +81,17 @@ def test_notes_and_predictions_come_back(workspace, outcomes):
     with pytest.raises(FileNotFoundError, match="04 and 05"):
         experiment.read_predictions(workspace, "all", outcomes)
     experiment.save_predictions(workspace, "all", "paper", "enc", outcomes, splits, p, overhead)
-    back = experiment.read_predictions(workspace, "all", outcomes)["paper"]
+    # names are data: a slash in a method's, a pool's that begins another's
+    experiment.save_predictions(workspace, "all", "ours@org/name", "org/name", outcomes, splits, p)
+    experiment.save_predictions(workspace, "all--b", "other", "x", outcomes, splits, p, reads="sentence")
+    found = experiment.read_predictions(workspace, "all", outcomes)
+    assert {name: (m["encoder"], m["reads"]) for name, m in found.items()} == {"paper": ("enc", "prefill"), "ours@org/name": ("org/name", "prefill")}
+    with pytest.raises(ValueError, match="cannot read 'minds'"):
+        experiment.save_predictions(workspace, "all", "paper", "enc", outcomes, splits, p, reads="minds")
+    back = found["paper"]
     for seed, split in splits.items():
         assert np.isnan(back["p"][seed][split.train]).all()
-        np.testing.assert_allclose(back["p"][seed][split.test], p[seed][split.test], atol=1e-6)
+        np.testing.assert_array_equal(back["p"][seed][split.test], experiment.kept(p[seed][split.test]))
         np.testing.assert_allclose(back["overhead"][split.test], overhead[split.test])
 
 
@@ -217,7 +224,7 @@ def test_queries_with_missing_outcomes_are_left_out_and_counted(workspace, outco
 
 
 def test_report_rows_and_verdicts():
-    row = {"pool": "all", "encoder": "", "target": "", "n": 100, "seeds": 5}
+    row = {"pool": "all", "encoder": "", "reads": "", "target": "", "n": 100, "seeds": 5}
     metrics = pd.DataFrame([
         {**row, "method": m, "metric": k, "value": v, "ci_low": v - 0.1, "ci_high": v + 0.1}
         for m, k, v in [("tfidf", "mean_auc", 0.7), ("paper", "mean_auc", 0.8), ("paper", "best_single_accuracy", 0.6), ("paper", "oracle_accuracy", 0.9), ("paper calibrated", "accuracy", 0.5)]

@@ -34,6 +34,9 @@ def test_names(method, name):
 def test_semantic_baselines_have_the_colour_of_their_head_and_the_line_of_their_embedding():
     assert style("knn_minilm")[0] == style("knn_mpnet")[0] != style("irt_mpnet")[0]
     assert style("knn_minilm")[1] != style("knn_mpnet")[1] == style("irt_mpnet")[1]
+    # an encoder without a name of its own: whatever stands in its name
+    assert label("knn_some_encoder-v1") == "kNN on some_encoder-v1" and label("random_features") == "random features"
+    assert style("knn_some_encoder-v1") == (style("knn_minilm")[0], ":") and style("random_minilm") == style("unheard of")
     assert style("ours") != style("paper") != style("unheard of") == style("neither")
 
 

@@ -11,12 +11,15 @@ from prefill_router.report import SHORT, bar_sentences, bar_table, best_semantic
 AUC = {"tfidf": 0.8, "paper": 0.85, "paper calibrated": None, "ours": 0.9, "ours@x": 0.7, "knn_minilm": 0.75, "mlp_minilm": 0.7, "irt_mpnet": 0.82, "knn_mpnet": 0.78, "best_single": None}
 
 
+SENTENCE = {"knn_minilm", "mlp_minilm", "irt_mpnet", "knn_mpnet", "knn_some-encoder-v1"}
+
+
 def metrics_of(pool, auc):
     row = {"pool": pool, "encoder": "", "target": "", "n": 10, "seeds": 2}
     values = [(method, metric, value) for method, mean_auc in auc.items() for metric, value in (("mean_auc", mean_auc), ("brier", 0.2), ("best_single_accuracy", 0.6), ("oracle_accuracy", 0.9))]
-    rows = [{**row, "method": method, "metric": metric, "value": value, "ci_low": value, "ci_high": value} for method, metric, value in values]
+    rows = [{**row, "method": method, "reads": "sentence" if method in SENTENCE else "", "metric": metric, "value": value, "ci_low": value, "ci_high": value} for method, metric, value in values]
     # of one target alone: no table of pools may take it for the pool's
-    rows.append({**row, "method": "knn_minilm", "target": "t", "metric": "mean_auc", "value": 0.99, "ci_low": 0, "ci_high": 1})
+    rows.append({**row, "method": "knn_minilm", "reads": "sentence", "target": "t", "metric": "mean_auc", "value": 0.99, "ci_low": 0, "ci_high": 1})
     return pd.DataFrame(rows)
 
 
@@ -71,6 +74,15 @@ def test_the_best_semantic_baseline_reads_an_embedding_and_has_the_highest_auc(m
     assert best_semantic(metrics_of("a", {"paper": 0.8, "tfidf": 0.9}), "a") is None and best_semantic(metrics, "b") is None
     # as read back from a CSV file, where an empty target is missing
     assert best_semantic(metrics.replace({"target": {"": None}}), "a") == "irt_mpnet"
+
+
+def test_what_a_method_reads_is_not_read_out_of_its_name(metrics):
+    assert best_semantic(metrics_of("a", {"paper": 0.9, "tfidf": 0.85, "knn_some-encoder-v1": 0.8, "knn_minilm": 0.7}), "a") == "knn_some-encoder-v1"
+    assert "| kNN on some-encoder-v1 |" in headline_table(metrics_of("a", {"knn_some-encoder-v1": 0.8}), SHORT)
+    named_like_one = metrics.assign(reads=metrics["reads"].where(metrics["method"] != "irt_mpnet", ""))
+    assert best_semantic(named_like_one, "a") == "knn_mpnet"
+    with pytest.raises(ValueError, match="lacks the column reads"):
+        best_semantic(metrics.drop(columns="reads"), "a")
 
 
 def test_verdicts():

@@ -133,14 +133,14 @@ def test_basic_intervals_of_distances_hold_the_truth_and_percentile_intervals_do
 
 
 def test_every_interval_of_every_table_holds_its_value():
-    """A P that is right and one that is noise, few queries: values of distances lie below all of their draws."""
-    p, cost, correct, groups = pool(5, n=80)
+    """A P that is right and one that is noise: values of distances lie below all of their draws."""
+    (p, cost, correct), groups = simulated(np.random.default_rng(1), 300), np.arange(300)
     noise = np.random.default_rng(1).random(p.shape)
     runs = {name: [router_run(q, cost, correct, groups, target_names=["s", "m", "l"])] for name, q in (("good", p), ("noise", noise))}
     runs |= {"zero_router": [zero_router_run(cost, correct, groups)], "best_single": [point_run(cost[:, 2], correct[:, 2], cost, correct, groups)]}
     averages = seed_averaged_intervals(runs, n_boot=200, seed=0)
     below = [key for key, value in averages.point.items() if value < percentile_interval(averages.draws[key]).low]
-    assert {metric.partition("@")[0] for _, metric in below} >= {"ece", "pdp_auccc"}  # percentile intervals would not hold them
+    assert ("good", "ece") in below  # its percentile interval would not hold it
     tables = [averages.table().rename(columns={"value": "diff"}), *(averages.paired("good", other) for other in ("noise", "zero_router", "best_single"))]
     for table in tables:
         known = table.dropna(subset=["diff", "ci_low"])

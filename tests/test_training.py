@@ -13,7 +13,7 @@ from prefill_router import training
 from prefill_router.metrics import mean_auc
 from prefill_router.outcomes import Split
 from prefill_router.profiles import load_profile
-from prefill_router.training import TrunkFits, baselines_over_seeds, fit_baselines, short_name, side_by_side, trunks_over_seeds
+from prefill_router.training import TrunkFits, baselines_over_seeds, fit_baselines, short_name, short_names, side_by_side, trunks_over_seeds
 
 
 def draw(seed, split, scale):
@@ -58,6 +58,12 @@ def test_no_worker_stays_with_what_it_once_needed(end):
 @pytest.mark.parametrize(("name", "short"), [("all-minilm-l6-v2", "minilm"), ("sentence-transformers/all-mpnet-base-v2", "mpnet"), ("BAAI/bge-m3", "bge-m3")])
 def test_short_names(name, short):
     assert short_name(name) == short
+
+
+def test_encoders_that_share_a_short_name_bear_their_whole_names():
+    names = ("all-minilm-l6-v2", "org/paraphrase-MiniLM-L12", "all-mpnet-base-v2", "org/Some-Encoder-v1", "other/some-encoder-v1")
+    assert list(short_names(names).values()) == ["all-minilm-l6-v2", "org/paraphrase-MiniLM-L12", "mpnet", "org/Some-Encoder-v1", "other/some-encoder-v1"]
+    assert short_names(names[1:4]) == {names[1]: "minilm", names[2]: "mpnet", names[3]: "some-encoder-v1"}
 
 
 HEADS = {"knn", "logistic", "mlp", "boosting", "factorisation", "clusters", "irt", "kernel"}
@@ -105,11 +111,14 @@ def test_jobs_of_seeds_and_encoders_give_what_one_fit_gives():
     y = (x[:, :1] + 0.3 * rng.normal(size=(n, 2)) > 0).astype(float)
     queries = pd.DataFrame({"category": np.where(np.arange(n) % 2, "a", "b"), "group": np.arange(n)})
     outcomes = SimpleNamespace(n=n, prompts=[f"word{i % 7} and more" for i in range(n)], queries=queries, correct=y)
-    embeddings = {"all-minilm-l6-v2": x, "all-mpnet-base-v2": other}
+    # three, two of which would bear the same name
+    embeddings = {"all-minilm-l6-v2": x, "org/Some-Encoder-v1": other, "org/paraphrase-MiniLM-L12": x[:, ::-1]}
     given = (load_profile("smoke"), outcomes, np.arange(n) + 5, embeddings, "cpu")
     found = baselines_over_seeds({4: SPLIT}, *given)[4]
     expected = fit_baselines(4, SPLIT, *given)
-    assert list(found) == list(expected)
+    assert list(found) == list(expected) and len(found) == len(CONTROLS) + 3 * len(HEADS)
+    assert {read: sum(fit["read"] == read for fit in found.values()) for read in embeddings} == dict.fromkeys(embeddings, len(HEADS))
+    assert found["knn_some-encoder-v1"]["read"] == "org/Some-Encoder-v1"
     for name, fit in expected.items():
         np.testing.assert_allclose(found[name]["p"], fit["p"], atol=1e-6, err_msg=name)
         assert found[name]["read"] == fit["read"]

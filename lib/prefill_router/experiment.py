@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from prefill_router.routing import expected_cost, priced, route, router_curve, w
 from prefill_router.stats import SeedAverages, SeedRun, auc_run, point_run, router_run, seed_averaged_curve, seed_averaged_intervals, zero_router_run
 
 PARTS = ("train", "calibration", "test")
+READS = ("prefill", "sentence", "")  # what a method reads of its encoder: hidden states, a sentence embedding; nothing
+P_DECIMALS = 4
+METRIC_COLUMNS = ["pool", "method", "encoder", "reads", "target", "metric", "value", "ci_low", "ci_high", "n", "seeds"]
 
 
 def write_splits(workspace: Workspace, outcomes: Outcomes) -> pd.DataFrame:
@@ -78,30 +82,47 @@ def _say_once(text: str) -> None:
     print(text)
 
 
+def kept(p: np.ndarray) -> np.ndarray:
+    """P(correct) as it is kept, and evaluated: to four decimals, and half a step from 0 and 1 (the log loss needs that).
+
+    What is published is then what was evaluated, to the last digit, in less than two bytes each.
+    """
+    return np.clip(np.round(np.asarray(p, dtype=np.float64), P_DECIMALS), half := 0.5 * 10.0**-P_DECIMALS, 1 - half)
+
+
+def unpacked(stored: np.ndarray) -> np.ndarray:
+    """What `kept` gave, from its float32 in a file."""
+    return np.round(np.asarray(stored, dtype=np.float64), P_DECIMALS + 1)
+
+
 def save_predictions(workspace: Workspace, pool: str, method: str, encoder: str, outcomes: Outcomes, splits: Mapping[int, Split],
-                     p: Mapping[int, np.ndarray], overhead: np.ndarray | None = None) -> None:
-    """Keep P(correct) of one method on calibration and test rows of every split.
+                     p: Mapping[int, np.ndarray], overhead: np.ndarray | None = None, reads: str = "prefill") -> None:
+    """Keep P(correct) of one method on calibration and test rows of every split, as `kept` has it.
 
     Parameters
     ----------
+    encoder : name of what it reads; several are joined for display, nothing is read out of the name.
     outcomes : Outcomes
         Of the pool: n queries, K targets.
     p : mapping of seed to ndarray [n, K]
         P(correct) of all queries; training rows are not kept.
     overhead : ndarray [n], optional
         The router's own cost per query, in the outcomes' unit; 0 by default.
+    reads : one of `READS`
     """
+    if reads not in READS:
+        raise ValueError(f"method {method!r} cannot read {reads!r}; known: {', '.join(map(repr, READS))}")
     overhead = np.zeros(outcomes.n) if overhead is None else overhead
     rows = []
     for seed, split in splits.items():
         for part in ("calibration", "test"):
             at = getattr(split, part)
             for k, target in enumerate(outcomes.target_names):
-                rows.append(pd.DataFrame({"seed": seed, "pool": pool, "method": method, "encoder": encoder, "query_id": outcomes.queries["query_id"].to_numpy()[at],
-                                          "target": target, "p_correct": p[seed][at, k].astype(np.float32), "split": part, "overhead": overhead[at]}))
+                rows.append(pd.DataFrame({"seed": seed, "pool": pool, "method": method, "encoder": encoder, "reads": reads, "query_id": outcomes.queries["query_id"].to_numpy()[at],
+                                          "target": target, "p_correct": kept(p[seed][at, k]).astype(np.float32), "split": part, "overhead": overhead[at]}))
     folder = workspace.build / "predictions"
     folder.mkdir(exist_ok=True)
-    with replacing(folder / f"{pool}--{method}.parquet") as temporary:
+    with replacing(folder / f"{quote(f'{pool}--{method}', safe=' @+')}.parquet") as temporary:
         pd.concat(rows, ignore_index=True).to_parquet(temporary, index=False)
 
 
@@ -111,20 +132,22 @@ def read_predictions(workspace: Workspace, pool: str, outcomes: Outcomes) -> dic
     Returns
     -------
     dict of method to dict
-        ``encoder`` (str), ``p`` ({seed: ndarray [n, K], NaN on training rows}), ``overhead`` (ndarray [n], 0 where unknown).
+        ``encoder``, ``reads`` (str), ``p`` ({seed: ndarray [n, K], NaN on training rows}), ``overhead`` (ndarray [n], 0 where unknown).
     """
     found = {}
     position = pd.Series(np.arange(outcomes.n), index=outcomes.queries["query_id"])
     column = {name: k for k, name in enumerate(outcomes.target_names)}
-    for path in sorted((workspace.build / "predictions").glob(f"{pool}--*.parquet")):
-        table = pd.read_parquet(path)
+    for path in sorted((workspace.build / "predictions").glob("*.parquet")):
+        table = pd.read_parquet(path, filters=[("pool", "==", pool)])
+        if table.empty:
+            continue
         p, overhead = {}, np.zeros(outcomes.n)
         for seed, rows in table.groupby("seed"):
             p[int(seed)] = np.full((outcomes.n, len(column)), np.nan)
             at = position.loc[rows["query_id"]].to_numpy()
-            p[int(seed)][at, rows["target"].map(column).to_numpy()] = rows["p_correct"]
+            p[int(seed)][at, rows["target"].map(column).to_numpy()] = unpacked(rows["p_correct"])
             overhead[at] = rows["overhead"]
-        found[str(table["method"].iloc[0])] = {"encoder": str(table["encoder"].iloc[0]), "p": p, "overhead": overhead}
+        found[table["method"].iloc[0]] = {name: table[name].iloc[0] for name in ("encoder", "reads")} | {"p": p, "overhead": overhead}
     if not found:
         raise FileNotFoundError(f"no predictions for pool {pool!r} in {workspace.build / 'predictions'}: run notebooks 04 and 05 first")
     return found
@@ -157,11 +180,27 @@ def evaluate(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Spli
     cost_model : one of `routing.COST_MODELS`
         The profile's by default.
     """
-    cost_model = cost_model or workspace.profile.cost_model
+    return evaluate_at(outcomes, splits, methods, expected_costs(outcomes, splits, cost_model or workspace.profile.cost_model), workspace.profile.bootstrap)
+
+
+def expected_costs(outcomes: Outcomes, splits: Mapping[int, Split], cost_model: str) -> dict[int, np.ndarray]:
+    """`routing.expected_cost` [n, K] by split seed; NaN for targets without a price, for all if fewer than two have one."""
+    found, pool = {}, priced(outcomes, cost_model)
+    for seed, split in splits.items():
+        found[seed] = np.full(outcomes.correct.shape, np.nan)
+        if pool is not None:
+            found[seed][:, [outcomes.target_names.index(name) for name in pool.target_names]] = expected_cost(pool, split.train, cost_model)
+    return found
+
+
+def evaluate_at(outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], costs: Mapping[int, np.ndarray], n_boot: int) -> SeedAverages:
+    """`evaluate` with the costs [n, K] of each split seed given; targets whose cost is NaN on every query have none."""
     complete = outcomes.complete_rows()
     if not complete.all():
         print(f"{outcomes.name}: {int((~complete).sum())} of {outcomes.n} queries lack an outcome of this pool and are left out of the evaluation")
-    pool = priced(outcomes, cost_model)
+    known = ~np.all([np.isnan(cost).all(axis=0) for cost in costs.values()], axis=0)
+    names = [name for name, yes in zip(outcomes.target_names, known, strict=True) if yes]
+    pool = outcomes if known.all() else outcomes.pool(names) if len(names) > 1 else None
     # Without a price every target costs nothing: the cost then decides nothing, and the metrics that need one are dropped below.
     free = np.zeros_like(outcomes.correct)
     whole: dict[str, list[SeedRun]] = {}
@@ -171,15 +210,24 @@ def evaluate(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Spli
         p, overhead = {name: m["p"][seed] for name, m in methods.items()}, {name: m["overhead"] for name, m in methods.items()}
         cost, chosen = free, {}
         if pool is not None:
-            cost, of_pool = expected_cost(pool, split.train, cost_model), cut(p, outcomes, pool)
+            cost, of_pool = costs[seed][:, known], cut(p, outcomes, pool)
             chosen = {name: _calibrated_choice(of_pool[name], cost, pool.correct, overhead[name], calibration, test) for name in methods}
         if pool is not outcomes and pool is not None:
             _add_runs(paying, pool, cost, of_pool, overhead, chosen, train, test)
         _add_runs(whole, outcomes, cost if pool is outcomes else free, p, overhead, chosen, train, test)
-    averages = seed_averaged_intervals(whole, workspace.profile.bootstrap, seed=0)
+    averages = seed_averaged_intervals(whole, n_boot, seed=0)
     if pool is outcomes:
         return averages
-    return _with_costs_of(averages, seed_averaged_intervals(paying, workspace.profile.bootstrap, seed=0) if paying else None)
+    return _with_costs_of(averages, seed_averaged_intervals(paying, n_boot, seed=0) if paying else None)
+
+
+def metrics_table(averages: SeedAverages, pool: str, methods: Mapping[str, dict]) -> pd.DataFrame:
+    """Rows of ``metrics.csv`` (`METRIC_COLUMNS`) of one pool; a calibrated point reads what its method reads."""
+    table = averages.table().assign(pool=pool)
+    for column in ("encoder", "reads"):
+        read = {f"{name}{suffix}": method.get(column, "") for name, method in methods.items() for suffix in ("", " calibrated")}
+        table[column] = table["method"].map(read).fillna("")
+    return table[METRIC_COLUMNS]
 
 
 def cut(p: Mapping[str, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dict[str, np.ndarray]:

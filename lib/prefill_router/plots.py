@@ -42,17 +42,17 @@ def label(method: str) -> str:
     base, at, encoder = method.partition("@")
     if at:
         return f"{'ours' if base == 'ours' else label(base)} on {encoder}"
-    head, _, embedding = method.rpartition("_")
-    if head in HEADS and embedding in EMBEDDINGS:
-        return f"{HEADS[head]} on {EMBEDDINGS[embedding]}"
+    head, _, embedding = method.partition("_")  # no head has an underscore, an embedding may
+    if head in HEADS and embedding:
+        return f"{HEADS[head]} on {EMBEDDINGS.get(embedding, embedding)}"
     return NAMES.get(method, method)
 
 
 def style(method: str) -> tuple[str, str]:
-    """Colour and line style of a method: colour by its head, dashed on MiniLM."""
-    head, _, embedding = method.rpartition("_")
-    if head in HEAD_COLORS and embedding in EMBEDDINGS:
-        return HEAD_COLORS[head], "--" if embedding == "minilm" else "-"
+    """Colour and line style of a method: colour by its head, dashed on MiniLM, dotted on embeddings without a name of their own."""
+    head, _, embedding = method.partition("_")
+    if head in HEAD_COLORS and embedding:
+        return HEAD_COLORS[head], {"minilm": "--", "mpnet": "-"}.get(embedding, ":")
     return STYLES.get(method, ("#777777", "-"))
 
 

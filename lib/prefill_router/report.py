@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from prefill_router.plots import EMBEDDINGS, label
+from prefill_router.plots import label
 
 HEADLINE = {
     "mean_auc": ("mean AUC", "{:.3f}"), "disagreement_auc": ("disagreement AUC", "{:.3f}"), "accuracy": ("accuracy", "{:.1%}"), "gap_closed": ("gap closed", "{:.1%}"),
@@ -36,16 +36,22 @@ def _of_pools(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def semantic_ranking(metrics: pd.DataFrame, pool: str) -> list[str]:
-    """The methods of a pool that read a sentence embedding, by falling mean AUC.
+    """The methods of a pool that read a sentence embedding (column ``reads``), by falling mean AUC.
 
     Parameters
     ----------
     metrics : DataFrame
         As ``results/<profile>/metrics.csv``.
+
+    Raises
+    ------
+    ValueError
+        Without the column ``reads``, in a table of an earlier version: no name of a method says what it reads.
     """
+    if "reads" not in metrics:
+        raise ValueError("metrics.csv lacks the column reads, so an earlier version wrote it: run the profile again")
     rows = _of_pools(metrics)
-    semantic = rows["method"].str.endswith(tuple(f"_{name}" for name in EMBEDDINGS))
-    rows = rows[(rows["pool"] == pool) & (rows["metric"] == "mean_auc") & semantic].dropna(subset=["value"])
+    rows = rows[(rows["pool"] == pool) & (rows["metric"] == "mean_auc") & (rows["reads"] == "sentence")].dropna(subset=["value"])
     return list(rows.sort_values(["value", "method"], ascending=[False, True])["method"])
 
 

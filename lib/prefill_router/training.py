@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,13 @@ def short_name(sentence_encoder: str) -> str:
     """The part of a sentence encoder's name that names of methods end in: minilm, mpnet, or the name without its owner."""
     name = sentence_encoder.rstrip("/").split("/")[-1].lower()
     return next((known for known in ("minilm", "mpnet") if known in name), name)
+
+
+def short_names(sentence_encoders: Iterable[str]) -> dict[str, str]:
+    """`short_name` of each sentence encoder; where two share one, the whole name of each, so that no method hides another."""
+    short = {name: short_name(name) for name in sentence_encoders}
+    often = Counter(short.values())
+    return {name: name if often[s] > 1 else s for name, s in short.items()}
 
 
 def side_by_side(jobs: Mapping[Any, tuple], device: str, message: str) -> dict[Any, Any]:
@@ -168,14 +176,15 @@ def trunks_over_seeds(splits: Mapping[int, Split], profile: Profile, folder: str
 def baselines_over_seeds(splits: Mapping[int, Split], profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str) -> dict[int, dict[str, dict]]:
     """`fit_baselines` of every split: controls and each sentence encoder are jobs of their own, so that all cores are busy to the end."""
     parts: list[dict[str, np.ndarray]] = [{}, *({name: x} for name, x in embeddings.items())]
+    names = short_names(embeddings)
     jobs = {
-        (seed, ", ".join(part) or "controls"): (fit_baselines, seed, split, profile, outcomes, tokens, part, device, not part) for part in reversed(parts) for seed, split in splits.items()
+        (seed, ", ".join(part) or "controls"): (fit_baselines, seed, split, profile, outcomes, tokens, part, device, not part, names) for part in reversed(parts) for seed, split in splits.items()
     }
     found = side_by_side(jobs, device, "{0[1]}, split seed {0[0]} done")
     return {seed: {name: fit for part in parts for name, fit in found[seed, ", ".join(part) or "controls"].items()} for seed in splits}
 
 
-def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str, controls: bool = True) -> dict[str, dict]:
+def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes, tokens: np.ndarray, embeddings: Mapping[str, np.ndarray], device: str, controls: bool = True, names: Mapping[str, str] | None = None) -> dict[str, dict]:
     """Fit every semantic baseline and control on one split, on the outcomes of all targets.
 
     Parameters
@@ -186,6 +195,8 @@ def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes,
         Each is read by all routers of `SEMANTIC`.
     controls : bool
         Whether to fit what reads no embedding.
+    names : sentence encoder to the end of its methods' names, optional
+        `short_names` of `embeddings` by default.
 
     Returns
     -------
@@ -201,10 +212,11 @@ def fit_baselines(seed: int, split: Split, profile: Profile, outcomes: Outcomes,
         "tfidf": (TfidfRouter(seed=seed), prompts, ""),
         "random_features": (LogisticRouter(seed=seed, folds=3), random_features(n, 64, seed), ""),
     }
+    names = short_names(embeddings) if names is None else names
     for encoder, x in embeddings.items():
         for name, kind in SEMANTIC.items():
             options = {"config": TrunkConfig(**profile.ensemble), "device": device} if name == "mlp" else {"folds": 3}
-            routers[f"{name}_{short_name(encoder)}"] = (kind(seed=seed, **options), x, encoder)
+            routers[f"{name}_{names[encoder]}"] = (kind(seed=seed, **options), x, encoder)
     found = {}
     for name, (router, x, read) in routers.items():
         started = time.perf_counter()
