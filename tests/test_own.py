@@ -128,7 +128,8 @@ def test_columns_of_a_wide_table_that_are_no_models(tmp_path):
     table = wide()[["prompt", "gpt-4", "mixtral"]].assign(category="sums", difficulty=np.arange(N) % 7)
     read = read_own_table(write(tmp_path, table))
     assert read.outcomes.target_names == ["gpt-4", "mixtral"]
-    assert any("not taken for models" in note and "category, difficulty" in note for note in read.notes)
+    assert any("not taken for models" in note and "difficulty" in note for note in read.notes)
+    assert set(read.outcomes.queries["benchmark"]) == {"sums"} and any("benchmark = category" in note for note in read.notes)
     with pytest.raises(OutcomesError, match=r"may not be models: gpt-4_cost \(gpt-4\?\)"):
         read_own_table(write(tmp_path, table.assign(**{"gpt-4_cost": 0.01}), "u.csv"))
     costless = wide().assign(llama=(np.arange(N) % 4 > 0).astype(float))
@@ -138,10 +139,12 @@ def test_columns_of_a_wide_table_that_are_no_models(tmp_path):
 def test_currencies_are_not_mixed_and_unused_prices_are_told(tmp_path):
     (tmp_path / "p.yaml").write_text("currency: EUR\nprices:\n  small: {input: 1, output: 2}\n")
     with pytest.raises(OutcomesError, match="small have prices in EUR, big costs in USD"):
-        read_own_table(write(tmp_path, rows().assign(cost_usd=0.5)), tmp_path / "p.yaml")
+        read_own_table(write(tmp_path, rows().assign(cost_usd=[None, 0.5] * N)), tmp_path / "p.yaml")
     read = read_own_table(write(tmp_path, rows().assign(cost_usd=0.5).drop(columns="output_tokens")), tmp_path / "p.yaml")
     assert read.outcomes.cost_unit == "USD" and (read.outcomes.cost == 0.5).all()
-    assert any("prices not used, as there are no output_tokens: small" in note for note in read.notes)
+    assert any("prices not used, as cost_usd says what was paid: small" in note for note in read.notes)
+    bare = read_own_table(write(tmp_path, rows().drop(columns="output_tokens"), "u.csv"), tmp_path / "p.yaml")
+    assert any("prices not used, as there are no output_tokens: small" in note for note in bare.notes)
 
 
 def test_gaps_in_input_tokens_are_counted_out(tmp_path, prices):
@@ -229,7 +232,8 @@ FILES = {
     "empty": ("t.csv", b"", "the file is empty"),
     "header only": ("t.csv", b"question,model,isCorrect\n", "no rows"),
     "latin-1": ("t.csv", b"question,model,isCorrect\nok,a,1\nf\xfcr,b,1\n", "line 3: byte 0xfc is not UTF-8.*save it as UTF-8"),
-    "utf-16": ("t.csv", "question".encode("utf-16"), "UTF-16"),
+    "utf-16 cut short": ("t.csv", "question".encode("utf-16")[:-1], "begins as UTF-16 and is not"),
+    "pickle": ("t.pkl", b"x", "pickles are never read"),
     "zero byte": ("t.csv", b"question,model,isCorrect\na\x00,b,1\n", "line 2: a zero byte"),
     "open quote": ("t.csv", b'question,model,isCorrect\n"a,b,1\n', "quotation marks"),
     "long row": ("t.csv", b"question,model,isCorrect\na,b,1\na,b,1,7,8\n", r"row 2 \(line 3\) has 5 fields, the header 3; every row needs as many fields as the header"),
@@ -303,7 +307,7 @@ def test_values_that_cannot_be_used_are_named_with_row_and_fix(tmp_path, kind):
 
 def test_conversations_are_refused(tmp_path):
     table = rows().astype({"question": object})
-    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 0 + 0?"}]
+    talk = [{"role": role, "content": "What is 0 + 0?"} for role in ("user", "assistant", "user")]
     table["question"] = [talk if i < 2 else q for i, q in enumerate(table["question"])]
     with pytest.raises(OutcomesError, match="column question: not a single prompt: row 1 .*join the turns"):
         read_own_table(write(tmp_path, table, "t.jsonl"))

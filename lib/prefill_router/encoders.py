@@ -30,6 +30,7 @@ from transformers.utils import logging as transformers_logging
 
 from .files import usual_mode
 from .hardware import native_bfloat16
+from .texts import whole
 from .weights import WHEELS, cache_root, exclusive, fetch, known_sha256, require_disk, say
 
 # What a chat template that writes today's date is told instead: the same prompt gives the same states on every day.
@@ -158,17 +159,16 @@ def load_encoder(name: str, device: str = "auto", dtype: str = "auto", causal_lm
             "another one, or load it with plain_prompt=True to read the raw text of the prompts instead.")
     network = network.to(torch_device).eval().requires_grad_(False)
     config = network.config.get_text_config()
-    limits = [getattr(config, "max_position_embeddings", None), _positions(network),
-              tokenizer.model_max_length]
-    max_length = min((int(limit) for limit in limits if limit and limit < 1e9), default=10**9)
+    max_length = _context(network, tokenizer)
     fingerprint = {"name": source.name, **identity, **_template_identity(tokenizer, template is None),
                    "dtype": str(torch_dtype).removeprefix("torch."), "max_length": max_length}
     return Encoder(source.name, network, tokenizer, torch_device, torch_dtype, config.num_hidden_layers,
                    config.hidden_size, max_length, count_params(network), fingerprint, plain_prompt)
 
 
-def render_text(encoder: Encoder, prompt: str) -> str:
-    """Text that the encoder reads for a prompt: its chat template up to where the answer would begin."""
+def render_text(encoder: Encoder | Reader, prompt: str) -> str:
+    """Text that the encoder reads for a prompt: its chat template up to where the answer would begin; half signs are replaced (`texts.whole`)."""
+    prompt = whole(prompt)
     if not prompt.strip():
         raise EncoderError("The prompt is empty: there is nothing to read. Remove it or mend its text.")
     if encoder.plain_prompt:
@@ -225,6 +225,42 @@ def check_prompt_length(encoder: Encoder, tokens: Sequence[int]) -> None:
         raise EncoderError(
             f"The prompt has {len(tokens):,} tokens as rendered, the context of {encoder.name} holds "
             f"{encoder.max_length:,}. Shorten or remove it, or use an encoder with a longer context.")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The tokenizer of an encoder without its weights: what it reads of a prompt, and how many tokens it takes."""
+
+    name: str
+    tokenizer: Any
+    max_length: int
+    plain_prompt: bool
+
+    def tokens(self, prompt: str) -> int:
+        """Tokens of a prompt as rendered; longer ones than ``max_length`` are counted too."""
+        return len(self.tokenizer(render_text(self, prompt), add_special_tokens=self.plain_prompt)["input_ids"])
+
+
+def load_reader(name: str, plain_prompt: bool = False, cache_dir: str | os.PathLike | None = None) -> Reader:
+    """Load what an encoder reads with: seconds, where the weights would take a minute; see `load_encoder` for the errors."""
+    source = resolve(name)
+    location, identity = _materialise(source, cache_root(cache_dir))
+    options = {"revision": identity.get("revision", "main"), "trust_remote_code": False}
+    try:
+        with _quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
+            config = transformers.AutoConfig.from_pretrained(location, **options)
+            with torch.device("meta"):  # shapes alone
+                network = transformers.AutoModel.from_config(config)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EncoderError(f"{source.name} cannot be loaded from {location}: {_first_line(error)}") from error
+    return Reader(source.name, tokenizer, _context(network, tokenizer), plain_prompt or tokenizer.chat_template is None)
+
+
+def _context(network: Any, tokenizer: Any) -> int:
+    """Tokens that an encoder reads at most: the least that its configuration, its table of positions and its tokenizer say."""
+    limits = [getattr(network.config.get_text_config(), "max_position_embeddings", None), _positions(network), tokenizer.model_max_length]
+    return min((int(limit) for limit in limits if limit and limit < 1e9), default=10**9)
 
 
 def weights_identity(name: str, cache_dir: str | os.PathLike | None = None) -> dict[str, str]:

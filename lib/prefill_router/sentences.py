@@ -19,6 +19,7 @@ from tqdm import tqdm
 from .encoders import EncoderError, load_encoder, resolve, weights_identity
 from .hardware import give_memory_back, on_every_core
 from .prefill import batches
+from .texts import whole
 from .weights import say
 
 # Longer texts are cut: these are the lengths that the sentence encoders' own configurations set.
@@ -51,7 +52,7 @@ def embed_sentences(name: str, prompts: Sequence[str], device: str = "auto", bat
     _refuse_empty(prompts)
     encoder = load_encoder(name, device, dtype, plain_prompt=True, cache_dir=cache_dir)
     cut = min(sentence_tokens(name), encoder.max_length)
-    tokens = [encoder.tokenizer(prompt, truncation=True, max_length=cut)["input_ids"] for prompt in prompts]
+    tokens = [encoder.tokenizer(whole(prompt), truncation=True, max_length=cut)["input_ids"] for prompt in prompts]
     order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))  # like lengths together, the longest first
     jobs = [[order[i] for i in batch] for batch in batches([len(tokens[row]) for row in order], batch_tokens)]
     vectors = np.empty((len(tokens), encoder.hidden_size), dtype=np.float32)

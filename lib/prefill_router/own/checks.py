@@ -3,48 +3,67 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from .values import as_id, as_prompt, number, parsed, plain_number
+from .values import as_id, as_name, as_prompt, number, parsed, plain_number, shown
 
 FEWEST, FEW = 100, 300  # queries: below the first no split can be made, below the second no claim
+FEWEST_GROUPS = 10  # below it one of training, calibration and test, or a fold within training, may stay empty
+MOST_IN_ONE = 0.7  # a larger share of the questions in one group leaves no room for the others
 _SHOWN = 5
 
 
-def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float) -> list[str]:
-    """Parse the columns in place; what is wrong, one line per kind and column."""
+def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float, notes: list[str]) -> list[str]:
+    """Parse the columns in place; what is wrong, one line per kind and column. What was mended is counted in the notes."""
     columns: Mapping[str, str] = where.attrs["columns"]
     problems: list[str] = []
 
     def say(column: str, what: str, fix: str, bad: np.ndarray, values: pd.Series | None = None) -> None:
         at = np.flatnonzero(bad)
         if len(at):
-            shown = []
+            places = []
             for i in at[:_SHOWN]:
                 model = f" ({where['model'][i]})" if "model" in where else ""
-                value = f" {values.iloc[i]!r}"[:60] if values is not None else ""
-                shown.append(f"row {where['row'][i]}{model}{value}")
+                value = f" {shown(values.iloc[i])}"[:60] if values is not None else ""
+                places.append(f"row {where['row'][i]}{model}{value}")
             more = f" and {len(at) - _SHOWN} more" if len(at) > _SHOWN else ""
-            problems.append(f"{path.name}, column {columns.get(column) or column}: {what}: {', '.join(shown)}{more}; {fix}")
+            problems.append(f"{path.name}, column {columns.get(column) or column}: {what}: {', '.join(places)}{more}; {fix}")
 
-    prompts = long["question"].map(as_prompt) if long["question"].map(type).isin([str]).all() else pd.Series([as_prompt(v) for v in long["question"]], dtype=object)
-    say("question", "not a single prompt", "write each prompt as one text; join the turns of a conversation yourself", prompts.isna().to_numpy() & long["question"].map(lambda v: isinstance(v, list | dict | np.ndarray) or (isinstance(v, str) and bool(v.strip()))).to_numpy(bool), long["question"])
-    long["question"] = prompts.fillna("")
-    models = long["model"].map(lambda v: "" if v is None or (not isinstance(v, str) and pd.isna(v)) else str(v).strip())
-    long["model"] = models
+    prompts = pd.Series([as_prompt(v) for v in long["question"]], dtype=object)
+    there = np.array([isinstance(v, list | dict | np.ndarray) or (isinstance(v, str) and bool(v.strip())) for v in long["question"]], bool)
+    say(
+        "question", "not a single prompt",
+        "write each prompt as one text, or as messages with one turn of the user (and a system text); join the turns of a conversation yourself, or keep the last one",
+        prompts.isna().to_numpy() & there, long["question"],
+    )
+    if chats := sum(_has_system(v) for v in long["question"][prompts.notna()]):
+        notes.append(f"{chats:,} prompts are chat messages: the system text and the user's turn are joined by an empty line")
+    long["question"] = _plain_lines(prompts.fillna(""), notes)
+    long["model"] = long["model"].map(as_name)
+    for column in ("benchmark", "category"):
+        if column in long:
+            long[column] = long[column].map(as_name)
     given: dict[str, pd.Series] = {}
+    unread: set[str] = set()
     for column, parse in (("isCorrect", number), ("output_tokens", plain_number), ("input_tokens", plain_number), ("cost_usd", plain_number)):
         if column in long:
             raw = long[column]
             numbers, wrong = parsed(raw, parse)
             given[column] = raw
             long[column] = numbers
-            say(column, "not a number", "write 0 or 1, true or false, or a share; leave a missing one empty" if column == "isCorrect" else "write a plain number, without unit or thousands separators", wrong, raw)
+            unread |= {column} if wrong.any() else set()
+            fix = "write 0 or 1, true or false, or a share; leave a missing one empty" if column == "isCorrect" else "write a plain number, without unit or thousands separators"
+            commas = raw[wrong].map(lambda v: isinstance(v, str) and bool(re.fullmatch(r"\s*-?\d+,\d+\s*", v)))
+            if len(commas) and commas.all():
+                fix = "decimal commas are not read, as they may mean thousands: write a point"
+            say(column, "not a number", fix, wrong, raw)
     # pandera looks at every check of every column before it complains
     counts = {"output_tokens", "input_tokens"} & set(long)
     schema = pa.DataFrameSchema(
@@ -67,12 +86,29 @@ def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float)
             bad = np.zeros(len(long), bool)
             bad[cases["index"].dropna().astype(int)] = True
             what = {"empty": "empty", "percent": "above 1", "negative": "below 0", "infinite": "infinite", "fraction": "not a whole number"}[kind]
-            say(column, what, fixes.get((column, kind), "correct or empty it"), bad, given.get(column))
-    problems += _check_together(long, say, threshold)
-    return problems
+            fix = "write whole numbers; points for thousands are not read" if kind == "fraction" else "correct or empty it"
+            say(column, what, fixes.get((column, kind), fix), bad, given.get(column))
+    return problems + _check_together(long, say, threshold, "isCorrect" not in unread, columns, path, notes)
 
 
-def _check_together(long: pd.DataFrame, say: Callable[..., None], threshold: float) -> list[str]:
+def _has_system(value: Any) -> bool:
+    """Whether a cell is chat messages with a system text."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return False
+    return bool(re.search(r"role['\"]:\s*['\"](system|developer)", str(value)))
+
+
+def _plain_lines(prompts: pd.Series, notes: list[str]) -> pd.Series:
+    """Prompts with LF at the end of lines: the same prompt from tools of two kinds is one."""
+    plain = prompts.map(lambda text: text.replace("\r\n", "\n").replace("\r", "\n"))
+    if differ := int((plain != prompts).sum()):
+        notes.append(f"{differ:,} prompts end their lines in CR LF: read as LF")
+    return plain
+
+
+def _check_together(
+    long: pd.DataFrame, say: Callable[..., None], threshold: float, readable: bool, columns: Mapping[str, str], path: Path, notes: list[str]
+) -> list[str]:
     """What no single row shows: identity, conflicts, numbers of models and questions."""
     problems: list[str] = []
     text = long["question"].str.strip()
@@ -87,29 +123,83 @@ def _check_together(long: pd.DataFrame, say: Callable[..., None], threshold: flo
     if "group" in long:
         long["group"] = long["group"].map(as_id)
         say("group", "several groups for one question", "one question has one group", (long["group"].groupby(ids).transform("nunique") > 1).to_numpy(), long["group"])
+        problems += _few_groups(long, columns, path)
     pair = ids.astype(str) + "\0" + long["model"]
     known = long["isCorrect"].notna()
-    different = long["isCorrect"].where(known).groupby(pair).transform("nunique") > 1
+    different = (long["isCorrect"].where(known).groupby(pair).transform("nunique") > 1) & (ids != "")
     say("isCorrect", "different outcomes for the same question and model", "keep one, or their mean as a share", different.to_numpy(), long["isCorrect"])
     names = [m for m in long["model"].unique() if m]
     if len(names) < 2:
         problems.append(f"only one model ({names[0] if names else 'none'}); routing needs two or more")
+    if not readable:
+        return problems  # what is not read says nothing of models and questions
+    return problems + _check_outcomes(long, known, threshold, names, columns, path)
+
+
+def _few_groups(long: pd.DataFrame, columns: Mapping[str, str], path: Path) -> list[str]:
+    """Groups never straddle a split, and every member of an ensemble keeps some for validation."""
+    first = long.drop_duplicates("query_id")["group"]
+    named = first[first != ""]
+    n = named.nunique() + int((first == "").sum())
+    largest = named.value_counts().max() if len(named) else 0
+    of = f"{path.name}, column {columns.get('group', 'group')}"
+    if n < FEWEST_GROUPS:
+        return [f"{of}: {n} different groups are too few for training, calibration and test: {FEWEST_GROUPS} are needed; give finer groups, or drop the column"]
+    if largest > MOST_IN_ONE * len(first):
+        return [
+            f"{of}: one group ({named.value_counts().index[0]}) holds {largest:,} of {len(first):,} questions, and groups are never divided between training and test: "
+            "give finer groups, or drop the column"
+        ]
+    return []
+
+
+def _check_outcomes(long: pd.DataFrame, known: pd.Series, threshold: float, names: list[str], columns: Mapping[str, str], path: Path) -> list[str]:
+    problems: list[str] = []
+    ids = long["query_id"]
     for model, values in long[known].groupby("model")["isCorrect"]:
         right = values >= threshold
         if model and (right == right.iloc[0]).all() and len(names) > 1:
-            problems.append(f"model {model} is always {'right' if right.iloc[0] else 'wrong'} ({len(values)} questions): there is nothing to learn; drop it from the table")
+            problems.append(f"model {model} is always {'right' if right.iloc[0] else 'wrong'} ({len(values)} questions): there is nothing to learn; drop it from the table (or leave it out of MODELS=)")
     silent = [m for m in names if not known[long["model"] == m].any()]
     problems += [f"model {m} has no outcome at all; fill them in or drop it" for m in silent]
     n = ids[ids != ""].nunique()
     if n < FEWEST:
         problems.append(f"{n} questions are too few: {FEWEST} are needed to train, calibrate and test at all, some {FEW} for an answer that means something")
-    elif len(names) >= 2:
-        answered = long[known].groupby(ids[known])["model"].nunique()
-        complete = int((answered == len(names)).sum())
-        if complete < FEWEST:
-            counts = long[known].groupby("model")["isCorrect"].size().sort_values()
-            problems.append(
-                f"only {complete} of {n} questions were answered by every model; {FEWEST} are needed, since models are compared on the same questions. "
-                f"Fill in or drop the models with the fewest outcomes: {', '.join(f'{m} ({c})' for m, c in counts.head(3).items())}"
-            )
+        return problems
+    if len(names) < 2:
+        return problems
+    by_question = long[known].groupby(ids[known])
+    complete = int((by_question["model"].nunique() == len(names)).sum())
+    if complete < FEWEST:
+        counts = long[known].groupby("model")["isCorrect"].size().sort_values()
+        causes = _why_incomplete(long, names, columns) or f"fill in or drop the models with the fewest outcomes: {', '.join(f'{m} ({c})' for m, c in counts.head(3).items())}"
+        problems.append(f"only {complete} of {n} questions were answered by every model; {FEWEST} are needed, since models are compared on the same questions: {causes}")
+    elif columns.get("isCorrect") not in (None, "", "isCorrect") and (by_question["isCorrect"].nunique() == 1).all():
+        problems.append(
+            f"{path.name}, column {columns['isCorrect']}: it is the same for every model of a question, so it seems to be the right answer and not whether a model gave it; "
+            "call the column with the outcomes isCorrect"
+        )
     return problems
+
+
+def _why_incomplete(long: pd.DataFrame, names: list[str], columns: Mapping[str, str]) -> str:
+    """Why models seem to have answered different questions, where the table shows it."""
+    causes = []
+    like: dict[str, list[str]] = {}
+    for name in names:
+        like.setdefault(re.sub(r"[\s_-]+", "-", name.casefold()), []).append(name)
+    if same := [" and ".join(group) for group in like.values() if len(group) > 1]:
+        causes.append(f"models' names that differ in case or spaces alone ({', '.join(same[:_SHOWN])}): write each in one way")
+    if columns.get("query_id"):
+        of = long.groupby(long["question"].str.strip())["query_id"].unique()
+        if len(several := of[of.map(len) > 1]):
+            causes.append(
+                f"column {columns['query_id']}: {len(several):,} prompts stand under several ids each (such as {' and '.join(several.iloc[0][:2])}): "
+                "give a prompt one id, or drop the column"
+            )
+    else:
+        texts = pd.Series(long["question"].unique())
+        plain = texts.str.casefold().str.replace(r"\s+", " ", regex=True).str.strip()
+        if (twice := plain.duplicated(keep=False)).any():
+            causes.append(f"{twice.sum():,} prompts differ in case or spaces alone (such as {texts[twice].iloc[0]!r:.60}): write a question in one way, or give a query_id")
+    return "; ".join(causes)

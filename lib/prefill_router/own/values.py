@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ import pandas as pd
 WORDS = {
     **dict.fromkeys(("true", "yes", "right", "correct", "pass", "passed", "t", "y"), 1.0),
     **dict.fromkeys(("false", "no", "wrong", "incorrect", "fail", "failed", "f", "n"), 0.0),
+    # what spreadsheets of other languages write for TRUE and FALSE
+    **dict.fromkeys(("wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar", "prawda", "истина"), 1.0),
+    **dict.fromkeys(("falsch", "faux", "falso", "onwaar", "fałsz", "ложь"), 0.0),
     **dict.fromkeys(("", "nan", "null", "none", "na", "n/a", "missing"), np.nan),
 }
 
@@ -23,11 +27,13 @@ def number(value: Any) -> float:
         return float(value)
     if isinstance(value, int | float | np.integer | np.floating):
         return float(value)
-    if value is None or value is pd.NA:
+    if absent(value):
         return np.nan
     text = str(value).strip().lower()
     if text in WORDS:
         return WORDS[text]
+    if re.fullmatch(r"0,\d+|1,0+", text):  # a share with a decimal comma; no thousands begin so
+        text = text.replace(",", ".")
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
@@ -57,31 +63,72 @@ def parsed(values: pd.Series, parse: Callable[[Any], float]) -> tuple[pd.Series,
     return pd.Series([np.nan if number is None else number for number in found], dtype=np.float64), wrong
 
 
+def absent(value: Any) -> bool:
+    """Whether a cell holds nothing: None, NaN, NA."""
+    return value is None or (not isinstance(value, str | list | dict | np.ndarray) and bool(pd.isna(value)))
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: numbers plain, texts in quotes."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def as_name(value: Any) -> str:
+    """A name as text, empty for nothing."""
+    return "" if absent(value) else str(value).strip()
+
+
 def as_id(value: Any) -> str:
     """An id as text; 1 and 1.0, which tools mix up, are one id."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    text = as_name(value)
+    return re.sub(r"\.0+$", "", text) if re.fullmatch(r"-?\d+\.0+", text) else text
 
 
 def as_prompt(value: Any) -> str | None:
-    """The text of a prompt; of a list of one text, or of chat messages with the user's alone. None: it is no single prompt."""
+    """The text of a prompt. None: it is no single prompt.
+
+    A list of one text, or of copies of it as RouterBench has them, is that text. Of chat messages the system text and the one user
+    turn are joined by an empty line; several user turns, turns of the assistant and parts that are no text are no single prompt.
+    """
     if isinstance(value, str) and value.lstrip().startswith("["):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                parsed = parse(value)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
-            if isinstance(parsed, list) and parsed and all(isinstance(p, str) or (isinstance(p, dict) and "content" in p) for p in parsed):
-                return as_prompt(parsed)
-            break
-        return value
+        found = listed(value)
+        return value if found is None or not all(isinstance(p, str) or (isinstance(p, dict) and "content" in p) for p in found) else as_prompt(found)
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list):
-        if len(value) == 1 and isinstance(value[0], str):
-            return value[0]
-        if len(value) == 1 and isinstance(value[0], dict) and value[0].get("role", "user") == "user" and isinstance(value[0].get("content"), str):
-            return value[0]["content"]
-        return None
-    return value if isinstance(value, str) else None if value is None or isinstance(value, dict) or pd.isna(value) else str(value)
+        if value and all(isinstance(part, str) for part in value):
+            return value[0] if len(set(value)) == 1 else None
+        return _one_turn(value)
+    return value if isinstance(value, str) else None if absent(value) or isinstance(value, dict) else str(value)
+
+
+def listed(text: str) -> list | None:
+    """The list that a text writes out, as JSON or as Python does; None if it is none, or empty."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        return found if isinstance(found, list) and found else None
+    return None
+
+
+def _one_turn(messages: list) -> str | None:
+    system, user = [], []
+    for message in messages:
+        text = _content(message.get("content")) if isinstance(message, dict) else None
+        role = message.get("role", "user") if isinstance(message, dict) else None
+        if text is None or role not in ("system", "developer", "user"):
+            return None
+        (user if role == "user" else system).append(text)
+    return "\n\n".join(part for part in [*system, *user] if part.strip()) if len(user) == 1 else None
+
+
+def _content(content: Any) -> str | None:
+    """Text of a message: a text, or parts that are all texts, a line each."""
+    if isinstance(content, np.ndarray):
+        content = content.tolist()
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) and str(part.get("type", "text")).endswith("text") else None for part in content]
+        return "\n".join(parts) if parts and all(isinstance(part, str) for part in parts) else None
+    return content if isinstance(content, str) else None
