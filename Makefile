@@ -4,6 +4,9 @@ PROFILE ?= local
 OUTCOMES ?=
 PRICES  ?=
 RIGHT_FROM ?=
+# Only from the command line: some shells export a PROMPT of their own.
+PROMPT  :=
+MODELS  ?=
 FORMAT  ?= own
 POOL    ?=
 METHOD  ?=
@@ -21,7 +24,7 @@ PY   := $(VENV)/bin/python
 # lock, a changed pyproject or a moved folder asks for another stamp.
 STAMP := $(VENV)/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d' ' -f1)
 
-RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(RIGHT_FROM),--right-from "$(RIGHT_FROM)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
+RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(RIGHT_FROM),--right-from "$(RIGHT_FROM)") $(if $(PROMPT),--prompt "$$PROMPT") $(if $(MODELS),--models "$(MODELS)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
 
 # No packages of the user's home, and string hashes that repeat.
 export PYTHONNOUSERSITE := 1
@@ -30,6 +33,8 @@ export PYTHONHASHSEED := 0
 export JUPYTER_PLATFORM_DIRS := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME
+# The shell takes it from the environment as it stands: it holds quotes, braces and line ends.
+export PROMPT
 
 .DEFAULT_GOAL := help
 .PHONY: help env reproduce smoke verify test bench html export lab collect audit clean
@@ -42,6 +47,8 @@ help: ## This list
 	@echo "  OUTCOMES=       a table of your own instead of a profile: question, model, isCorrect, output_tokens"
 	@echo "  PRICES=         its models' prices per million tokens, a YAML file"
 	@echo "  RIGHT_FROM=0.5  from which grade on an answer of that table is right"
+	@echo "  PROMPT=         joins columns of that table to the prompt: PROMPT='{context} {question}'"
+	@echo "  MODELS=a,b      the models of that table to keep; says which columns of a wide one are models"
 	@echo "  ENCODER=        another encoder than the profile's; its results get folders of their own"
 	@echo "  FORMAT= POOL= METHOD= NAMES= ENCODER_NAME= ALLOW_PICKLE=1   of make export, see docs/formats.md"
 	@echo "  DEVICE=         auto, cpu, mps, cuda or cuda:N"

@@ -194,6 +194,13 @@ def test_the_threshold_of_a_profile_reaches_the_outcomes(tmp_path):
     assert found == {None: 1, 0.7: 0} and len(folders) == 2  # outcomes of another threshold are others
 
 
+def test_template_and_models_of_a_profile_reach_the_outcomes(tmp_path):
+    path = write(tmp_path, wide()[["prompt", "gpt-4", "mixtral"]].assign(context="Add.", judge=0.5))
+    profile = write_own_profile(path, None, tmp_path / "own", prompt=r"{context}\n{prompt}", models=["gpt-4", "mixtral"])
+    outcomes = open_workspace(str(profile), build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f").load_outcomes()
+    assert outcomes.prompts[2] == "Add.\nWhat is 2 + 2?" and outcomes.target_names == ["gpt-4", "mixtral"]
+
+
 def test_repeated_rows_are_dropped_and_counted(tmp_path):
     read = read_own_table(write(tmp_path, pd.concat([rows(), rows().head(4)])))
     assert read.outcomes.n == N and "4 rows repeat a question and model: dropped" in read.notes

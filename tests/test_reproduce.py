@@ -312,6 +312,8 @@ def test_interrupted(project, number):
         (["--notebooks", "77"], "no notebook has the number 77"),
         (["--device", "gpu"], "'device' must be auto"),
         (["--right-from", "0.8"], "goes with --outcomes"),
+        (["--prompt", "{question}"], "--prompt goes with --outcomes"),
+        (["--models", "a,b"], "--models goes with --outcomes"),
     ],
 )
 def test_wrong_arguments(project, capsys, arguments, message):

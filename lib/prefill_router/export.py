@@ -165,6 +165,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outcomes", type=Path, help="the table of one's own that was given to make reproduce, instead of a profile")
     parser.add_argument("--prices", type=Path, help="its price list")
     parser.add_argument("--right-from", type=float, help="from which grade on an answer of that table is right")
+    parser.add_argument("--prompt", help="template that joins columns of that table to the prompt")
+    parser.add_argument("--models", default="", help="the models of that table to keep, with commas between")
     parser.add_argument("--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)")
     parser.add_argument("--method", help="one of ours, paper, shared_block, adapter_trunk (default: the first that the format holds)")
     parser.add_argument("--pool", help="which pool of the profile (default: the first)")
@@ -178,7 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if arguments.outcomes:
-            arguments.profile = str(write_own_profile(arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own", arguments.right_from))
+            folder = (arguments.build_dir or project_root() / "build") / "own"
+            models = [name.strip() for name in arguments.models.split(",") if name.strip()]
+            arguments.profile = str(write_own_profile(arguments.outcomes, arguments.prices, folder, arguments.right_from, arguments.prompt, models))
         workspace = open_workspace(arguments.profile, encoder=arguments.encoder, device=arguments.device, build_dir=arguments.build_dir)
         if arguments.format == "toolkit" and not arguments.allow_pickle:
             raise ExportError("the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write one all the same")

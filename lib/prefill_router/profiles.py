@@ -70,6 +70,8 @@ class Profile:
         and the name of a source of `prefill_router.public`.
     prices : price list, relative to the project root: of public outcomes (None: `config/prices.yaml`) or of one's own table (None: no prices).
     right_from : from which grade on an answer of one's own table counts as right.
+    prompt : template over columns of one's own table, such as ``{context}\\n\\n{question}``; None for its column of prompts.
+    models : the models of one's own table that are kept; none for all.
     more_encoders : further encoders, which `ours` and the encoder comparison read as well.
     more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
     plain_prompt : those encoders that read the raw prompt, since they have no chat template.
@@ -108,6 +110,8 @@ class Profile:
     batch_tokens: int | None = None
     prices: str | None = None
     right_from: float = 0.5
+    prompt: str | None = None
+    models: tuple[str, ...] = ()
     more_encoders: tuple[str, ...] = ()
     more_sentence_encoders: tuple[str, ...] = ()
     plain_prompt: tuple[str, ...] = ()
@@ -224,6 +228,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outcomes": (_is_text, "a folder, a table, or public: and a name"),
     "prices": (lambda v: v is None or _is_text(v), "a YAML file, or null"),
     "right_from": (lambda v: _is_number(v) and 0 < v <= 1, "a grade above 0, at most 1"),
+    "prompt": (lambda v: v is None or _is_text(v), "a template over columns, such as {context} {question}, or null"),
+    "models": (lambda v: _is_texts(v) and len(v) != 1, "a list of two or more different models"),
     "more_encoders": (lambda v: _is_texts(v), "a list of different encoders"),
     "more_sentence_encoders": (lambda v: _is_texts(v), "a list of different sentence encoders"),
     "plain_prompt": (lambda v: _is_texts(v), "a list of different encoders"),
@@ -317,7 +323,9 @@ def load_profile(name: str, config_dir: str | Path | None = None, **overrides: A
     return Profile(**{key: _frozen(value) for key, value in content.items()}, label=label)
 
 
-def write_own_profile(outcomes: Path, prices: Path | None, folder: Path, right_from: float | None = None) -> Path:
+def write_own_profile(
+    outcomes: Path, prices: Path | None, folder: Path, right_from: float | None = None, prompt: str | None = None, models: Sequence[str] = ()
+) -> Path:
     """Write the profile of a table of one's own, named after the file: the settings of `local` with `paper` and `ours`.
 
     Returns
@@ -337,6 +345,10 @@ def write_own_profile(outcomes: Path, prices: Path | None, folder: Path, right_f
     content.pop("verify", None)
     if right_from is not None:
         content["right_from"] = right_from
+    if prompt is not None:
+        content["prompt"] = prompt
+    if models:
+        content["models"] = list(models)
     if prices is not None:
         content["prices"] = str(prices.resolve())
     with replacing(folder / f"{name}.yaml") as temporary:
@@ -464,9 +476,13 @@ class Workspace:
             return outcomes_folder(self.profile.outcomes.removeprefix("public:"), project_root() / (self.profile.prices or "config/prices.yaml"))
         path = project_root() / self.profile.outcomes
         if path.is_file():
-            from prefill_router.own import own_outcomes_folder
+            from prefill_router.own import Reads, own_outcomes_folder
 
-            return own_outcomes_folder(path, self.profile.prices and project_root() / self.profile.prices, self.build, self.profile.right_from)
+            own = self.profile
+            return own_outcomes_folder(
+                path, own.prices and project_root() / own.prices, self.build, own.right_from, prompt=own.prompt, models=own.models,
+                encoders=[Reads(name, name in own.plain_prompt) for name in (own.encoder, *own.more_encoders)],
+            )
         return path
 
     def load_outcomes(self) -> "Outcomes":

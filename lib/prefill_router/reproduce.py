@@ -562,9 +562,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--encoder", help="another encoder than the profile's; its results get folders of their own"
     )
-    parser.add_argument("--outcomes", type=Path, help="a table of your own instead of a profile: .csv, .tsv, .jsonl or .parquet")
+    parser.add_argument("--outcomes", type=Path, help="a table of your own instead of a profile: .csv, .tsv, .json, .jsonl or .parquet")
     parser.add_argument("--prices", type=Path, help="prices of its models per million tokens, a YAML file")
     parser.add_argument("--right-from", type=float, help="from which grade on an answer of that table is right (default: 0.5)")
+    parser.add_argument("--prompt", help='template that joins columns of that table to the prompt, such as "{context}\\n\\n{question}"')
+    parser.add_argument("--models", help="the models of that table to keep, with commas between; says which columns of a wide one are models")
     parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
     for name in ("build", "results", "figures"):
         parser.add_argument(f"--{name}-dir", type=Path, help=f"another folder than {name}/")
@@ -576,6 +578,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--prices goes with --outcomes (a profile names its own price list)")
     if arguments.right_from is not None and not (arguments.outcomes and 0 < arguments.right_from <= 1):
         parser.error("--right-from is a grade above 0, at most 1, and goes with --outcomes")
+    for name in ("prompt", "models"):
+        if getattr(arguments, name) is not None and not arguments.outcomes:
+            parser.error(f"--{name} goes with --outcomes")
+    arguments.models = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
     for given in (arguments.outcomes, arguments.prices):
         if given is not None and not given.is_file():
             parser.error(f"{given}: no such file")
@@ -606,7 +612,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if Path(arguments.profile).suffix in (".yaml", ".yml"):
         chosen["profile"] = str(Path(arguments.profile).resolve())
     if arguments.outcomes:
-        own = write_own_profile(arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own", arguments.right_from)
+        own = write_own_profile(
+            arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own", arguments.right_from, arguments.prompt,
+            arguments.models,
+        )
         chosen["profile"] = str(own.resolve())
     parameters = {
         key: str(value.resolve()) if isinstance(value, Path) else value

@@ -112,6 +112,7 @@ def _check_together(
     """What no single row shows: identity, conflicts, numbers of models and questions."""
     problems: list[str] = []
     text = long["question"].str.strip()
+    several = pd.Series(False, index=long.index)
     if "query_id" in long:
         ids = long["query_id"].map(as_id)
         say("query_id", "empty", "give every question an id, or drop the column", (ids == "").to_numpy())
@@ -126,7 +127,7 @@ def _check_together(
         problems += _few_groups(long, columns, path)
     pair = ids.astype(str) + "\0" + long["model"]
     known = long["isCorrect"].notna()
-    different = (long["isCorrect"].where(known).groupby(pair).transform("nunique") > 1) & (ids != "")
+    different = (long["isCorrect"].where(known).groupby(pair).transform("nunique") > 1) & (ids != "") & ~several
     say("isCorrect", "different outcomes for the same question and model", "keep one, or their mean as a share", different.to_numpy(), long["isCorrect"])
     names = [m for m in long["model"].unique() if m]
     if len(names) < 2:
