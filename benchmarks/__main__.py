@@ -40,6 +40,7 @@ def draw(folder: Path, target: Path) -> plt.Figure:
     """
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     use_style()
+    plt.rcParams["text.parse_math"] = True  # powers of ten on logarithmic axes
     fig, (ratios, query, growth) = plt.subplots(1, 3, figsize=(13, 3.4))
     faster = pd.DataFrame({name.replace("_zeroeval_frontier", "").replace("_", " "): content["ratio"] for name, content in found.items() if "ratio" in content}).T
     if len(faster):

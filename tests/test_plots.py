@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prefill_router.plots import label, legend_outside, plot_curves, plot_growth, plot_intervals, plot_matrix, plot_target_points, style
+from prefill_router.plots import label, legend_outside, plot_curves, plot_growth, plot_intervals, plot_matrix, plot_target_points, style, use_style, without_glyph
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -97,3 +97,37 @@ def test_growth_has_a_line_per_pool_and_plain_sizes_under_a_log_axis(ax):
         line = container.lines[0]
         np.testing.assert_allclose(np.asarray(line.get_ydata(), float), table[table["pool"] == pool]["value"])
         np.testing.assert_allclose(np.asarray(line.get_xdata(), float), [250, 1000], rtol=0.03)
+
+
+def test_names_are_drawn_as_they_are(ax):
+    names = ["small $0.15_$0.60", "a|b_$^$", "x$y"]
+    with matplotlib.rc_context():
+        use_style()
+        fig, axes = plt.subplots(1, 2)
+        plot_target_points(points(1.0, 2.0, 3.0).assign(target=names), "USD", axes[0])
+        legend_outside(axes[0])
+        plot_matrix(pd.DataFrame(np.eye(3), names, names), "win $rate$", ax=axes[1])
+        fig.canvas.draw()  # text that is taken for mathematics fails here
+        texts = [*axes[0].get_legend().get_texts(), *axes[1].get_xticklabels(), *axes[1].get_yticklabels()]
+        assert not any(text.get_parse_math() for text in texts) and {text.get_text() for text in texts} == set(names)
+        plt.close(fig)
+
+
+def test_letters_are_drawn_alike_whether_texts_are_mathematics_or_not():
+    shapes = []
+    for mathematics in (False, True):
+        with matplotlib.rc_context():
+            use_style()
+            plt.rcParams["text.parse_math"] = mathematics
+            _, own = plt.subplots()
+            plot_target_points(points(1.0, 2.0), "USD", own)
+            own.legend()
+            own.figure.canvas.draw()
+            shapes.append([line._marker.get_path().vertices for line in own.get_legend().get_lines()])
+            plt.close(own.figure)
+    for plain, styled in zip(*shapes, strict=True):
+        np.testing.assert_array_equal(plain, styled)
+
+
+def test_signs_without_a_glyph_are_named():
+    assert without_glyph("gpt-4o \u00fc $") == "" and without_glyph("a\U000e0fff\U000e0fff") == "\U000e0fff"

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
@@ -32,9 +33,29 @@ HEAD_COLORS = {
 }
 
 
+# Fonts that hold what matplotlib's own lacks, most of all Chinese, Japanese and Korean; those that a machine has are asked after it.
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans",
+    "Hiragino Sans GB", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS", "Noto Sans", "Noto Emoji", "Symbola",
+)
+
+
 def use_style() -> None:
     """Switch matplotlib to the project's look."""
     plt.style.use(Path(__file__).with_name("paper.mplstyle"))
+    plt.rcParams["font.family"] = ["DejaVu Sans", *_installed_fonts()]
+    pd.set_option("display.html.use_mathjax", False)  # in tables too a name with dollar signs is no formula
+
+
+def without_glyph(text: str) -> str:
+    """The signs of a text that no font of this machine draws: a figure shows a box for each."""
+    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in ("DejaVu Sans", *_installed_fonts())]
+    return "".join(dict.fromkeys(sign for sign in text if not sign.isspace() and not any(font.get_char_index(ord(sign)) for font in fonts)))
+
+
+def _installed_fonts() -> list[str]:
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in FALLBACK_FONTS if name in there]
 
 
 def label(method: str) -> str:
@@ -91,7 +112,8 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
             if not any(box.overlaps(other) for other in taken):
                 break
         taken.append(box)
-        ax.plot([], [], color="black", marker=f"${letter}$", linestyle="none", markersize=6, label=row.target)
+        with plt.rc_context({"text.parse_math": True}):  # a marker is a letter only as mathematics
+            ax.plot([], [], color="black", marker=f"${letter}$", linestyle="none", markersize=6, label=row.target)
     return ax
 
 

@@ -176,6 +176,11 @@ def _outcomes(long: pd.DataFrame, listed: Mapping[str, Price], currency: str, th
             notes.append(f"{'cost_usd' if kind == 'cost' else 'output_tokens'} of {model} is not given for {lacking:,} of {of.sum():,} answers: its cost comes from the others")
     if basis["neither"]:
         notes.append(f"no cost is known (a price and output_tokens, or cost_usd): {', '.join(basis['neither'])}; left out of what needs a cost, and of nothing else")
+    if not all(name.isascii() for name in models):
+        from prefill_router.plots import without_glyph
+
+        if lacking := without_glyph("".join(models)):
+            notes.append(f"no font of this machine draws {lacking}: figures show boxes in names of models; install one, such as Noto Sans CJK")
     if len(first) < FEW:
         notes.append(f"{len(first)} questions are few: expect wide intervals")
     prices = np.array([(t.input_price, t.output_price) for t in targets])
