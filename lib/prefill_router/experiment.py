@@ -85,7 +85,7 @@ def _say_once(text: str) -> None:
 def kept(p: np.ndarray) -> np.ndarray:
     """P(correct) as it is kept, and evaluated: to four decimals, and half a step from 0 and 1 (the log loss needs that).
 
-    What is published is then what was evaluated, to the last digit, in less than two bytes each.
+    What is published is then what was evaluated, to the last digit, in two bytes each.
     """
     return np.clip(np.round(np.asarray(p, dtype=np.float64), P_DECIMALS), half := 0.5 * 10.0**-P_DECIMALS, 1 - half)
 

@@ -31,7 +31,7 @@ from prefill_router.profiles import Workspace
 
 Loaded = Mapping[str, tuple[Outcomes, Mapping[int, Split], Mapping[str, dict]]]
 ALL = "*"
-ONE_FILE = 2_500_000  # values of P, each of less than two bytes: with more of them a file could exceed 5 MB
+ONE_FILE = 2_200_000  # values of P, each of two bytes at most: with more of them a file could exceed 5 MB
 PREDICTION_COLUMNS = ["seed", "part", "pool", "method", "encoder", "reads", "query_id", "target", "p_correct"]
 KEYS = ["pool", "method", "encoder", "reads", "target", "metric"]
 NUMBERS = ["value", "ci_low", "ci_high", "n", "seeds"]
