@@ -24,6 +24,8 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "anything": lambda v: True,
     "text": lambda v: isinstance(v, str) and v,
     "a number": lambda v: isinstance(v, (int, float)) and np.isfinite(v),
+    "a number >= 0": lambda v: KINDS["a number"](v) and v >= 0,
+    "a number or null": lambda v: v is None or KINDS["a number"](v),
     "a count": lambda v: type(v) is int and v > 0,
     "an index": lambda v: type(v) is int and v >= 0,
     "a mapping": lambda v: isinstance(v, dict),
@@ -163,7 +165,7 @@ def _own_features(meta: Any, tensors: Any, method: str, names: list[str], n_laye
 def read_own(folder: Path) -> Reader:
     file, arrays = "router.json", "router.safetensors"
     meta, raw = json.loads((folder / file).read_text(encoding="utf-8")), (folder / arrays).read_bytes()
-    _constants(meta, file, format=2, sha256=hashlib.sha256(raw).hexdigest())
+    _constants(meta, file, format=3, sha256=hashlib.sha256(raw).hexdigest())
     method = _all(meta, file, "text", "method library cost_unit encoder.name")[0]
     _need(method in ("paper", "shared_block", "adapter_trunk"), file, ("method",), f"is {method}, which is not read here")
     _all(meta, file, "anything", "encoder.fingerprint encoder.plain_prompt features")
@@ -171,7 +173,8 @@ def read_own(folder: Path) -> Reader:
     names = [_get(meta, file, "text", "targets", i, "name") for i in range(len(_get(meta, file, "a list", "targets")))]
     _get({"targets": names}, file, "distinct names", "targets")
     for i, target in enumerate(meta["targets"]):
-        _all(target, f"{file}: targets.{i}", "a number", "input_price output_price tokens_per_encoder_token " + TOKENS)
+        _all(target, f"{file}: targets.{i}", "a number >= 0", "cost_per_query cost_per_input_token tokens_per_encoder_token")
+        _all(target, f"{file}: targets.{i}", "a number or null", "input_price output_price " + TOKENS)
     tensors, hidden = load_safetensors(raw), _get(meta, file, "two widths", "head", "hidden")
     features, d_in = _own_features(meta, tensors, method, names, n_layers, width)
     _constants(meta, file, "head", d_in=d_in, n_targets=len(names))

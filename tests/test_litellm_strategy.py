@@ -14,7 +14,7 @@ from prefill_router.router import Route, RoutedTarget, RouterError
 
 
 def target(name, price):
-    return RoutedTarget(name, price, price, 10.0, 1.0, 10.0, 5.0, 15.0)
+    return RoutedTarget(name, 10.0 * price, price, 1.0, price, price, 10.0, 10.0, 5.0, 15.0)
 
 
 class FakeRouter:

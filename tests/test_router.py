@@ -12,8 +12,10 @@ from sklearn.metrics import roc_auc_score
 
 from prefill_router.activations import extract
 from prefill_router.encoders import EncoderError, render_prompt
+from prefill_router.export import ExportError, export
 from prefill_router.outcomes import Outcomes, OutcomesError, Target
 from prefill_router.router import METHODS, Router, RouterError
+from prefill_router.routing import expected_cost
 from prefill_router.trunk import TrunkConfig
 from tiny import tiny_encoder, tiny_queries
 
@@ -68,6 +70,30 @@ def test_a_route_by_hand(router, encoder, outcomes, store):
     gap = p[1] - p[0]
     if gap > 0:
         assert router.route(prompt, tolerance=1.5 * gap).target == "cheap" and router.route(prompt, tolerance=0.5 * gap).target == "dear"
+
+
+def test_realised_costs_become_a_line_over_the_tokens_of_the_prompt(encoder, outcomes, store, tmp_path):
+    """0.5 a query and 0.01 a token of `cheap`, 3 a query of `dear`; the targets count two tokens for each of the encoder's."""
+    cost = np.column_stack([0.5 + 0.01 * outcomes.input_tokens[:, 0], np.tile([2.0, 4.0], N // 2)])
+    cost[160:] = 99  # not among the training rows
+    nan = np.full((N, 2), np.nan)
+    paid = dataclasses.replace(outcomes, targets=(Target("cheap", np.nan, np.nan), Target("dear", np.nan, np.nan)), output_tokens=nan, cost=cost)
+    router = Router.fit(paid, store, np.arange(160), "paper", config=CONFIG, sizes=(4, 8), progress=False)
+    again = Router.load(router.save(tmp_path), encoder)
+    assert again.targets == router.targets
+    for tokens in (4, 20):  # what a benchmark of short and one of long prompts cost
+        dear = router.targets[1].cost_per_query + 2 * tokens * router.targets[1].cost_per_input_token
+        np.testing.assert_allclose(again.expected_cost(np.array([tokens])), [[0.5 + 0.01 * 2 * tokens, dear]])
+    # the same formula as the one that was evaluated
+    np.testing.assert_allclose(again.expected_cost(store.tokens), expected_cost(paid, np.arange(160)))
+    meta = json.loads((tmp_path / "router.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    for target in meta["targets"]:
+        assert all(target[key] is None for key in target if key.endswith(("output_tokens", "_price")))
+    found = again.route(outcomes.prompts[3])
+    assert found.cost["cheap"] == pytest.approx(0.5 + 0.01 * 2 * found.tokens)
+    with pytest.raises(ExportError, match="of cheap, dear only what answers did cost is known"):
+        with pytest.warns(UserWarning, match="a pickle"):
+            export(router, "toolkit", tmp_path / "toolkit", allow_pickle=True)
 
 
 def test_saved_and_loaded_it_answers_the_same(router, encoder, outcomes, store, tmp_path):
@@ -166,7 +192,7 @@ def drop_tensor(folder):
         (lambda f: (f / "router.safetensors").unlink(), "router.safetensors does not exist"),
         (lambda f: (f / "router.json").write_text("{"), "router.json is damaged"),
         (lambda f: (f / "router.json").write_text("[]"), "has format"),
-        (lambda f: damage_json(f, format=99), "has format 99, this library reads 2"),
+        (lambda f: damage_json(f, format=99), "has format 99, this library reads 3"),
         (lambda f: damage_json(f, method="magic"), "method 'magic'"),
         (lambda f: damage_json(f, targets=[{"name": "x"}]), "incomplete"),
         (lambda f: damage_json(f, targets=json.loads((f / "router.json").read_text())["targets"][:1]), "names 1 targets, the head has 2"),
@@ -195,5 +221,5 @@ def test_what_cannot_be_asked_or_trained_is_refused(router, encoder, outcomes, s
         Router.fit(free, store)
     with pytest.raises(OutcomesError, match="always right"):
         Router.fit(dataclasses.replace(outcomes, correct=np.column_stack([np.ones(N), outcomes.correct[:, 1]])), store)
-    with pytest.raises(RouterError, match="no output_tokens"):
+    with pytest.raises(OutcomesError, match="'cheap' has no output_tokens on the training rows"):
         Router.fit(dataclasses.replace(outcomes, output_tokens=np.column_stack([np.full(N, np.nan), np.ones(N)])), store)

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial import ConvexHull
 
 from prefill_router.outcomes import Outcomes, OutcomesError, Target
-from prefill_router.routing import convex_hull, curve_steps, expected_cost, pareto_front, priced, route, router_curve, without_cost
+from prefill_router.routing import convex_hull, cost_lines, curve_steps, expected_cost, pareto_front, priced, route, router_curve, without_cost
 
 
 def toy():
@@ -58,6 +58,43 @@ def test_a_target_without_a_price_has_no_cost():
     outcomes = replace(outcomes, cost=outcomes.cost * [1, nan])
     with pytest.raises(OutcomesError, match="no price is known for l"):
         expected_cost(outcomes, [0], "realised")
+
+
+def paid(tokens, cost):
+    """Two targets without prices, of which only what their answers did cost is known."""
+    n, nan = len(tokens), np.nan
+    queries = pd.DataFrame({"query_id": [f"q{i}" for i in range(n)], "benchmark": "t", "category": "x", "prompt": "p", "group": range(n)})
+    read = np.repeat(np.asarray(tokens, float)[:, None], 2, axis=1)
+    return Outcomes(queries, (Target("a", nan, nan), Target("b", nan, nan)), np.ones((n, 2)), read, read * nan, np.array(cost, float), "USD", "paid")
+
+
+def test_realised_costs_give_a_cost_per_query():
+    # a costs 0.002 + 0.00001 per token exactly; b gets cheaper with length, which no price does: its mean 2 alone.
+    outcomes = paid([100, 200, 300, 700, 900], [[0.003, 3], [0.004, 2], [0.005, 1], [9, 9], [9, 9]])
+    assert without_cost(outcomes) == [] and priced(outcomes) is outcomes and outcomes.realised_only().all()
+    per_query, per_token = cost_lines(outcomes, [0, 1, 2])  # the last two queries are not of the training
+    np.testing.assert_allclose(per_query, [0.002, 2])
+    np.testing.assert_allclose(per_token, [1e-5, 0], atol=1e-15)
+    np.testing.assert_allclose(expected_cost(outcomes, [0, 1, 2]), [[0.003, 2], [0.004, 2], [0.005, 2], [0.009, 2], [0.011, 2]])
+    # a line through two clouds: two benchmarks of different length, different costs
+    two = paid([100] * 3 + [1000] * 3, [[0.003, 0], [0.0035, 0], [0.004, 0], [0.009, 0], [0.0094, 0], [0.0098, 0]])
+    expected = expected_cost(two, np.arange(6))
+    np.testing.assert_allclose(expected[[0, 3]], [[0.0035, 0], [0.0094, 0]], atol=1e-15)
+    # a constant below 0 is none: through the origin, sum(t c) / sum(t t) = (1 * 1 + 3 * 9) / 10
+    np.testing.assert_allclose(cost_lines(paid([1, 3], [[1, 1], [9, 9]]), [0, 1]), [[0, 0], [2.8, 2.8]])
+
+
+def test_realised_costs_with_gaps():
+    nan = np.nan
+    outcomes = paid([100, 200, nan, 400], [[1, nan], [2, nan], [6, nan], [nan, 5]])
+    with pytest.raises(OutcomesError, match="'b' has no realised cost on the training rows"):
+        expected_cost(outcomes, [0, 1, 2])
+    expected = expected_cost(outcomes, [0, 1, 3])
+    np.testing.assert_allclose(expected[:, 0], [1, 2, nan, 4], atol=1e-12)
+    uncounted = paid([nan, nan], [[1, 3], [2, 5]])
+    np.testing.assert_allclose(expected_cost(uncounted, [0, 1]), [[1.5, 4], [1.5, 4]])
+    # nothing is known of the input price, so it alone gives no cost; what it did cost is known
+    assert without_cost(outcomes, "input_only") == ["a", "b"] and without_cost(outcomes, "realised") == []
 
 
 def test_route_by_hand():

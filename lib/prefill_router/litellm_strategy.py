@@ -26,6 +26,7 @@ from .router import Route, Router, RouterError
 from .routing import route
 
 log = logging.getLogger(__name__)
+_LENGTH = 1000  # tokens of the prompt on which the dearest target is told
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]] | None) -> str:
@@ -52,7 +53,7 @@ class PrefillStrategy:
     deadline : float
         Seconds that a request waits for the router; then, or if the router raises, the fallback answers. Nothing is lost but the routing.
     fallback : str, optional
-        Target that answers then; default: the one with the dearest output tokens among those of the request's group.
+        Target that answers then; default: the one that costs most on a prompt of 1,000 tokens, among those of the request's group.
     workers : int
         Prefills that run at the same time.
 
@@ -140,8 +141,8 @@ class PrefillStrategy:
         asked.cancel()  # one that has not begun shall not hold up others
         with self._lock:
             self.fallbacks += 1
-        prices = {t.name: t.output_price for t in self.router.targets if t.name in by_target}
-        target = self.fallback if self.fallback in by_target else max(prices, key=prices.__getitem__)
+        costs = {t.name: t.cost_per_query + _LENGTH * t.tokens_per_encoder_token * t.cost_per_input_token for t in self.router.targets if t.name in by_target}
+        target = self.fallback if self.fallback in by_target else max(costs, key=costs.__getitem__)
         late = isinstance(error, TimeoutError | FutureTimeout | asyncio.TimeoutError)
         log.warning("%s; %s answers instead", f"no route within {self.deadline:g} s" if late else f"no route ({type(error).__name__}: {error})", target)
         return self._one_of(by_target, group, target)

@@ -35,7 +35,8 @@ class OutcomesError(ValueError):
 class Target:
     """One candidate that queries can be routed to; prices are per token, in ``Outcomes.cost_unit``.
 
-    A price is NaN (``null`` in ``targets.json``) where none is known: the target then has no cost, not a cost of 0.
+    A price is NaN (``null`` in ``targets.json``) where none is known: the target then has no cost, not a cost of 0,
+    unless what its answers did cost is known (``Outcomes.realised_only``).
     """
 
     name: str
@@ -161,6 +162,11 @@ class Outcomes:
     def complete_rows(self) -> np.ndarray:
         """Boolean mask [n]: queries on which every target has a correctness."""
         return ~np.isnan(self.correct).any(axis=1)
+
+    def realised_only(self) -> np.ndarray:
+        """Boolean mask [K]: targets without any price whose realised costs are known, so that these alone tell what they cost."""
+        without_price = np.isnan([[t.input_price, t.output_price] for t in self.targets]).all(axis=1)
+        return without_price & ~np.isnan(self.cost).all(axis=0)
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of everything here: the same queries in the same order, targets and values, nothing

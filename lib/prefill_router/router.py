@@ -29,10 +29,10 @@ from .outcomes import Outcomes, check_trainable
 from .prefill import Prefill
 from .probes import layer_profile
 from .profiles import replacing
-from .routing import priced, route, without_cost
+from .routing import cost_lines, priced, route, without_cost
 from .trunk import TrunkConfig, TrunkEnsemble
 
-FORMAT = 2
+FORMAT = 3
 # What each method reads its features with (the kernel router reads states as they are), and what predicts from them.
 FEATURES: dict[str, Any] = {"ours": None, "paper": FeaturePipeline, "shared_block": SharedBlock, "adapter_trunk": LayerMean}
 HEADS: dict[str, Any] = {"ours": KernelRouter, "paper": TrunkEnsemble, "shared_block": TrunkEnsemble, "adapter_trunk": AdapterEnsemble}
@@ -48,18 +48,30 @@ class RouterError(ValueError):
 
 @dataclass(frozen=True)
 class RoutedTarget:
-    """What a router knows of a target: prices per token in the cost unit, the median (and mean and quartiles) of its training
-    answers' tokens, and how many tokens it counts for one of the encoder's.
+    """What a router knows of a target.
+
+    Attributes
+    ----------
+    cost_per_query, cost_per_input_token : float
+        Expected cost in the cost unit, as `routing.cost_lines` has them: what a query costs whatever its length, and each token that the target reads.
+    tokens_per_encoder_token : float
+        How many tokens the target counts for one of the encoder's.
+    input_price, output_price : float or None
+        Per token; None where only what its answers did cost is known.
+    median_output_tokens, mean_output_tokens, p25_output_tokens, p75_output_tokens : float or None
+        Of its training answers; None where they are not counted.
     """
 
     name: str
-    input_price: float
-    output_price: float
-    median_output_tokens: float
+    cost_per_query: float
+    cost_per_input_token: float
     tokens_per_encoder_token: float
-    mean_output_tokens: float
-    p25_output_tokens: float
-    p75_output_tokens: float
+    input_price: float | None
+    output_price: float | None
+    median_output_tokens: float | None
+    mean_output_tokens: float | None
+    p25_output_tokens: float | None
+    p75_output_tokens: float | None
 
 
 @dataclass(frozen=True)
@@ -130,7 +142,7 @@ class Router:
         RouterError
             An unknown method, fewer than two priced targets.
         OutcomesError
-            A target that was always right or always wrong.
+            A target that was always right or always wrong, or whose cost no training query tells.
         """
         if method not in METHODS:
             raise RouterError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
@@ -142,6 +154,7 @@ class Router:
             raise RouterError(f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs P(correct) against cost")
         names, Y = pool.target_names, pool.correct[rows]
         check_trainable(Y, names)
+        cost_lines(pool, rows)  # what has no cost is told before the training
         query_ids, groups = pool.queries["query_id"].to_numpy()[rows], pool.queries["group"].to_numpy()[rows]
         features: Any = None
         if method in ("paper", "adapter_trunk"):
@@ -157,16 +170,7 @@ class Router:
             head = KernelRouter(seed=seed).fit(read_states(store, query_ids), Y, groups)
         else:
             head = HEADS[method](config, seed=seed).fit(features.fit(store, query_ids).transform(store, query_ids), Y, groups)
-        of_encoder = tokens_of(store, query_ids)
-        targets = []
-        for k, target in enumerate(pool.targets):
-            output, ratio = pool.output_tokens[rows, k], pool.input_tokens[rows, k] / of_encoder
-            if np.isnan(output).all():
-                raise RouterError(f"target {target.name!r} has no output_tokens on the training rows, so its cost is unknown; fill them in")
-            # a target whose tokens were not counted is taken to count as the encoder does
-            ratio = 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))
-            spread = (float(np.nanmean(output)), *(float(q) for q in np.nanpercentile(output, (25, 75))))
-            targets.append(RoutedTarget(target.name, target.input_price, target.output_price, float(np.nanmedian(output)), ratio, *spread))
+        targets = _routed_targets(pool, rows, tokens_of(store, query_ids))
         revision = store.fingerprint.get("revision")
         name = f"{store.encoder_name}@{revision}" if revision else store.encoder_name  # a Hub id stands for whatever is newest
         # an encoder without a template read plain prompts
@@ -184,9 +188,9 @@ class Router:
         return self.head.predict_proba(read_states(store, query_ids) if self.features is None else self.features.transform(store, query_ids))
 
     def expected_cost(self, tokens: np.ndarray) -> np.ndarray:
-        """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x input price + median output tokens x output price."""
-        inputs = np.outer(tokens, [t.tokens_per_encoder_token * t.input_price for t in self.targets])
-        return inputs + [t.median_output_tokens * t.output_price for t in self.targets]
+        """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x cost per input token + cost per query."""
+        inputs = np.outer(tokens, [t.tokens_per_encoder_token * t.cost_per_input_token for t in self.targets])
+        return inputs + [t.cost_per_query for t in self.targets]
 
     def attach(self, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
         """Give the router the encoder that it reads; by default the one it was trained with, loaded by name in the dtype of the training.
@@ -319,6 +323,19 @@ class Router:
             raise RouterError(f"{folder} is incomplete ({type(error).__name__}: {error}); save the router again") from error
         router._device = device
         return router if encoder is None else router.attach(encoder, device)
+
+
+def _routed_targets(pool: Outcomes, rows: np.ndarray, of_encoder: np.ndarray) -> list[RoutedTarget]:
+    """What the training rows tell of each target; ``of_encoder`` [n rows] are their encoder tokens."""
+    targets = []
+    for k, (target, per_query, per_token) in enumerate(zip(pool.targets, *cost_lines(pool, rows), strict=True)):
+        output, ratio = pool.output_tokens[rows, k], pool.input_tokens[rows, k] / of_encoder
+        # a target whose tokens were not counted is taken to count as the encoder does
+        ratio = 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))
+        prices = [None if np.isnan(price) else price for price in (target.input_price, target.output_price)]
+        spread = (None,) * 4 if np.isnan(output).all() else (float(np.nanmedian(output)), float(np.nanmean(output)), *(float(q) for q in np.nanpercentile(output, (25, 75))))
+        targets.append(RoutedTarget(target.name, float(per_query), float(per_token), ratio, *prices, *spread))
+    return targets
 
 
 def tokens_of(store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:

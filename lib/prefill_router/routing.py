@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import nnls
 
 from prefill_router.outcomes import Outcomes, OutcomesError
 
@@ -29,6 +30,7 @@ def without_cost(outcomes: Outcomes, cost_model: str = "median_output") -> list[
         unknown = np.isnan([t.input_price for t in outcomes.targets])
         if cost_model == "median_output":
             unknown |= np.isnan([t.output_price for t in outcomes.targets])
+            unknown &= ~outcomes.realised_only()
     return [name for name, missing in zip(outcomes.target_names, unknown, strict=True) if missing]
 
 
@@ -56,8 +58,10 @@ def expected_cost(
         The medians come from these rows alone.
     cost_model : {"median_output", "input_only", "realised"}
         ``median_output`` (LLM Router, arXiv 2603.20895): input tokens x input price + the target's median
-        training output tokens x output price. ``input_only``: the first term alone, as that paper's published
-        serving code does. ``realised``: ``outcomes.cost``, what the answer did cost (known only afterwards).
+        training output tokens x output price; where only realised costs are known, their line over the input
+        tokens (see ``cost_lines``). ``input_only``: the first term alone, as that paper's published serving
+        code does; it has no cost for a target without an input price. ``realised``: ``outcomes.cost``, what the
+        answer did cost (known only afterwards).
 
     Returns
     -------
@@ -67,8 +71,76 @@ def expected_cost(
     Raises
     ------
     OutcomesError
-        On an unknown cost model, a target without a price, or one without any output token count on the training rows.
+        On an unknown cost model, a target without a price, or one without any output token count (or, where it has
+        no price, without any realised cost) on the training rows.
     """
+    if cost_model != "realised":
+        per_query, per_token = cost_lines(outcomes, train_rows, cost_model)
+        # what does not depend on the tokens is known without them
+        return per_query + np.where(per_token > 0, outcomes.input_tokens * per_token, 0.0)
+    _check_known(outcomes, cost_model)
+    return outcomes.cost.copy()
+
+
+def cost_lines(
+    outcomes: Outcomes, train_rows: Sequence[int] | np.ndarray, cost_model: str = "median_output"
+) -> tuple[np.ndarray, np.ndarray]:
+    """What ``expected_cost`` charges: a part per query and a part per input token of the target.
+
+    A target with prices has the median training output tokens x output price per query and the input price per
+    token. One with realised costs only has the straight line with the least squared error over its training
+    answers, both parts >= 0: how long the answer will be is not known beforehand, how long the prompt is, is.
+
+    Parameters
+    ----------
+    outcomes, train_rows
+        As in ``expected_cost``.
+    cost_model : {"median_output", "input_only"}
+
+    Returns
+    -------
+    per_query, per_token : ndarray [K]
+        In ``outcomes.cost_unit``.
+
+    Raises
+    ------
+    OutcomesError
+        See ``expected_cost``.
+    """
+    _check_known(outcomes, cost_model)
+    per_query, per_token = np.zeros(len(outcomes.targets)), np.array([t.input_price for t in outcomes.targets])
+    if cost_model == "input_only":
+        return per_query, per_token
+    rows, realised_only = np.asarray(train_rows), outcomes.realised_only()
+    for k, target in enumerate(outcomes.targets):
+        seen = (outcomes.cost if realised_only[k] else outcomes.output_tokens)[rows, k]
+        if np.isnan(seen).all():
+            what = "realised cost" if realised_only[k] else "output_tokens"
+            raise OutcomesError(
+                f"{outcomes.name}: target {target.name!r} has no {what} on the training rows, so its cost is "
+                "unknown; fill them in, drop the target, or use cost_model='input_only'"
+            )
+        if realised_only[k]:
+            per_query[k], per_token[k] = _cost_line(outcomes.input_tokens[rows, k], seen)
+        else:
+            per_query[k] = np.nanmedian(seen) * target.output_price
+    return per_query, per_token
+
+
+def _cost_line(tokens: np.ndarray, cost: np.ndarray) -> tuple[float, float]:
+    """Least-squares line of the mean cost over input tokens: (constant, slope), both >= 0; the mean alone where no tokens are counted."""
+    both = ~np.isnan(tokens) & ~np.isnan(cost)
+    mean = float(np.nanmean(cost))
+    if mean == 0 or not tokens[both].any():
+        return mean, 0.0
+    # in units of their means: dollars are too small, and tokens too large, for the solver's tolerance
+    scale = tokens[both].mean()
+    constant, slope = nnls(np.column_stack([np.ones(both.sum()), tokens[both] / scale]), cost[both] / mean)[0]
+    return constant * mean, slope * mean / scale
+
+
+def _check_known(outcomes: Outcomes, cost_model: str) -> None:
+    """Refuse an unknown cost model, and targets to which it can give no cost."""
     if cost_model not in COST_MODELS:
         raise OutcomesError(f"unknown cost model {cost_model!r}; known: {', '.join(COST_MODELS)}")
     if unknown := without_cost(outcomes, cost_model):
@@ -76,20 +148,6 @@ def expected_cost(
             f"{outcomes.name}: no price is known for {', '.join(unknown)}, so no cost under cost model {cost_model!r}; "
             "leave the target out with routing.priced, or add its price"
         )
-    if cost_model == "realised":
-        return outcomes.cost.copy()
-    cost = outcomes.input_tokens * np.array([t.input_price for t in outcomes.targets])
-    if cost_model == "median_output":
-        tokens = outcomes.output_tokens[np.asarray(train_rows)]
-        for k, target in enumerate(outcomes.targets):
-            seen = tokens[~np.isnan(tokens[:, k]), k]
-            if seen.size == 0:
-                raise OutcomesError(
-                    f"{outcomes.name}: target {target.name!r} has no output_tokens on the training rows, "
-                    "so no median; fill them in, drop the target, or use cost_model='input_only'"
-                )
-            cost[:, k] += np.median(seen) * target.output_price
-    return cost
 
 
 def route(p: np.ndarray, cost: np.ndarray, tolerance: float) -> np.ndarray:

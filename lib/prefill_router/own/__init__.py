@@ -150,9 +150,8 @@ def _outcomes(long: pd.DataFrame, listed: Mapping[str, Price], currency: str, th
         price = listed.get(model, Price(np.nan, np.nan))
         if not np.isnan(realised[:, k]).all():  # what was paid goes before what a list would ask
             _tell_difference(model, realised[:, k], inputs[:, k], outputs[:, k], price, currency, notes)
-            # the cost of an answer takes the place of output tokens x price, so its median that of theirs
-            targets.append(Target(model, 0.0, 1.0))
-            outputs[:, k] = realised[:, k]
+            # no price, but what the answers did cost: `routing.cost_lines` fits what a query is expected to cost
+            targets.append(Target(model, np.nan, np.nan))
             basis["cost"].append(model)
         elif not np.isnan([price.input, price.output]).any() and not np.isnan(outputs[:, k]).all():
             targets.append(Target(model, price.input * 1e-6, price.output * 1e-6))
@@ -164,14 +163,14 @@ def _outcomes(long: pd.DataFrame, listed: Mapping[str, Price], currency: str, th
         raise OutcomesError(f"{name}: {', '.join(basis['price'])} have prices in {currency}, {', '.join(basis['cost'])} costs in USD; give prices and output_tokens for all, or one currency")
     if basis["cost"]:
         currency = "USD"
-        notes.append(f"cost_usd is what these cost, in the median of the training answers: {', '.join(basis['cost'])}")
+        notes.append(f"cost_usd is what these cost; expected of a query is their mean over the training answers, as a straight line over its input tokens: {', '.join(basis['cost'])}")
     if unused := [m for m in listed if m in basis["cost"]]:
         notes.append(f"prices not used, as cost_usd says what was paid: {', '.join(unused)}")
     if unused := [m for m in listed if m in basis["neither"]]:
         notes.append(f"prices not used, as there are no output_tokens: {', '.join(unused)}")
     answered = ~np.isnan(correct)
     for model, kind in [(m, kind) for kind in ("price", "cost") for m in basis[kind]]:
-        of, there = answered[:, models.index(model)], ~np.isnan(outputs[:, models.index(model)])
+        of, there = answered[:, models.index(model)], ~np.isnan((realised if kind == "cost" else outputs)[:, models.index(model)])
         if lacking := int((of & ~there).sum()):
             notes.append(f"{'cost_usd' if kind == 'cost' else 'output_tokens'} of {model} is not given for {lacking:,} of {of.sum():,} answers: its cost comes from the others")
     if basis["neither"]:
@@ -184,7 +183,8 @@ def _outcomes(long: pd.DataFrame, listed: Mapping[str, Price], currency: str, th
     if len(first) < FEW:
         notes.append(f"{len(first)} questions are few: expect wide intervals")
     prices = np.array([(t.input_price, t.output_price) for t in targets])
-    return Outcomes(queries, tuple(targets), correct, inputs, outputs, inputs * prices[:, 0] + outputs * prices[:, 1], currency, name)
+    cost = np.where([m in basis["cost"] for m in models], realised, inputs * prices[:, 0] + outputs * prices[:, 1])
+    return Outcomes(queries, tuple(targets), correct, inputs, outputs, cost, currency, name)
 
 
 def _tell_difference(model: str, paid: np.ndarray, inputs: np.ndarray, outputs: np.ndarray, price: Price, currency: str, notes: list[str]) -> None:
