@@ -111,17 +111,28 @@ def test_jobs_of_seeds_and_encoders_give_what_one_fit_gives():
     y = (x[:, :1] + 0.3 * rng.normal(size=(n, 2)) > 0).astype(float)
     queries = pd.DataFrame({"category": np.where(np.arange(n) % 2, "a", "b"), "group": np.arange(n)})
     outcomes = SimpleNamespace(n=n, prompts=[f"word{i % 7} and more" for i in range(n)], queries=queries, correct=y)
-    # three, two of which would bear the same name
-    embeddings = {"all-minilm-l6-v2": x, "org/Some-Encoder-v1": other, "org/paraphrase-MiniLM-L12": x[:, ::-1]}
+    embeddings = {"all-minilm-l6-v2": x, "all-mpnet-base-v2": other}
     given = (load_profile("smoke"), outcomes, np.arange(n) + 5, embeddings, "cpu")
     found = baselines_over_seeds({4: SPLIT}, *given)[4]
     expected = fit_baselines(4, SPLIT, *given)
-    assert list(found) == list(expected) and len(found) == len(CONTROLS) + 3 * len(HEADS)
-    assert {read: sum(fit["read"] == read for fit in found.values()) for read in embeddings} == dict.fromkeys(embeddings, len(HEADS))
-    assert found["knn_some-encoder-v1"]["read"] == "org/Some-Encoder-v1"
+    assert list(found) == list(expected)
     for name, fit in expected.items():
         np.testing.assert_allclose(found[name]["p"], fit["p"], atol=1e-6, err_msg=name)
         assert found[name]["read"] == fit["read"]
+
+
+def test_a_third_sentence_encoder_has_methods_of_its_own(monkeypatch):
+    """Each encoder is a job that sees itself alone: the names must not depend on that."""
+    monkeypatch.setattr(training, "SEMANTIC", {"knn": training.KNNRouter})
+    monkeypatch.setattr(training, "side_by_side", lambda jobs, *_: {key: function(*given) for key, (function, *given) in jobs.items()})
+    rng = np.random.default_rng(1)
+    queries = pd.DataFrame({"category": "a", "group": np.arange(160)})
+    outcomes = SimpleNamespace(n=160, prompts=[f"word{i % 7} and more" for i in range(160)], queries=queries, correct=rng.integers(0, 2, (160, 2)).astype(float))
+    embeddings = {name: rng.normal(size=(160, 4)).astype(np.float32) for name in ("all-minilm-l6-v2", "org/Some-Encoder-v1", "org/paraphrase-MiniLM-L12")}
+    found = baselines_over_seeds({4: SPLIT}, load_profile("smoke"), outcomes, np.arange(160) + 5, embeddings, "cpu")[4]
+    read = {name: fit["read"] for name, fit in found.items() if fit["read"]}
+    assert read == {"knn_all-minilm-l6-v2": "all-minilm-l6-v2", "knn_some-encoder-v1": "org/Some-Encoder-v1", "knn_org/paraphrase-MiniLM-L12": "org/paraphrase-MiniLM-L12"}
+    assert set(found) - set(read) == CONTROLS
 
 
 def of_one_method(seed, split, profile, folder, outcomes, pools, layers, device):
