@@ -10,7 +10,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from prefill_router import encoders, sentences
-from prefill_router.encoders import (EncoderError, load_encoder, render_prompt, render_text, resolve,
+from prefill_router.encoders import (EncoderError, load_encoder, load_reader, render_prompt, render_text, resolve,
                                      weights_identity)
 from prefill_router.weights import WHEELS, WeightFile, WheelWeights
 
@@ -364,6 +364,26 @@ def test_weights_are_identified_without_loading_them(folder, monkeypatch):
     identity = weights_identity(str(folder))
     assert identity == {key: fingerprint[key] for key in ("name", "sha256")}
 
+
+
+def test_a_reader_reads_as_the_encoder_does_without_its_weights(folder):
+    encoder = load_encoder(str(folder), "cpu", "float32")
+    for weights in folder.glob("*.safetensors"):
+        weights.unlink()
+    reader = load_reader(str(folder))
+    assert (reader.max_length, reader.plain_prompt) == (encoder.max_length, encoder.plain_prompt)
+    for prompt in ("a", "one two three", "x " * 500):
+        text = encoder.tokenizer(render_text(encoder, prompt), add_special_tokens=False)["input_ids"]
+        assert reader.tokens(prompt) == len(text)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(EncoderError, match="cannot be loaded"):
+        load_reader(str(folder))
+
+
+def test_half_a_sign_in_a_prompt_is_read_as_in_tables(folder):
+    encoder = load_encoder(str(folder), "cpu", "float32")
+    assert render_prompt(encoder, "one \ud83d") == render_prompt(encoder, "one \ufffd")
+    assert render_text(encoder, "\ud83d\ude00") == render_text(encoder, "\U0001f600")
 
 
 @pytest.mark.weights

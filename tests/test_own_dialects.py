@@ -1,6 +1,7 @@
 """Tables as other programs write them: separators, line ends, encodings, words, missing values, halves of signs, long prompts."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -200,3 +201,18 @@ def test_no_tokenizer_is_loaded_for_short_prompts(tmp_path, monkeypatch):
     table().to_csv(tmp_path / "t.csv", index=False)
     check(read_own_table(tmp_path / "t.csv", encoders=[Reads("any")]))
     assert limits.SURE < 512
+
+
+def test_memory_is_asked_for_before_the_work_begins(tmp_path, monkeypatch, capsys):
+    # as measured: 2.2 GB at 9,000 questions, 5.7 GB at 18,000
+    assert limits.memory_needed(9_000) == pytest.approx(2.2e9, rel=0.1) and limits.memory_needed(18_000) == pytest.approx(5.7e9, rel=0.1)
+    memory = SimpleNamespace(total=16e9, available=1.1e9)
+    monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: memory)
+    assert limits.check_memory(1_000) == "" and "only 1.1 GB are free" in limits.check_memory(9_000)
+    with pytest.raises(OutcomesError, match=r"40,000 questions need about 25.0 GB.*has 16.0 GB: keep at most some 31,622 questions"):
+        limits.check_memory(40_000)
+    memory.available = 0.5e9
+    table().to_csv(tmp_path / "t.csv", index=False)
+    folder = own_outcomes_folder(tmp_path / "t.csv", None, tmp_path / "b")
+    assert "warning: 120 questions need about 1.0 GB" in capsys.readouterr().err
+    assert "GB" not in (folder / "notes.json").read_text()  # of this machine, not of the table

@@ -20,7 +20,7 @@ import pandas as pd
 from prefill_router.outcomes import Outcomes, OutcomesError, Target, write_outcomes
 from prefill_router.own.checks import FEW, FEWEST, check
 from prefill_router.own.files import read_file
-from prefill_router.own.limits import Reads, without_long_prompts
+from prefill_router.own.limits import Reads, check_memory, without_long_prompts
 from prefill_router.own.shape import long_table
 from prefill_router.prices import Price, load_own_prices, price_names
 from prefill_router.weights import say
@@ -100,6 +100,8 @@ def own_outcomes_folder(
     folder = Path(root) / f"outcomes-{hashlib.sha256(b'|'.join(hashlib.sha256(p).digest() for p in parts)).hexdigest()[:16]}"
     if not (folder / "targets.json").is_file():
         table = read_own_table(path, prices, threshold, prompt=prompt, models=models, encoders=encoders)
+        if warning := check_memory(table.outcomes.n):
+            say(f"warning: {warning}")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "notes.json").write_text(json.dumps(table.notes, indent=1) + "\n", encoding="utf-8")
         write_outcomes(table.outcomes, folder)
