@@ -58,7 +58,8 @@ def test_a_target_that_is_always_right_stops_the_run_with_its_name(workspace, ou
 
 
 def without_prices(outcomes, *names):
-    return dataclasses.replace(outcomes, targets=tuple(Target(t.name, np.nan, np.nan) if t.name in names else t for t in outcomes.targets))
+    unpriced = [t.name in names for t in outcomes.targets]
+    return dataclasses.replace(outcomes, targets=tuple(Target(t.name, np.nan, np.nan) if t.name in names else t for t in outcomes.targets), cost=np.where(unpriced, np.nan, outcomes.cost))
 
 
 def test_a_target_without_a_price_stays_in_its_pool_and_is_named_once(workspace, outcomes, capsys):
@@ -199,6 +200,52 @@ def test_auc_inside_benchmarks_needs_no_price(workspace, outcomes, splits):
     assert (table["value"] > 0.55).all() and (table["ci_low"] < table["value"]).all()
     first = [mean_auc(methods["tfidf"]["p"][s][t], outcomes.correct[t]) for s, t in ((s, split.test[split.test < 120]) for s, split in splits.items())]
     assert table["value"].iloc[0] == pytest.approx(np.mean(first))
+
+
+def test_a_benchmark_without_a_complete_test_query_has_no_number_inside(workspace, outcomes, capsys):
+    """Three queries of one benchmark, none of which the last target was run on: the others keep their numbers."""
+    experiment._say_once.cache_clear()
+    correct = outcomes.correct.copy()
+    correct[:3, 2] = np.nan
+    rare = dataclasses.replace(outcomes, correct=correct, queries=outcomes.queries.assign(benchmark=np.where(np.arange(outcomes.n) < 3, "rare", "b")))
+    experiment.write_splits(workspace, rare)
+    splits = experiment.read_splits(workspace, rare)
+    methods = methods_of(outcomes, splits)
+    for _ in range(2):
+        table = experiment.within_benchmarks(workspace, rare, splits, methods, ("paper", "tfidf"), n_boot=20).set_index(["benchmark", "method"])
+    assert table.loc["rare", "n"].tolist() == [0, 0] and table.loc["rare"][["value", "ci_low", "ci_high"]].isna().all(axis=None)
+    tests = [split.test[split.test >= 3] for split in splits.values()]
+    expected = np.mean([mean_auc(methods["paper"]["p"][s][test], correct[test]) for s, test in zip(splits, tests, strict=True)])
+    assert table.loc[("b", "paper"), "value"] == pytest.approx(expected) and table.loc[("b", "paper"), "n"] == round(np.mean([len(test) for test in tests]))
+    assert capsys.readouterr().out.count("no test query that every target answered, so no number inside rare") == 1
+
+
+def test_a_split_without_a_complete_test_query_is_left_out_aloud(workspace, outcomes, splits, capsys):
+    experiment._say_once.cache_clear()
+    correct = outcomes.correct.copy()
+    only = np.setdiff1d(splits[1].test, splits[0].test)  # of the second split alone
+    correct[splits[0].test, 0] = np.nan
+    assert len(only) and not np.isnan(correct[only]).any()
+    holes, methods = dataclasses.replace(outcomes, correct=correct), methods_of(outcomes, splits)
+    averages = experiment.evaluate(workspace, holes, splits, methods)
+    assert averages.seeds["paper", "accuracy"] == 1 and "split seed 0 has no training or no test query" in capsys.readouterr().out
+    alone = experiment.evaluate(workspace, holes, {1: splits[1]}, methods)
+    assert averages.point["paper", "p_auccc"] == alone.point["paper", "p_auccc"] and averages.n["paper"] == len(only)
+    pd.testing.assert_frame_equal(experiment.single_points(workspace, holes, splits), experiment.single_points(workspace, holes, {1: splits[1]}))
+    assert experiment.oracle_point(workspace, holes, splits) == experiment.oracle_point(workspace, holes, {1: splits[1]})
+    assert len(experiment.tolerance_curve(workspace, holes, splits, methods["paper"], [0.0, 0.1])) == 2
+    with pytest.raises(OutcomesError, match="in no split do both training and test rows"):
+        experiment.evaluate(workspace, holes, {0: splits[0]}, methods)
+
+
+def test_where_all_is_free_or_costs_the_same_nothing_is_divided_by_zero(workspace, outcomes, splits):
+    for price, known in ((0.0, False), (1.0, True)):
+        same = dataclasses.replace(outcomes, targets=tuple(Target(t.name, price, 0.0) for t in outcomes.targets), input_tokens=np.full_like(outcomes.correct, 7.0))
+        averages = experiment.evaluate(workspace, same, splits, methods_of(outcomes, splits))
+        assert np.isfinite(averages.point["best_single", "cost_saving_vs_max"]) == known
+        assert np.isnan(averages.point["paper", "p_auccc"]) and np.isnan(averages.point["zero_router", "mdp_auccc"])
+        assert averages.point["paper", "accuracy"] > 0.5 and np.isfinite(averages.point["paper", "gap_closed"])
+        assert len(averages.table()) and len(averages.paired("paper", "best_single"))
 
 
 def test_calibrated_tolerance_by_hand():

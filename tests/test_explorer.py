@@ -70,7 +70,7 @@ def test_without_a_change_it_is_the_curve_of_the_tables(workspace, outcomes):
 
 
 def test_targets_without_a_price_take_no_part(workspace, outcomes):
-    unpriced = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)))
+    unpriced = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)), cost=outcomes.cost * [1, np.nan])
     assert operating_point(workspace, unpriced, SPLITS, METHOD, 0.0) is None
 
 
@@ -121,7 +121,7 @@ def test_a_pool_with_other_targets_and_their_names_are_escaped(workspace, outcom
 
 
 def test_nothing_to_explore_is_said(workspace, outcomes, shown, capsys):
-    unpriced = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)))
+    unpriced = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)), cost=outcomes.cost * [1, np.nan])
     explore(workspace, {"all": (unpriced, SPLITS, {"ours": METHOD})})
     assert shown == [] and "no cost to explore" in capsys.readouterr().out
 

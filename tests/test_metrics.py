@@ -32,6 +32,7 @@ from prefill_router.metrics import (
     pool_metrics_boot,
     reliability_table,
     weighted_auc,
+    win_shares,
     zero_router_boot,
 )
 from prefill_router.routing import pareto_front, route, router_curve
@@ -160,16 +161,21 @@ def test_gap_closed_and_cost_saving_by_hand():
     np.testing.assert_allclose(cost_saving([3.0, 1], [2.0, 0]), [-0.5, np.nan])
 
 
-def test_best_single_and_oracle_mask_missing_outcomes():
+def test_best_single_oracle_and_win_shares_are_of_the_same_queries():
     nan = np.nan
-    correct = np.array([[1, nan], [0, 1], [nan, nan], [0, 0]])
-    # First target 1 of 3, second 1 of 2; oracle: rows 0 and 1 of the three with an outcome.
-    assert best_single(correct) == (1, 0.5)
-    assert oracle_accuracy(correct) == pytest.approx(2 / 3)
+    # Each target is right on 3 of its 4 queries; of queries 0 to 2, which both were asked, the first one on all.
+    correct = np.array([[1, 1], [1, 1], [1, 0], [nan, 1], [0, nan], [nan, nan]])
+    assert np.nanmean(correct, axis=0).tolist() == [0.75, 0.75]
+    assert best_single(correct) == (0, 1.0) and oracle_accuracy(correct) == 1.0
+    np.testing.assert_allclose(win_shares(correct), [[0, 1 / 3], [0, 0]])
+    # the third was asked the easy ones alone, and right on all of them: so was the first
+    easy = np.array([[1, 1, 1], [1, 0, nan], [0, 1, nan], [1, 0, 1]])
+    assert np.nanmean(easy, axis=0).argmax() == 2 and best_single(easy) == (0, 1.0) and agreement_zones(easy)["n"] == 2
     assert best_single(np.array([[1, 1], [0, 0]])) == (0, 0.5)
-    assert np.isnan(oracle_accuracy(np.full((2, 2), nan)))
-    with pytest.raises(ValueError, match="no target has an outcome"):
-        best_single(np.full((2, 2), nan))
+    holes = np.array([[1, nan], [nan, 0]])
+    assert np.isnan(oracle_accuracy(holes)) and np.isnan(win_shares(holes)).all()
+    with pytest.raises(ValueError, match="no query has an outcome of every target"):
+        best_single(holes)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from prefill_router import report
-from prefill_router.report import SHORT, bar_sentences, bar_table, best_semantic, fill_readme, headline_table, marks, paired_sentences, semantic_ranking, verdict
+from prefill_router.report import SHORT, bar_sentences, bar_table, best_semantic, fill_readme, headline_table, marks, paired_sentences, rivals, rivals_in_words, saving_against, semantic_ranking, verdict
 
 AUC = {"tfidf": 0.8, "paper": 0.85, "paper calibrated": None, "ours": 0.9, "ours@x": 0.7, "knn_minilm": 0.75, "mlp_minilm": 0.7, "irt_mpnet": 0.82, "knn_mpnet": 0.78, "best_single": None}
 
@@ -109,6 +109,32 @@ def test_the_bar_in_words(metrics, paired):
     text = bar_sentences(metrics, paired)
     assert "IRT on MPNet: +0.080 [+0.060, +0.100] (better)" in text and "best single target: -3.0% [-5.0%, -1.0%] (worse)" in text
     assert "no semantic baseline" in bar_sentences(metrics_of("a", {"paper": 0.8}), paired)
+
+
+def test_every_rival_that_is_clearly_better_is_named():
+    # intervals are 0.02 to both sides: a lead of 0.01 is no clear one
+    rows = [("ours", "tfidf", "accuracy", -0.03), ("ours", "knn_minilm", "accuracy", -0.05), ("ours", "tfidf", "mean_auc", -0.01), ("ours", "knn_minilm", "mean_auc", 0.04),
+            ("ours", "tfidf", "p_auccc", -0.025), ("ours", "best_single", "accuracy", -0.2), ("ours", "zero_router", "p_auccc", -0.2), ("paper", "tfidf", "mean_auc", -0.2)]
+    paired = paired_of("a", *rows)
+    assert rivals(paired, "a", "ours")[["metric", "method"]].to_numpy().tolist() == [["accuracy", "knn_minilm"], ["accuracy", "tfidf"], ["p_auccc", "tfidf"]]
+    assert rivals_in_words(paired, "a", "ours") == (
+        "Clearly better than it are in accuracy kNN on MiniLM by 5.0 points [3.0, 7.0], TF-IDF + LR by 3.0 points [1.0, 5.0]; in P-AUCCC TF-IDF + LR by 0.025 [0.005, 0.045]; "
+        "in mean AUC none of the 2 other routers is clearly better."
+    )
+    assert rivals_in_words(paired_of("a", *rows[2:4]), "a", "ours") == "None of the 2 other routers is clearly better in mean AUC."
+    even = paired_of("a", *[("ours", "tfidf", metric, 0.0) for metric in ("accuracy", "mean_auc", "p_auccc")])
+    assert rivals_in_words(even, "a", "ours") == "None of the 1 other routers is clearly better in accuracy, mean AUC or P-AUCCC."
+    assert rivals_in_words(paired, "b", "ours") == "It was compared with no other router."
+    assert "by 5.0 points [3.0, 7.0]" in bar_sentences(metrics_of("a", AUC), paired)
+
+
+def test_what_rounds_to_zero_has_no_minus():
+    paired = paired_of("a", ("ours", "irt_mpnet", "mean_auc", -0.0001), ("ours", "best_single", "accuracy", -0.0001)).assign(ci_low=-0.0004, ci_high=0.0004)
+    metrics = metrics_of("a", AUC)
+    tiny = pd.concat([metrics, *(metrics.iloc[:1].assign(method="ours", metric=metric, value=-1e-5, ci_low=-1e-4, ci_high=1e-5) for metric in report.HEADLINE if metric not in ("mean_auc", "brier"))])
+    text = "".join([headline_table(tiny), bar_table(tiny, paired), bar_sentences(tiny, paired), paired_sentences(paired)])
+    assert "+0.000 [+0.000, +0.000]" in text and "0.0% [0.0%, 0.0%]" in text and "-0.0" not in text
+    assert pd.isna(saving_against(0.3, 1.0)) and saving_against(0.6, 0.2) == pytest.approx(0.5)
 
 
 def test_paired_sentences_name_every_pair_once(paired):

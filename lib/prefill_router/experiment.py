@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from prefill_router.metrics import COST_METRICS
-from prefill_router.outcomes import Outcomes, Split, check_trainable, grouped_split
+from prefill_router.outcomes import Outcomes, OutcomesError, Split, check_trainable, grouped_split
 from prefill_router.profiles import Workspace, replacing
 from prefill_router.routing import expected_cost, priced, route, router_curve, without_cost
 from prefill_router.stats import SeedAverages, SeedRun, auc_run, point_run, router_run, seed_averaged_curve, seed_averaged_intervals, zero_router_run
@@ -153,6 +153,26 @@ def read_predictions(workspace: Workspace, pool: str, outcomes: Outcomes) -> dic
     return found
 
 
+def complete_splits(outcomes: Outcomes, splits: Mapping[int, Split]) -> dict[int, Split]:
+    """The splits cut to the queries on which every target has an outcome.
+
+    A split without such a training or test query is left out, and named aloud, once.
+
+    Raises
+    ------
+    OutcomesError
+        If no split is left.
+    """
+    complete = outcomes.complete_rows()
+    found = {seed: Split(*(rows[complete[rows]] for rows in (split.train, split.calibration, split.test))) for seed, split in splits.items()}
+    empty = [seed for seed, split in found.items() if not len(split.train) or not len(split.test)]
+    if len(empty) == len(found):
+        raise OutcomesError(f"{outcomes.name}: in no split do both training and test rows hold a query with an outcome of every target; fill outcomes in or drop a target")
+    if empty:
+        _say_once(f"{outcomes.name}: split seed {', '.join(map(str, empty))} has no training or no test query with an outcome of every target and is left out of the evaluation")
+    return {seed: split for seed, split in found.items() if seed not in empty}
+
+
 def calibrated_tolerance(p, cost, correct, overhead) -> float:
     """The tolerance whose router was cheapest on the calibration rows among those at least as accurate as the best single target there.
 
@@ -205,13 +225,14 @@ def evaluate_at(outcomes: Outcomes, splits: Mapping[int, Split], methods: Mappin
     free = np.zeros_like(outcomes.correct)
     whole: dict[str, list[SeedRun]] = {}
     paying: dict[str, list[SeedRun]] = {}
-    for seed, split in splits.items():
-        train, calibration, test = (rows[complete[rows]] for rows in (split.train, split.calibration, split.test))
+    for seed, split in complete_splits(outcomes, splits).items():
+        train, calibration, test = split.train, split.calibration, split.test
         p, overhead = {name: m["p"][seed] for name, m in methods.items()}, {name: m["overhead"] for name, m in methods.items()}
         cost, chosen = free, {}
         if pool is not None:
             cost, of_pool = costs[seed][:, known], cut(p, outcomes, pool)
-            chosen = {name: _calibrated_choice(of_pool[name], cost, pool.correct, overhead[name], calibration, test) for name in methods}
+            # without a calibration query there is no calibrated point on this split
+            chosen = {name: _calibrated_choice(of_pool[name], cost, pool.correct, overhead[name], calibration, test) for name in methods if len(calibration)}
         if pool is not outcomes and pool is not None:
             _add_runs(paying, pool, cost, of_pool, overhead, chosen, train, test)
         _add_runs(whole, outcomes, cost if pool is outcomes else free, p, overhead, chosen, train, test)
@@ -279,14 +300,13 @@ def tolerance_curve(workspace: Workspace, outcomes: Outcomes, splits: Mapping[in
         Without rows if fewer than two targets have a price.
     """
     cost_model = cost_model or workspace.profile.cost_model
-    complete, groups = outcomes.complete_rows(), outcomes.queries["group"].to_numpy()
+    groups = outcomes.queries["group"].to_numpy()
     pool = priced(outcomes, cost_model)
     if pool is None:
         return pd.DataFrame(columns=["tolerance", "cost", "accuracy", "ci_low", "ci_high"], dtype=np.float64)
     p, runs = cut(method["p"], outcomes, pool), []
-    for seed, split in splits.items():
-        test = split.test[complete[split.test]]
-        cost = expected_cost(pool, split.train, cost_model)
+    for seed, split in complete_splits(outcomes, splits).items():
+        test, cost = split.test, expected_cost(pool, splits[seed].train, cost_model)
         runs.append((p[seed][test], cost[test], pool.correct[test], groups[test], method["overhead"][test]))
     return seed_averaged_curve(runs, tolerances, workspace.profile.bootstrap, seed=0)
 
@@ -297,12 +317,11 @@ def single_points(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int,
     The cost is NaN where a target has no price (and for all of them if fewer than two have one).
     """
     cost_model = cost_model or workspace.profile.cost_model
-    complete, pool = outcomes.complete_rows(), priced(outcomes, cost_model)
-    tests = [split.test[complete[split.test]] for split in splits.values()]
-    accuracy = np.mean([outcomes.correct[test].mean(axis=0) for test in tests], axis=0)
+    pool, tests = priced(outcomes, cost_model), {seed: split.test for seed, split in complete_splits(outcomes, splits).items()}
+    accuracy = np.mean([outcomes.correct[test].mean(axis=0) for test in tests.values()], axis=0)
     points = pd.DataFrame({"target": outcomes.target_names, "cost": np.nan, "accuracy": accuracy})
     if pool is not None:
-        cost = [expected_cost(pool, split.train, cost_model)[test].mean(axis=0) for split, test in zip(splits.values(), tests, strict=True)]
+        cost = [expected_cost(pool, splits[seed].train, cost_model)[test].mean(axis=0) for seed, test in tests.items()]
         points.loc[points["target"].isin(pool.target_names), "cost"] = np.mean(cost, axis=0)
     return points
 
@@ -310,37 +329,45 @@ def single_points(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int,
 def oracle_point(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], cost_model: str | None = None) -> tuple[float, float]:
     """Mean cost and accuracy of the oracle among the targets with a price, averaged over split seeds; NaN if fewer than two have one."""
     cost_model = cost_model or workspace.profile.cost_model
-    complete, pool = outcomes.complete_rows(), priced(outcomes, cost_model)
+    pool = priced(outcomes, cost_model)
     if pool is None:
         return float("nan"), float("nan")
     points = []
-    for split in splits.values():
-        test = split.test[complete[split.test]]
-        cost, correct = expected_cost(pool, split.train, cost_model)[test], pool.correct[test]
+    for seed, split in complete_splits(outcomes, splits).items():
+        test = split.test
+        cost, correct = expected_cost(pool, splits[seed].train, cost_model)[test], pool.correct[test]
         points.append((cost[np.arange(len(test)), route(correct, cost, 0.0)].mean(), correct.max(axis=1).mean()))
     cost, accuracy = np.mean(points, axis=0)
     return float(cost), float(accuracy)
 
 
-def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], names: Iterable[str], n_boot: int = 300) -> pd.DataFrame:
+def within_benchmarks(workspace: Workspace, outcomes: Outcomes, splits: Mapping[int, Split], methods: Mapping[str, dict], names: Sequence[str], n_boot: int = 300) -> pd.DataFrame:
     """Mean per-target AUC inside each benchmark, where knowing the benchmark is worth nothing (AUC 0.5).
 
     Returns
     -------
     DataFrame[method, encoder, benchmark, value, ci_low, ci_high, n]
-        Averages over split seeds on test rows; 95 % intervals by bootstrap over groups.
+        Averages over split seeds on test rows; 95 % intervals by bootstrap over groups. A benchmark without a test query that
+        every target has an outcome on has n = 0 and no number (NaN), and is named aloud, once.
     """
     complete, groups = outcomes.complete_rows(), outcomes.queries["group"].to_numpy()
     benchmarks = outcomes.queries["benchmark"].to_numpy()
-    tables = []
+    tables, empty = [], []
     for benchmark in sorted(set(benchmarks)):
         runs: dict[str, list] = {}
         for seed, split in splits.items():
             test = split.test[complete[split.test] & (benchmarks[split.test] == benchmark)]
             for name in (n for n in names if n in methods):
                 runs.setdefault(name, []).append(auc_run(methods[name]["p"][seed][test], outcomes.correct[test], groups[test]))
+        if not runs:
+            raise ValueError(f"none of the methods {', '.join(names)} has predictions; there are {', '.join(methods)}")
         table = seed_averaged_intervals(runs, n_boot, seed=0).table()
+        if not table["n"].any():
+            empty.append(benchmark)
         tables.append(table[table["metric"] == "mean_auc"].assign(benchmark=benchmark))
+    if empty:
+        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        _say_once(f"{outcomes.name}: no test query that every target answered, so no number inside {shown}")
     found = pd.concat(tables, ignore_index=True)
     found["encoder"] = found["method"].map({name: method["encoder"] for name, method in methods.items()})
     return found[["method", "encoder", "benchmark", "value", "ci_low", "ci_high", "n"]]

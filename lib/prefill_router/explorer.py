@@ -20,7 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .captions import caption
-from .experiment import cut
+from .experiment import complete_splits, cut
 from .outcomes import Outcomes, Split
 from .plots import label, plot_operating_point
 from .profiles import DPI, Workspace
@@ -94,11 +94,11 @@ def operating_point(workspace: Workspace, outcomes: Outcomes, splits: Mapping[in
         if target not in factors.index or not factor >= 0:
             raise ValueError(f"prices: {target!r}: {factor!r}; name a priced target ({', '.join(pool.target_names)}) and a factor >= 0")
         factors[target] = factor
-    complete, p = outcomes.complete_rows(), cut(method["p"], outcomes, pool)
+    p = cut(method["p"], outcomes, pool)
     costs, rights, shares, curves, singles = [], [], [], [], []
-    for seed, split in splits.items():
-        test = split.test[complete[split.test]]
-        cost = expected_cost(pool, split.train, workspace.profile.cost_model)[test] * factors.to_numpy()
+    for seed, split in complete_splits(outcomes, splits).items():
+        test = split.test
+        cost = expected_cost(pool, splits[seed].train, workspace.profile.cost_model)[test] * factors.to_numpy()
         right, overhead, at = pool.correct[test], method["overhead"][test], np.arange(len(test))
         chosen = route(p[seed][test], cost, tolerance)
         costs.append((cost[at, chosen] + overhead).mean())

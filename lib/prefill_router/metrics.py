@@ -187,23 +187,29 @@ def reliability_table(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> pd.
 
 
 def best_single(correct: np.ndarray) -> tuple[int, float]:
-    """Index and accuracy of the most accurate target of [n, K] (NaN left out; the first one of equals)."""
-    accuracy = _nanmean(np.asarray(correct, dtype=np.float64))
-    if np.isnan(accuracy).all():
-        raise ValueError("no target has an outcome on these queries")
-    best = int(np.nanargmax(accuracy))
+    """Index and accuracy of the most accurate target of [n, K] (the first one of equals).
+
+    Targets are compared on the same queries, those with every outcome: one that was asked the easy ones alone would
+    otherwise be the best. ValueError if there is no such query.
+    """
+    correct = _with_every_outcome(correct)
+    if not len(correct):
+        raise ValueError("no query has an outcome of every target, so targets cannot be compared; fill outcomes in or drop a target")
+    accuracy = correct.mean(axis=0)
+    best = int(accuracy.argmax())
     return best, float(accuracy[best])
 
 
 def oracle_accuracy(correct: np.ndarray) -> float:
-    """Share of queries that any target answers.
+    """Share of queries that any target answers, of those with every outcome, as for ``best_single``; NaN if there is none."""
+    correct = _with_every_outcome(correct)
+    return float(correct.max(axis=1).mean()) if len(correct) else float("nan")
 
-    Queries without any outcome are left out; on a query with some outcomes missing the observed ones decide,
-    so the value is then a lower bound.
-    """
-    correct = np.asarray(correct, dtype=np.float64)
-    correct = correct[~np.isnan(correct).all(axis=1)]
-    return float(np.nanmax(correct, axis=1).mean()) if len(correct) else float("nan")
+
+def win_shares(correct: np.ndarray) -> np.ndarray:
+    """[K, K]: entry (a, b) is the share of queries on which a is right and b is wrong, of those with every outcome; NaN if there is none."""
+    correct = _with_every_outcome(correct)
+    return _ratio((correct == 1).T.astype(np.float64) @ (correct == 0), np.float64(len(correct)))
 
 
 def gap_closed(accuracy, best, oracle):
@@ -398,7 +404,7 @@ def agreement_zones(correct: np.ndarray) -> dict[str, float]:
         n_incomplete.
     """
     correct = np.asarray(correct, dtype=np.float64)
-    complete = correct[~np.isnan(correct).any(axis=1)]
+    complete = _with_every_outcome(correct)
     n = len(complete)
     right = float((complete == 1).all(axis=1).mean()) if n else float("nan")
     wrong = float((complete == 0).all(axis=1).mean()) if n else float("nan")
@@ -687,6 +693,12 @@ def _ratio(a, b):
 def _nanmean(values: np.ndarray) -> np.ndarray:
     """Mean over the first axis without NaN; NaN (and no warning) where nothing is left."""
     return _ratio(np.nansum(values, axis=0), (~np.isnan(values)).sum(axis=0))
+
+
+def _with_every_outcome(correct) -> np.ndarray:
+    """Rows of [n, K] without NaN."""
+    correct = np.asarray(correct, dtype=np.float64)
+    return correct[~np.isnan(correct).any(axis=1)]
 
 
 def _same_shape(a, b) -> tuple[np.ndarray, np.ndarray]:

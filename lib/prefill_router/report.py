@@ -10,10 +10,11 @@ import pandas as pd
 
 from prefill_router.plots import label
 
+# z in a format: what rounds to 0 has no minus before it
 HEADLINE = {
-    "mean_auc": ("mean AUC", "{:.3f}"), "disagreement_auc": ("disagreement AUC", "{:.3f}"), "accuracy": ("accuracy", "{:.1%}"), "gap_closed": ("gap closed", "{:.1%}"),
-    "cost_saving_vs_max": ("saving vs dearest", "{:.1%}"), "cost_saving_at_best_single": ("saving at best-single accuracy", "{:.1%}"),
-    "p_auccc": ("P-AUCCC", "{:.3f}"), "mdp_auccc": ("MDP-AUCCC", "{:+.3f}"), "pdp_auccc": ("PDP-AUCCC", "{:+.3f}"), "brier": ("Brier", "{:.3f}"), "ece": ("ECE", "{:.3f}"),
+    "mean_auc": ("mean AUC", "{:z.3f}"), "disagreement_auc": ("disagreement AUC", "{:z.3f}"), "accuracy": ("accuracy", "{:z.1%}"), "gap_closed": ("gap closed", "{:z.1%}"),
+    "cost_saving_vs_max": ("saving vs dearest", "{:z.1%}"), "cost_saving_at_best_single": ("saving at best-single accuracy", "{:z.1%}"),
+    "p_auccc": ("P-AUCCC", "{:z.3f}"), "mdp_auccc": ("MDP-AUCCC", "{:+z.3f}"), "pdp_auccc": ("PDP-AUCCC", "{:+z.3f}"), "brier": ("Brier", "{:z.3f}"), "ece": ("ECE", "{:z.3f}"),
 }
 SUMMARY_ONLY = ("brier", "ece")
 SEMANTIC = "the best three semantic baselines"  # stands in a list of methods for those of the pool at hand
@@ -71,7 +72,7 @@ def _cell(row: pd.Series | None, form: str) -> str:
     return f"{form.format(row['value'])} [{form.format(row['ci_low'])}, {form.format(row['ci_high'])}]"
 
 
-def _difference(paired: pd.DataFrame, pool: str, method_a: str, method_b: str | None, metric: str, form: str = "{:+.3f}") -> str:
+def _difference(paired: pd.DataFrame, pool: str, method_a: str, method_b: str | None, metric: str, form: str = "{:+z.3f}") -> str:
     """A difference of ``paired.csv`` with interval and verdict; a dash where there is none."""
     keys = {"pool": pool, "method_a": method_a, "method_b": method_b, "metric": metric}
     rows = paired[(paired[list(keys)] == pd.Series(keys)).all(axis=1)].dropna(subset=["diff"])
@@ -105,7 +106,7 @@ def headline_table(metrics: pd.DataFrame, methods: Sequence[str] | None = None) 
         # the same for all methods of a pool
         best, oracle = (next((indexed[m, metric] for m in ("paper", *known) if (m, metric) in indexed), None) for metric in ("best_single_accuracy", "oracle_accuracy"))
         block = (
-            f"Pool `{pool}`: best single target {_cell(best, '{:.1%}')}, oracle {_cell(oracle, '{:.1%}')}; n = {rows['n'].iloc[0]} test queries in each of {rows['seeds'].max()} "
+            f"Pool `{pool}`: best single target {_cell(best, '{:z.1%}')}, oracle {_cell(oracle, '{:z.1%}')}; n = {rows['n'].iloc[0]} test queries in each of {rows['seeds'].max()} "
             "splits, 95 % intervals by bootstrap over groups.\n\n"
             + "| method | " + " | ".join(name for name, _ in columns.values()) + " |\n|---|" + "---|" * len(columns) + "\n"
             + "\n".join(f"| {label(m)} | " + " | ".join(_cell(indexed.get((m, metric)), form) for metric, (_, form) in columns.items()) + " |" for m in order)
@@ -127,8 +128,56 @@ def _value(metrics: pd.DataFrame, pool: str, method: str | None, metric: str) ->
 
 
 def saving_against(saving: float, other: float) -> float:
-    """Share of another method's cost that a method saves, from what both save against the dearest target."""
-    return 1 - (1 - saving) / (1 - other)
+    """Share of another method's cost that a method saves, from what both save against the dearest target; NaN where the other costs nothing."""
+    return 1 - (1 - saving) / (1 - other) if other != 1 else float("nan")
+
+
+RIVALRY = {"accuracy": (100, "{:.1f}", " points"), "mean_auc": (1, "{:.3f}", ""), "p_auccc": (1, "{:.3f}", "")}
+
+
+def rivals(paired: pd.DataFrame, pool: str, router: str) -> pd.DataFrame:
+    """The other routers that are clearly better than one, in accuracy, mean AUC or P-AUCCC: the 95 % interval of the paired difference leaves out 0.
+
+    Parameters
+    ----------
+    paired : DataFrame
+        As ``results/<profile>/paired.csv``.
+
+    Returns
+    -------
+    DataFrame[metric, method, lead, ci_low, ci_high]
+        The largest lead of each metric first; without rows if there is none.
+    """
+    rows = _against_routers(paired, pool, router)
+    rows = rows[rows["ci_high"] < 0]
+    found = pd.DataFrame({"metric": rows["metric"], "method": rows["method_b"], "lead": -rows["diff"], "ci_low": -rows["ci_high"], "ci_high": -rows["ci_low"]})
+    return found.sort_values("lead", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def rivals_in_words(paired: pd.DataFrame, pool: str, router: str) -> str:
+    """One sentence: which other routers are clearly better than one, and by how much; or that none is."""
+    found, compared = rivals(paired, pool, router), _against_routers(paired, pool, router)
+    if compared.empty:
+        return "It was compared with no other router."
+    led, none = [], []
+    for metric, (factor, form, unit) in RIVALRY.items():
+        rows = found[found["metric"] == metric]
+        names = [f"{label(r.method)} by {form.format(factor * r.lead)}{unit} [{form.format(factor * r.ci_low)}, {form.format(factor * r.ci_high)}]" for r in rows.itertuples()]
+        if names:
+            led.append(f"in {HEADLINE[metric][0]} {', '.join(names)}")
+        elif (compared["metric"] == metric).any():
+            none.append(HEADLINE[metric][0])
+    others = f"none of the {compared['method_b'].nunique()} other routers is clearly better"
+    metrics = " or ".join([", ".join(none[:-1]), none[-1]] if none[:-1] else none)
+    if not led:
+        return f"N{others[1:]} in {metrics}."
+    return f"Clearly better than it are {'; '.join(led)}" + (f"; in {metrics} {others}." if none else ".")
+
+
+def _against_routers(paired: pd.DataFrame, pool: str, router: str) -> pd.DataFrame:
+    """Differences between a router and every other that reads the prompt, in the metrics of ``RIVALRY``."""
+    references = paired["method_b"].isin(["best_single", "zero_router", "oracle"])
+    return paired[(paired["pool"] == pool) & (paired["method_a"] == router) & ~references & paired["metric"].isin(list(RIVALRY))].dropna(subset=["diff"])
 
 
 def _planned(metrics: pd.DataFrame, pool: str, method: str) -> str:
@@ -140,7 +189,7 @@ def _planned(metrics: pd.DataFrame, pool: str, method: str) -> str:
         return "–"
     saved, accuracy, dearness, best = (value[key] for key in wanted)
     cheaper = saving_against(saved, dearness)
-    return f"{abs(cheaper):.0%} {'less' if cheaper >= 0 else 'more'} cost, {accuracy:.1%} right against {best:.1%}"
+    return f"{abs(cheaper):.0%} {'less' if cheaper > -0.005 else 'more'} cost, {accuracy:.1%} right against {best:.1%}"
 
 
 def bar_table(metrics: pd.DataFrame, paired: pd.DataFrame) -> str:
@@ -160,7 +209,7 @@ def bar_table(metrics: pd.DataFrame, paired: pd.DataFrame) -> str:
     for pool in metrics["pool"].unique():
         router, other = _main_method(metrics, pool), best_semantic(metrics, pool)
         cells = [f"`{pool}`", label(router), _value(metrics, pool, router, "mean_auc"), label(other) if other else "–", _value(metrics, pool, other, "mean_auc"),
-                 _difference(paired, pool, router, other, "mean_auc"), _difference(paired, pool, router, "best_single", "accuracy", "{:+.1%}"), _planned(metrics, pool, router)]
+                 _difference(paired, pool, router, other, "mean_auc"), _difference(paired, pool, router, "best_single", "accuracy", "{:+z.1%}"), _planned(metrics, pool, router)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -172,7 +221,7 @@ def bar_sentences(metrics: pd.DataFrame, paired: pd.DataFrame) -> str:
         router, other = _main_method(metrics, pool), best_semantic(metrics, pool)
         against = f"mean AUC minus that of the best semantic baseline, {label(other)}: {_difference(paired, pool, router, other, 'mean_auc')}" if other else "there is no semantic baseline"
         lines.append(f"- pool **{pool}**, {label(router)}: {against}; gap closed {_value(metrics, pool, router, 'gap_closed')}; "
-                     f"accuracy minus that of the best single target: {_difference(paired, pool, router, 'best_single', 'accuracy', '{:+.1%}')}")
+                     f"accuracy minus that of the best single target: {_difference(paired, pool, router, 'best_single', 'accuracy', '{:+z.1%}')}. {rivals_in_words(paired, pool, router)}")
     return "\n".join(lines)
 
 

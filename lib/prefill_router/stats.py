@@ -355,4 +355,6 @@ def _shared_counts(runs: Sequence[SeedRun], n_boot: int, seed: int) -> tuple[np.
 
 
 def _multiplicities(n_groups: int, n_boot: int, seed: int) -> np.ndarray:
+    if n_groups == 0:  # a benchmark without a test query: nothing to draw, every metric is NaN
+        return np.zeros((n_boot, 0))
     return np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_boot)

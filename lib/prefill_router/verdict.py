@@ -14,7 +14,7 @@ import pandas as pd
 from .own.checks import FEW
 from .plots import label
 from .profiles import Workspace, replacing
-from .report import saving_against
+from .report import rivals_in_words, saving_against
 
 ROUTERS = ("ours", "paper")
 _ENOUGH = 0.01  # a gain of accuracy, or of AUC by twice the labels, that is worth a sentence
@@ -62,7 +62,6 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     accuracy, gain, n, oracle = value("accuracy"), against("best_single", "accuracy"), int(found["n"].max()), value("oracle_accuracy")
     # the one chosen on training rows, as in the differences; best_single_accuracy is chosen in hindsight
     best = of("best_single", "accuracy")
-    splits = int(found["seeds"].max())
     sentences, advice = [], []
     said, rival = f"{_points(gain)} points of accuracy", f"the best single target (on all queries {single})"
     if gain[1] > 0:
@@ -76,30 +75,18 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     sentences.append(
         f"The router ({label(router)}) is right on {_percent(accuracy)} of {n} test queries a split, the best single target on {_percent(best)}; a choice that is always the luckiest would be on {_percent(oracle)}."
     )
-    # what can be planned with: a tolerance chosen on calibration rows, its cost against the best single target's
-    planned, dearness = of(f"{router} calibrated", "cost_saving_vs_max"), of("best_single", "cost_saving_vs_max")
-    cheaper, planned_accuracy = None, of(f"{router} calibrated", "accuracy")
-    if planned is None or dearness is None:
-        sentences.append("What it saves is not known: fewer than two targets have a cost.")
-        advice.append("Give prices and output_tokens (or cost_usd) for every model; then the report says what routing saves.")
-    else:
-        cheaper = saving_against(planned[0], dearness[0])
-        headline += f" With a tolerance chosen beforehand it costs {abs(cheaper):.0%} {'less' if cheaper >= 0 else 'more'} and is right on {100 * planned_accuracy[0]:.1f} % against {100 * best[0]:.1f} %."
-        hindsight = found.loc["cost_saving_at_best_single"] if "cost_saving_at_best_single" in found.index else None
-        if hindsight is None or pd.isna(hindsight["value"]):
-            sentences.append("No point of its curve on the test queries reaches the accuracy of the best single target.")
-        else:
-            reached = f"on {hindsight['seeds']:.0f} of {splits} splits, the others never reach it" if hindsight["seeds"] < splits else "on every split"
-            sentences.append(
-                f"The cheapest point of its curve as accurate as the best single target, chosen in hindsight ({reached}), saves {_percent(tuple(hindsight[['value', 'ci_low', 'ci_high']]))} of its cost: what a perfect choice of the tolerance would save."
-            )
-    pays_in_cost = cheaper is not None and cheaper > 0.05 and planned_accuracy[0] >= best[0] - _ENOUGH / 2
+    cheapest = tables["pools"].set_index("pool").loc[pool].get("cheapest")
+    cost = _cost(of_pool, router, single if cheapest == single else None)
+    headline += cost.headline
+    sentences += cost.sentences
+    advice += cost.advice
     zero = against("zero_router", "p_auccc")
     if zero is not None:
         sentences.append(
             f"Against the zero router, which mixes single targets at random and reads nothing, the area under the cost-accuracy curve is {_signed(zero)}: "
             + ("the prompts tell something that prices alone do not." if zero[1] > 0 else "worse than no router at all." if zero[2] < 0 else "no clear difference, so reading the prompts has not been shown to help.")
         )
+    sentences.append(rivals_in_words(paired, pool, router))
     auc, differences = value("mean_auc"), value("disagreement_auc")
     if auc is not None:
         sentences.append(
@@ -118,12 +105,13 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
         )
         advice.append(
             f"More labels {'help' if clear else 'seem to help'}: another doubling may bring about as much again ({step:+.3f} AUC) or somewhat less." if step > _ENOUGH
-            else f"More labels help little: the last doubling brought {step:+.3f} AUC."
+            else f"More labels help little: the last doubling brought {step:+z.3f} AUC."
         )
     if oracle is not None and oracle[0] - best[0] < 0.03:
         advice.append(f"There is little to gain: even a perfect choice is only {100 * (oracle[0] - best[0]):.1f} points above the best single target. Add a target that is right where {single} is wrong.")
-    if gain[1] > 0 or (pays_in_cost and gain[2] >= 0):
-        advice.append("Train the router on all your queries (`Router.fit`), save it, and begin with a tolerance from the curve; watch its accuracy on fresh labels.")
+    if gain[1] > 0 or (cost.pays and gain[2] >= 0):
+        begin = "ask it with tolerance 0, as there is nothing to save" if cost.nothing_to_save else "begin with a tolerance from the curve"
+        advice.append(f"Train the router on all your queries (`Router.fit`), save it, and {begin}; watch its accuracy on fresh labels.")
     elif gain[1] <= 0 <= gain[2] and gain[2] - gain[1] > 2 * _ENOUGH:
         advice.append(f"The interval is {100 * (gain[2] - gain[1]):.1f} points wide: four times as many test queries would halve it.")
     else:
@@ -132,8 +120,62 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     rows = []
     for target, table in per_target[per_target["method"] == router].groupby("target", sort=False):
         numbers = table.set_index("metric")["value"]
-        rows.append({"target": str(target), **{name: f"{numbers[key]:.3f}" if key in numbers else "" for name, key in (("AUC", "auc"), ("Brier", "brier"))}})
+        rows.append({"target": str(target), **{name: f"{numbers[key]:.3f}" if pd.notna(numbers.get(key)) else "–" for name, key in (("AUC", "auc"), ("Brier", "brier"))}})
     return Verdict(pool, headline, sentences, advice, rows)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What is said about the cost; ``pays``: routing as accurate as the best single target is clearly cheaper."""
+
+    headline: str = ""
+    sentences: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    pays: bool = False
+    nothing_to_save: bool = False
+
+
+def _cost(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | None) -> _Cost:
+    """The part of a verdict that is about cost.
+
+    Parameters
+    ----------
+    of_pool : DataFrame
+        The pool's rows of ``metrics.csv``, without those of single targets.
+    router : str
+    cheapest_and_best : str, optional
+        The target that is both the cheapest and the best single one, if one is.
+    """
+    values = of_pool.set_index(["method", "metric"])
+    # what can be planned with: a tolerance chosen on calibration rows, its cost against the best single target's
+    calibrated = f"{router} calibrated"
+    wanted = [(calibrated, "cost_saving_vs_max"), (calibrated, "accuracy"), ("best_single", "cost_saving_vs_max"), ("best_single", "accuracy")]
+    if any(key not in values.index for key in wanted):
+        return _Cost(
+            sentences=["What it saves is not known: fewer than two targets have a cost."],
+            advice=["Give prices and output_tokens (or cost_usd) for every model; then the report says what routing saves."],
+        )
+    planned, planned_accuracy, dearness, best = (values.loc[key, "value"] for key in wanted)
+    if pd.isna(dearness):
+        return _Cost(headline=" All targets cost nothing, so there is nothing to save: only accuracy decides.", nothing_to_save=True)
+    if (router, "p_auccc") in values.index and pd.isna(values.loc[(router, "p_auccc"), "value"]):
+        return _Cost(headline=" All targets cost the same, so there is nothing to save: only accuracy decides.", nothing_to_save=True)
+    cheaper = saving_against(planned, dearness)
+    costs = "costs, where that one costs nothing, something" if pd.isna(cheaper) else "costs the same" if abs(cheaper) < 0.005 else f"costs {abs(cheaper):.0%} {'less' if cheaper > 0 else 'more'}"
+    point = f" With a tolerance chosen beforehand it {costs} and is right on {100 * planned_accuracy:.1f} % against {100 * best:.1f} %."
+    if cheapest_and_best is not None:
+        return _Cost(headline=f" {cheapest_and_best} is also the cheapest target, so there is nothing to save: routing can only win accuracy, and pay for it.{point}", nothing_to_save=True)
+    hindsight = values.loc[(router, "cost_saving_at_best_single")] if (router, "cost_saving_at_best_single") in values.index else None
+    if hindsight is None or pd.isna(hindsight["value"]):
+        told = "No point of its curve on the test queries reaches the accuracy of the best single target."
+    else:
+        splits = int(of_pool.loc[of_pool["method"] == router, "seeds"].max())
+        reached = f"on {hindsight['seeds']:.0f} of {splits} splits, the others never reach it" if hindsight["seeds"] < splits else "on every split"
+        told = (
+            f"The cheapest point of its curve as accurate as the best single target, chosen in hindsight ({reached}), saves {_percent(tuple(hindsight[['value', 'ci_low', 'ci_high']]))} of its cost: "
+            "what a perfect choice of the tolerance would save."
+        )
+    return _Cost(headline=point, sentences=[told], pays=bool(cheaper > 0.05 and planned_accuracy >= best - _ENOUGH / 2))
 
 
 def write_report(workspace: Workspace) -> Path:
@@ -233,15 +275,16 @@ img { max-width: 100%; } figure { margin: 1.5rem 0; } figcaption, .method { colo
 
 
 def _points(v: tuple[float, float, float]) -> str:
-    return f"{100 * v[0]:+.1f} [{100 * v[1]:+.1f}, {100 * v[2]:+.1f}]"
+    # z: what rounds to 0 has no minus before it
+    return f"{100 * v[0]:+z.1f} [{100 * v[1]:+z.1f}, {100 * v[2]:+z.1f}]"
 
 
 def _percent(v: tuple[float, float, float]) -> str:
-    return f"{100 * v[0]:.1f} % [{100 * v[1]:.1f}, {100 * v[2]:.1f}]"
+    return f"{100 * v[0]:z.1f} % [{100 * v[1]:z.1f}, {100 * v[2]:z.1f}]"
 
 
 def _signed(v: tuple[float, float, float]) -> str:
-    return f"{v[0]:+.3f} [{v[1]:+.3f}, {v[2]:+.3f}]"
+    return f"{v[0]:+z.3f} [{v[1]:+z.3f}, {v[2]:+z.3f}]"
 
 
 def _three(v: tuple[float, float, float]) -> str:
