@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prefill_router.plots import label, legend_outside, plot_curves, plot_growth, plot_intervals, plot_matrix, plot_target_points, style, use_style, without_glyph
+from prefill_router.plots import (
+    label, legend_outside, plot_curves, plot_growth, plot_intervals, plot_matrix, plot_reliability, plot_strip, plot_target_points, style, use_style, without_glyph
+)
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -131,3 +133,22 @@ def test_letters_are_drawn_alike_whether_texts_are_mathematics_or_not():
 
 def test_signs_without_a_glyph_are_named():
     assert without_glyph("gpt-4o \u00fc $") == "" and without_glyph("a\U000e0fff\U000e0fff") == "\U000e0fff"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_empty_cells_are_drawn_as_nothing(tmp_path):
+    nan = np.nan
+    blank, none = pd.DataFrame([[nan, 0.5], [nan, nan]]), pd.DataFrame([[nan, nan], [nan, nan]])
+    values = pd.DataFrame({"pool": "a", "n": [100, 200], "method": ["x", "y"], "value": [nan, 1.0], "ci_low": [nan, 0.5], "ci_high": [nan, 2.0]})
+    free = pd.DataFrame({"target": ["a", "b"], "cost": [0.0, 0.0], "accuracy": [0.5, 0.6]})
+    fig, axes = plt.subplots(2, 4, figsize=(12, 6))
+    assert [t.get_text() for t in plot_matrix(blank, "some", ax=axes[0, 0]).texts] == ["50%"]
+    assert not plot_matrix(none, "none", fmt=".2f", center=0.5, ax=axes[0, 1]).texts
+    plot_intervals(values, "value", ax=axes[0, 2])
+    plot_intervals(values.iloc[:0], "no row", ax=axes[0, 3])
+    plot_growth(values, "n", axes[1, 0])
+    plot_reliability({"a": pd.DataFrame({"p_mean": [], "accuracy": []})}, axes[1, 1])
+    plot_strip(pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}), pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}), "AUC", axes[1, 2])
+    plot_target_points(free, "USD", axes[1, 3])  # all at no cost
+    fig.savefig(tmp_path / "x.png")
+    plt.close(fig)

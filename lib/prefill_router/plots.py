@@ -204,7 +204,8 @@ def plot_intervals(table: pd.DataFrame, title: str, reference: float | None = No
 def plot_matrix(matrix: pd.DataFrame, title: str, fmt: str = ".0%", center: float | None = None, ax: Axes | None = None) -> Axes:
     """A labelled heat map; rows and columns as in `matrix`, NaN left blank."""
     ax = _axes(ax)
-    sns.heatmap(matrix, annot=True, fmt=fmt, cmap="vlag" if center is not None else "cividis", center=center, cbar=False, ax=ax, annot_kws={"size": 7}, linewidths=0.5)
+    limits = {"vmin": 0.0, "vmax": 1.0} if matrix.isna().all(axis=None) else {}  # nothing to take the colours' range from
+    sns.heatmap(matrix, annot=True, **limits, fmt=fmt, cmap="vlag" if center is not None else "cividis", center=center, cbar=False, ax=ax, annot_kws={"size": 7}, linewidths=0.5)
     ax.set(title=title, xlabel="", ylabel="")
     ax.grid(visible=False)  # it would show through cells without a value
     ax.tick_params(axis="x", rotation=30)
