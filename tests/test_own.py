@@ -109,6 +109,21 @@ def test_a_wide_table_of_routerbench(tmp_path, name):
     assert any("120 graded outcomes: right from 0.5 on" in note for note in table.notes)
 
 
+def test_what_an_answer_is_expected_to_cost_depends_on_the_length_of_the_prompt(tmp_path):
+    """gpt-4 costs $0.0035 on a benchmark of short prompts and $0.0094 on one of long ones; through the folder that the notebooks read."""
+    from prefill_router.routing import expected_cost
+
+    table = wide()
+    long = np.arange(N) % 2 == 1
+    table["prompt"] = [f"What is {i} + {i}?" + " Think of it for a while." * (20 * far) for i, far in enumerate(long)]
+    table["eval_name"] = np.where(long, "long", "short")
+    table["gpt-4|total_cost"] = np.where(long, 0.0094, 0.0035)
+    o = load_outcomes(own_outcomes_folder(write(tmp_path, table, "rb.csv"), None, tmp_path))
+    assert o.realised_only().all() and o.cost_unit == "USD"
+    cost = pd.DataFrame(expected_cost(o, np.arange(N // 2)), columns=o.target_names).groupby(o.queries["benchmark"].to_numpy()).mean()
+    assert cost["gpt-4"].round(4).to_dict() == {"long": 0.0094, "short": 0.0035}
+
+
 def test_a_wide_table_without_costs(tmp_path):
     o = read_own_table(write(tmp_path, wide()[["prompt", "gpt-4", "mixtral"]])).outcomes
     assert o.target_names == ["gpt-4", "mixtral"] and np.isnan(o.cost).all()
