@@ -80,6 +80,13 @@ def test_deployments_of_a_target_take_turns_and_those_of_none_are_named(router, 
     assert caplog.text.count("openai/large-2024: no target of the router") == 1
 
 
+@pytest.mark.parametrize("alias", ["auto", {"model": "auto", "hidden": True}])
+def test_newer_versions_tell_deployments_and_aliases_by_their_registry(router, alias):
+    registry = SimpleNamespace(all=lambda: LIST, aliases=lambda: {"best": alias})
+    s = PrefillStrategy(router, SimpleNamespace(registry=lambda: registry))
+    assert {ask(s, "hard", "best") for _ in range(4)} == {"l", "l2"} and ask(s, "easy", "best") == "s"
+
+
 def test_other_groups_are_left_alone(router):
     s = strategy(router)
     assert ask(s, "hard", "embeddings") == "e" and ask(s, "hard", "one") == "only" and router.asked == []
@@ -129,7 +136,48 @@ def test_what_makes_no_sense_is_refused(router):
 def test_the_text_of_the_last_user_message():
     assert last_user_text([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]}, {"role": "tool", "content": "t"}]) == "a\nb"
     assert last_user_text(None) == last_user_text([{"role": "system", "content": "x"}]) == ""
-    assert last_user_text([{"role": "user", "content": None}]) == ""
+    assert last_user_text([{"role": "user", "content": None}]) == last_user_text([]) == ""
+    # the last turn that has text
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    for last in ([{"type": "image_url", "image_url": {"url": "x"}}], [{"type": "text", "text": " "}], "", None):
+        assert last_user_text([*turns, {"role": "user", "content": last}]) == "a"
+
+
+# what litellm.Router (1.110) hands over for the Responses API: messages=None and `input`, as the caller wrote it
+RESPONSES = {
+    "text": "{}",
+    "parts": [{"role": "user", "content": [{"type": "input_text", "text": "{}"}, {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]}],
+    "a typed message": [{"role": "developer", "content": "hard"}, {"type": "message", "role": "user", "content": "{}"}],
+    "a tool's result last": [
+        {"role": "user", "content": "hard"}, {"role": "user", "content": [{"type": "input_text", "text": "{}"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "hard"},
+    ],
+    "an image last": [{"role": "user", "content": "{}"}, {"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]}],
+    "objects of the client among them": [
+        {"role": "user", "content": "{}"}, SimpleNamespace(type="message", role="assistant", content=[SimpleNamespace(type="output_text", text="hard")]),
+        SimpleNamespace(type="reasoning", summary=[]),
+    ],
+}
+
+
+def written(value, text):
+    """The input with a text in the place of every brace pair of a user."""
+    if isinstance(value, str):
+        return text if value == "{}" else value
+    if isinstance(value, list):
+        return [written(part, text) for part in value]
+    return {k: v if k == "arguments" else written(v, text) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize("how", ["async", "sync"])
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_requests_of_the_responses_api_are_routed(router, how, kind):
+    s = strategy(router)
+    for text, expected in (("easy", {"s"}), ("so hard", {"l", "l2"})):
+        given = {"model": "auto", "messages": None, "input": written(RESPONSES[kind], text), "specific_deployment": False, "request_kwargs": {"input": "ignored"}}
+        found = asyncio.run(s.async_get_available_deployment(**given)) if how == "async" else s.get_available_deployment(**given)
+        assert found["model_info"]["id"] in expected and router.asked[-1] == text
+    assert s.fallbacks == 0
 
 
 class Stub(BaseHTTPRequestHandler):
@@ -147,7 +195,12 @@ class Stub(BaseHTTPRequestHandler):
                 self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
             self.wfile.write(b"data: [DONE]\n\n")
             return
+        part = {"type": "output_text", "text": text, "annotations": []}
         answer = {
+            "id": "r", "object": "response", "created_at": 1, "status": "completed", "model": request["model"], "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
+            "error": None, "incomplete_details": None, "instructions": None, "metadata": {}, "temperature": 1, "top_p": 1, "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+            "output": [{"type": "message", "id": "m", "status": "completed", "role": "assistant", "content": [part]}],
+        } if self.path.endswith("/responses") else {
             "id": "c", "object": "chat.completion", "created": 1, "model": request["model"], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
             "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         }
@@ -197,6 +250,15 @@ def test_the_real_library(served, router):
 
     asyncio.run(at_once())
     assert s.fallbacks == 0 and len(router.asked) == 24
+
+
+def test_the_real_librarys_responses_api(served, router):
+    real, s = served
+    for text, name in (("easy", "small"), ("hard", "large")):
+        for given in (text, [{"role": "user", "content": [{"type": "input_text", "text": text}]}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "42"}]):
+            answers = [real.responses(model="auto", input=given), asyncio.run(real.aresponses(model="auto", input=given))]
+            assert [a.output[0].content[0].text for a in answers] == [f"I am {name}"] * 2
+    assert s.fallbacks == 0 and router.asked == ["easy"] * 4 + ["hard"] * 4
 
 
 def test_the_real_library_answers_when_the_router_does_not(served, router):

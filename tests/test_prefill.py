@@ -1,11 +1,13 @@
 """Prefill: hooks against the network's own hidden states; batches and padding, on every encoder at hand."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
 from prefill_router.encoders import load_encoder, render_prompt
-from prefill_router.prefill import ActivationError, Prefill, batches, plain_attention, pool_states
+from prefill_router.prefill import ActivationError, Prefill, batches, pool_states
 from prefill_router.weights import WHEELS, cache_root
 from tiny import tiny_encoder, tiny_queries
 
@@ -121,20 +123,33 @@ def test_batched_equals_single_and_left_padding_equals_right_padding(name):
             assert cosine.min() > 0.999, (pooling, np.unravel_index(cosine.argmin(), cosine.shape), cosine.min())
 
 
-def test_plain_attention_is_a_loan(llama):
+def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(llama, monkeypatch):
     encoder = tiny_encoder(llama)
     object.__setattr__(encoder, "network", llama)
+    monkeypatch.setattr("prefill_router.prefill.PLAIN_TOKENS", 8)
+    ids = [render_prompt(encoder, prompt) for prompt in tiny_queries(40)[1]]
+    assert {len(t) <= 8 for t in ids} == {True, False}
+
+    def read(how):
+        """Every prompt alone, by the network with this attention, without the second set of modules."""
+        llama.set_attn_implementation(how)
+        with Prefill(encoder) as prefill:
+            prefill._short = llama
+            return [prefill([t], ["q"])["mean"] for t in ids]
+
     before = llama.config._attn_implementation
     try:
-        llama.set_attn_implementation("sdpa")
-        ids = render_prompt(encoder, "w1 w2 w3 w4")
-        with Prefill(encoder) as prefill:
-            fused = prefill([ids], ["q"])
-            with pytest.raises(KeyError), plain_attention(encoder):
-                assert llama.config._attn_implementation == "eager"
-                np.testing.assert_allclose(prefill([ids], ["q"])["mean"], fused["mean"], atol=1e-5)
-                raise KeyError
-        assert llama.config._attn_implementation == "sdpa"
+        eager, fused = read("eager"), read("sdpa")
+        with Prefill(encoder) as other, Prefill(encoder) as prefill, ThreadPoolExecutor(4) as threads:  # hooks of another one are there
+            other.agree_on(ids[0])
+            prefill.agree_on(ids[0])
+            assert prefill.hooked and prefill._short is not llama
+            assert [p.data_ptr() for p in prefill._short.parameters()] == [p.data_ptr() for p in llama.parameters()]
+            assert (llama.config._attn_implementation, prefill._short.config._attn_implementation) == ("sdpa", "eager")
+            # threads with long and with short prompts do not disturb each other
+            for t, found, plain, kernel in zip(ids, threads.map(lambda t: prefill([t], ["q"])["mean"], ids), eager, fused, strict=True):
+                np.testing.assert_array_equal(found, plain if len(t) <= 8 else kernel)
+                np.testing.assert_allclose(plain, kernel, atol=1e-5)
     finally:
         llama.set_attn_implementation(before)
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
@@ -14,6 +15,7 @@ from prefill_router.activations import extract
 from prefill_router.encoders import EncoderError, render_prompt
 from prefill_router.export import ExportError, export
 from prefill_router.outcomes import Outcomes, OutcomesError, Target
+from prefill_router.prefill import CPU_BATCH_TOKENS, ActivationError, Prefill, batches
 from prefill_router.router import METHODS, Router, RouterError
 from prefill_router.routing import expected_cost
 from prefill_router.trunk import TrunkConfig
@@ -110,7 +112,10 @@ def test_many_prompts_many_threads_and_streams_give_what_single_prompts_give(rou
     router.attach(encoder)
     prompts = outcomes.prompts[:24]
     single = [router.route(prompt) for prompt in prompts]
-    assert router.route(prompts) == single
+    for together, alone in zip(router.route(prompts), single, strict=True):
+        # padding changes the rounding of float32, no more
+        np.testing.assert_allclose(list(together.p_correct.values()), list(alone.p_correct.values()), atol=1e-5)
+        assert (together.target, together.tokens, together.cost, together.reason) == (alone.target, alone.tokens, alone.cost, None)
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(router.route, prompts)) == single
     taken = []
@@ -122,6 +127,99 @@ def test_many_prompts_many_threads_and_streams_give_what_single_prompts_give(rou
 
     stream = router.stream(source())
     assert next(stream) == single[0] and len(taken) == 1
+
+
+def test_a_list_is_read_in_the_batches_of_extraction(router, encoder, outcomes, store, monkeypatch):
+    router.attach(encoder)
+    encoder.network.calls = 0
+    found = router.route(iter(outcomes.prompts))
+    tokens = sorted((f.tokens for f in found), reverse=True)
+    assert encoder.network.calls == len(list(batches(tokens, CPU_BATCH_TOKENS))) < 10
+    np.testing.assert_allclose([list(f.p_correct.values()) for f in found], router.predict_proba(store, store.query_ids), atol=1e-5)
+    assert router.route([]) == [] and encoder.network.calls < 10
+    # several lists at the same time, with passes of a few prompts on three cores
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("prefill_router.asking.batch_tokens_of", lambda device: 60)
+    with ThreadPoolExecutor(3) as threads:
+        for again in threads.map(router.route, [outcomes.prompts] * 3):
+            np.testing.assert_allclose([list(f.p_correct.values()) for f in again], [list(f.p_correct.values()) for f in found], atol=1e-5)
+
+
+UNREADABLE = {"empty": "  ", "too_long": "w1 " * 60, "no_text": None, "not_rendered": "half \ud83d"}
+
+
+@pytest.fixture
+def strict(encoder, monkeypatch):
+    """The encoder, with a tokenizer that stumbles over half a surrogate pair in an exception of its own."""
+    tokenizer = encoder.tokenizer
+
+    class Tokenizer:
+        def __getattr__(self, name):
+            return getattr(tokenizer, name)
+
+        def __call__(self, text, **options):
+            return tokenizer(text.encode().decode(), **options)
+
+    return dataclasses.replace(encoder, tokenizer=Tokenizer())
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_prompt_that_cannot_be_read_ends_neither_a_list_nor_a_stream(router, strict, outcomes, kind):
+    router.attach(strict)
+    prompts = [*outcomes.prompts[:3], UNREADABLE[kind], *outcomes.prompts[3:6]]
+    single = [router.route(prompt) for prompt in outcomes.prompts[:6]]
+    for found in (router.route(prompts, on_error="fallback"), list(router.stream(iter(prompts), on_error="fallback"))):
+        odd = found.pop(3)
+        assert [f.target for f in found] == [f.target for f in single] and not any(f.reason for f in found)
+        if kind == "not_rendered" and odd.reason is None:  # replaced while it was rendered
+            continue
+        assert {"empty": "is empty", "too_long": "62 tokens", "no_text": "no text but NoneType", "not_rendered": "cannot be rendered"}[kind] in odd.reason
+        assert odd.target == "dear" and odd.tokens == 0 and set(odd.p_correct) == set(odd.cost) == {"cheap", "dear"}
+        assert np.isnan([*odd.p_correct.values(), *odd.cost.values()]).all()
+    if kind == "not_rendered" and odd.reason is None:
+        return
+    assert router.route(prompts, on_error="fallback", fallback="cheap")[3].target == "cheap"
+    with pytest.raises(EncoderError, match=r"prompts\[3\]"):
+        router.route(prompts)
+    stream = router.stream(prompts)
+    assert [next(stream).target for _ in range(3)] == [f.target for f in single[:3]]
+    with pytest.raises(EncoderError, match=r"prompts\[3\]"):
+        next(stream)
+    assert router.route([*prompts, *prompts], on_error="fallback")[10].reason == odd.reason
+
+
+def test_states_that_are_not_finite_are_one_prompts_fault(router, encoder, outcomes, monkeypatch):
+    router.attach(encoder)
+    single = [router.route(prompt) for prompt in outcomes.prompts[:6]]
+    true_pass, bad = Prefill.__call__, render_prompt(encoder, outcomes.prompts[2])
+
+    def broken(self, token_ids, query_ids):
+        if bad in [list(t) for t in token_ids]:
+            raise ActivationError(f"non-finite activations for {', '.join(query_ids)}")
+        return true_pass(self, token_ids, query_ids)
+
+    monkeypatch.setattr(Prefill, "__call__", broken)
+    found = router.route(outcomes.prompts[:6], on_error="fallback")
+    assert [f.reason for f in found] == [None, None, "non-finite activations for prompts[2]", None, None, None]
+    assert [f.target for i, f in enumerate(found) if i != 2] == [f.target for i, f in enumerate(single) if i != 2] and found[2].target == "dear"
+    with pytest.raises(ActivationError, match=r"prompts\[2\]"):
+        router.route(outcomes.prompts[:6])
+
+
+def test_routing_leaves_the_threads_as_they_were(router, encoder, outcomes):
+    router.attach(encoder)
+    used = []
+    encoder.network.register_forward_pre_hook(lambda *_: used.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        stream = router.stream(outcomes.prompts[:3])
+        next(stream)
+        assert used == [1] and torch.get_num_threads() == 2  # also between the prompts of a stream
+        router.route(outcomes.prompts)
+        assert set(used) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threads_that_come_first_load_the_encoder_once(router, encoder, outcomes, tmp_path, monkeypatch):
@@ -151,7 +249,7 @@ def test_hooks_go_with_the_router(router, encoder, llama, tmp_path):
 
 def test_another_encoder_is_refused(router, encoder, tmp_path):
     folder = router.save(tmp_path)
-    for change in ({"sha256": "1" * 64}, {"template_sha256": "2" * 64}):
+    for change in ({"sha256": "1" * 64}, {"template_sha256": "2" * 64}, {"template_date": "2025-01-01"}):
         other = dataclasses.replace(encoder, fingerprint=encoder.fingerprint | change)
         with pytest.raises(RouterError, match=f"not the one.*{next(iter(change))} differ"):
             Router.load(folder, other)
@@ -214,6 +312,10 @@ def test_what_cannot_be_asked_or_trained_is_refused(router, encoder, outcomes, s
         router.route("  ")
     with pytest.raises(RouterError, match="tolerance"):
         router.route("w1", tolerance=-1)
+    with pytest.raises(RouterError, match="on_error must be"):
+        router.route(["w1"], on_error="ignore")
+    with pytest.raises(RouterError, match="fallback 'best' is no target"):
+        router.route(["w1"], on_error="fallback", fallback="best")
     with pytest.raises(RouterError, match="unknown method"):
         Router.fit(outcomes, store, method="best")
     free = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)))

@@ -21,14 +21,14 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .hardware import give_memory_back
-from .prefill import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, PLAIN_TOKENS, POOLINGS, ActivationError, Prefill, batches, listed, plain_attention
+from .prefill import POOLINGS, ActivationError, Prefill, batch_tokens_of, batches, listed
 from .weights import exclusive
 
 FORMAT = 1  # raise it when stored numbers or files change their meaning: every older store is then re-made
@@ -130,7 +130,7 @@ def extract(
         "shard_size": int(shard_size),
     }
     if batch_tokens is None:
-        batch_tokens = GPU_BATCH_TOKENS if encoder.device.type == "cuda" else CPU_BATCH_TOKENS
+        batch_tokens = batch_tokens_of(encoder.device)
     with exclusive(folder.with_name(folder.name + ".lock"), f"extracting activations into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         request = _agree_on_request(folder, request)
@@ -171,15 +171,7 @@ def _fill(
             prefill.agree_on(token_ids[order[-1]])
         pooled: dict[str, np.ndarray] = {}
         done = 0
-        long = [max(expected[index]["tokens"][i] for i in batch) > PLAIN_TOKENS for index, batch in jobs]
-
-        def computed() -> Iterator[dict[str, np.ndarray]]:
-            # the longest come first; the scores of plain attention would take memory with their square
-            yield from prefill.map(inputs(*job) for job, is_long in zip(jobs, long, strict=True) if is_long)
-            with plain_attention(encoder):
-                yield from prefill.map(inputs(*job) for job, is_long in zip(jobs, long, strict=True) if not is_long)
-
-        for (index, batch), vectors in zip(jobs, computed(), strict=True):
+        for (index, batch), vectors in zip(jobs, prefill.map(inputs(*job) for job in jobs), strict=True):
             if not pooled:
                 shape = (encoder.n_layers + 1, len(plan[index]), encoder.hidden_size)
                 pooled = {name: np.empty(shape, np.float32) for name in POOLINGS}

@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,6 +49,36 @@ def give_memory_back() -> None:
         trim(0)
 
 
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Within it torch computes with ``n`` threads in the calling thread; other threads keep their number.
+
+    One is the choice for a forward pass or a training that may have company. Torch's threads wait for each other after every product, and
+    spin: on cores that others use as well, every product takes as long as the thread that gets a core last. As a decorator it works too.
+    """
+    before = torch.get_num_threads()
+    if before == n:  # torch would also tell the threads that are yet to come
+        yield
+        return
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _one_torch_thread() -> None:
+    torch.get_num_threads()  # a thread's first use of torch takes the number that any thread set last, even after its own setting
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """As `torch_threads` for BLAS, whose number of threads is the whole process's: of threads that ask at the same time one decides."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
 def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device | str = "cpu") -> Iterator[Any]:
     """``function(*job)`` of every job, in order: on a CPU a core each with one thread, on an accelerator one after the other.
 
@@ -59,10 +90,8 @@ def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: t
     if workers == 1:
         yield from (function(*job) for job in jobs)
         return
-    threads = torch.get_num_threads()
-    executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
+    executor = ThreadPoolExecutor(workers, initializer=_one_torch_thread)
+    with one_blas_thread(), torch_threads(1):
         try:
             waiting: deque = deque()
             for job in jobs:
@@ -73,4 +102,3 @@ def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: t
                 yield waiting.popleft().result()
         finally:
             executor.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)

@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from .activations import ActivationStore
 from .baselines import target_rates
+from .hardware import one_blas_thread
 from .probes import group_folds
 from .trunk import validation_rows
 
@@ -183,6 +184,7 @@ class KernelRouter:
         self.precomputed = precomputed
         self.width, self.ridges, self.folds, self.seed, self.cv_rows = width, tuple(sorted(ridges)), folds, seed, cv_rows
 
+    @one_blas_thread()
     def fit(self, X: np.ndarray | Mapping[str, np.ndarray], Y: np.ndarray, groups: Sequence | None = None) -> KernelRouter:
         """Fit on training rows.
 

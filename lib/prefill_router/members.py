@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .hardware import native_bfloat16
+from .hardware import native_bfloat16, torch_threads
 
 if TYPE_CHECKING:
     from .trunk import SharedTrunkNet, TrunkConfig
@@ -45,6 +45,7 @@ class Trained:
         return self.rows[-1][0] - self.best_epoch >= config.patience
 
 
+@torch_threads(1)
 def train_members(
     networks: Sequence[SharedTrunkNet], seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray, config: TrunkConfig
 ) -> list[Trained]:
@@ -123,6 +124,7 @@ def _padded(X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[torc
     return [X[rows], labels]
 
 
+@torch_threads(1)
 def train_alone(network: nn.Module, seed: int, parts: Sequence[torch.Tensor], config: TrunkConfig) -> Trained:
     """Train one network of any shape in place, in float32, as `train_members` trains its own, but without dropout masks.
 

@@ -8,9 +8,9 @@ depend on how many cores there are.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -70,22 +70,23 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-@contextmanager
-def plain_attention(encoder: Any) -> Iterator[None]:
-    """Within it an encoder on a CPU multiplies attention out: for prompts of up to ``PLAIN_TOKENS`` an eighth faster than the fused kernel.
+def batch_tokens_of(device: torch.device) -> int:
+    """Padded tokens of a forward pass that suit a device."""
+    return GPU_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS
 
-    The results differ by rounding. Nothing changes on a GPU, or where the network does not use the fused kernel.
+
+def plain_attention(network: Any, device: torch.device) -> Any:
+    """The network with attention multiplied out, on the same weights: for up to ``PLAIN_TOKENS`` on a CPU an eighth faster than the fused kernel.
+
+    These are modules of its own, and nothing is switched in the given ones: a thread that reads a long prompt at the same time shall
+    not see them change. The results differ by rounding. On a GPU, or where the fused kernel is not used, it is the given network.
     """
-    network = getattr(encoder.network, "base_model", encoder.network)
-    before = getattr(getattr(network, "config", None), "_attn_implementation", None)
-    if encoder.device.type != "cpu" or before != "sdpa" or not hasattr(network, "set_attn_implementation"):
-        yield
-        return
-    network.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        network.set_attn_implementation(before)
+    fused = getattr(getattr(network, "config", None), "_attn_implementation", None) == "sdpa"
+    if device.type != "cpu" or not fused or not hasattr(network, "set_attn_implementation"):
+        return network
+    twin = copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
+    twin.set_attn_implementation("eager")
+    return twin
 
 
 class Prefill:
@@ -106,16 +107,18 @@ class Prefill:
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
         self._network = getattr(encoder.network, "base_model", encoder.network)  # logits are not needed
+        self._short = plain_attention(self._network, encoder.device)
         self._batch = threading.local()
         self._handles: list[Any] = []
         self.hooked = False
 
     def __enter__(self) -> Prefill:
         keep_memory()
-        # pre-order: the list of blocks comes before lists inside a block, such as experts
-        lists = (m for m in self._network.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == self.encoder.n_layers)
-        for layer, block in enumerate(next(lists, ())):
-            self._handles.append(block.register_forward_pre_hook(partial(self._enter_block, layer), with_kwargs=True))
+        for network in (self._network,) if self._short is self._network else (self._network, self._short):
+            # pre-order: the list of blocks comes before lists inside a block, such as experts
+            lists = (m for m in network.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == self.encoder.n_layers)
+            for layer, block in enumerate(next(lists, ())):
+                self._handles.append(block.register_forward_pre_hook(partial(self._enter_block, layer), with_kwargs=True))
         self.hooked = bool(self._handles)
         return self
 
@@ -123,6 +126,10 @@ class Prefill:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+    def __deepcopy__(self, memo: dict) -> Prefill:
+        """Itself: a copy of a network may copy its hooks, which do nothing unless this object makes the pass."""
+        return self
 
     def agree_on(self, token_ids: Sequence[int]) -> None:
         """Compare both ways on one prompt, and keep to the plain one should they differ."""
@@ -145,6 +152,7 @@ class Prefill:
             Too little memory; states of another number or width than the encoder's; non-finite states.
         """
         encoder = self.encoder
+        network = self._short if max(map(len, token_ids)) <= PLAIN_TOKENS else self._network
         # Always padded on the right, whatever the tokenizer prefers: then positions count from the first real
         # token in every architecture, and under causal attention no real token sees a pad. The mask hides which
         # id pads.
@@ -160,11 +168,11 @@ class Prefill:
                 if self.hooked:
                     self._batch.pool = pool
                     try:
-                        pool.take(encoder.n_layers, self._network(**inputs).last_hidden_state)
+                        pool.take(encoder.n_layers, network(**inputs).last_hidden_state)
                     finally:
                         self._batch.pool = None
                 else:
-                    for layer, states in enumerate(self._network(**inputs, output_hidden_states=True).hidden_states):
+                    for layer, states in enumerate(network(**inputs, output_hidden_states=True).hidden_states):
                         pool.take(layer, states)
                 self._check_shape(pool)
                 vectors = pool.vectors.cpu().numpy()

@@ -22,8 +22,10 @@ from safetensors.numpy import load, save
 from . import __version__
 from .activations import ActivationStore
 from .adapter import AdapterEnsemble, LayerMean, choose_layer_mean
+from .asking import probabilities, read_prompts
 from .encoders import Encoder, EncoderError, load_encoder, render_prompt
 from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
+from .hardware import one_blas_thread
 from .kernel import KernelRouter, read_states
 from .outcomes import Outcomes, check_trainable
 from .prefill import Prefill
@@ -39,7 +41,8 @@ HEADS: dict[str, Any] = {"ours": KernelRouter, "paper": TrunkEnsemble, "shared_b
 METHODS = tuple(HEADS)
 # What must agree between the encoder of the training and the one at hand. The dtype should: an encoder that is loaded by name gets
 # that of the training, with one that is given in another dtype P(correct) differs by some hundredths, and a warning says so.
-_IDENTITY = ("sha256", "revision", "template_sha256")
+_IDENTITY = ("sha256", "revision", "template_sha256", "template_date")
+LENGTH = 1000  # tokens of the prompt by which the dearest target is told
 
 
 class RouterError(ValueError):
@@ -76,12 +79,16 @@ class RoutedTarget:
 
 @dataclass(frozen=True)
 class Route:
-    """Where a query goes: the target, P(correct) and expected cost of every target, the encoder's tokens."""
+    """Where a query goes: the target, P(correct) and expected cost of every target, the encoder's tokens.
+
+    ``reason`` is None, or says why the prompt could not be read: then the fallback is the target, P and cost are NaN and the tokens 0.
+    """
 
     target: str
     p_correct: dict[str, float]
     cost: dict[str, float]
     tokens: int
+    reason: str | None = None
 
 
 class Router:
@@ -106,6 +113,7 @@ class Router:
         self._lock, self._device = threading.Lock(), "auto"
 
     @classmethod
+    @one_blas_thread()
     def fit(
         cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
         config: TrunkConfig | None = None, sizes: Sequence[int] = (50, 100, 150, 200, 300), folds: int = 5,
@@ -136,6 +144,10 @@ class Router:
         progress : bool
         last_layer : bool
             Whether "paper" may choose the last block's output (index ``n_layers``), which some other projects do not number.
+
+        Notes
+        -----
+        It computes on one core, but for the probes of layers: see `hardware.torch_threads`.
 
         Raises
         ------
@@ -221,14 +233,23 @@ class Router:
         self._reads = encoder, prefill
         return self
 
-    def route(self, prompt: str | Sequence[str], tolerance: float = 0.0) -> Route | list[Route]:
+    def route(
+        self, prompt: str | Sequence[str], tolerance: float = 0.0, on_error: str = "raise", fallback: str | None = None
+    ) -> Route | list[Route]:
         """The cheapest target whose P(correct) is at most ``tolerance`` below the highest.
 
         Parameters
         ----------
         prompt : str, or a sequence of them
+            A sequence is read in batches, on all cores: several times faster than one by one. P(correct) of a prompt does not depend on
+            the others but for rounding in the encoder's dtype.
         tolerance : float >= 0
             0: the most probable target; larger: cheaper ones.
+        on_error : {"raise", "fallback"}
+            What becomes of a prompt that cannot be read: empty, longer than the encoder's context, no text. With "fallback" it goes to
+            the fallback, and its route says the reason.
+        fallback : str, optional
+            A target; default: the one that costs most on a prompt of 1,000 tokens.
 
         Returns
         -------
@@ -236,29 +257,59 @@ class Router:
 
         Raises
         ------
+        RouterError
+            ``tolerance``, ``on_error`` or ``fallback`` makes no sense; the encoder is another one.
         EncoderError
-            An empty prompt, or one longer than the encoder's context.
+            A prompt cannot be read; those of a sequence are named by position: ``prompts[3]``.
+        ActivationError
+            An encoder's states that are not finite, or too little memory.
         """
+        reads, fallback = self._ready(tolerance, on_error, fallback)
         if isinstance(prompt, str):
-            return next(self.stream([prompt], tolerance))
-        return list(self.stream(prompt, tolerance))
+            return self._routes(reads, {"": prompt}, tolerance, on_error, fallback)[0]
+        return self._routes(reads, {f"prompts[{i}]": text for i, text in enumerate(prompt)}, tolerance, on_error, fallback)
 
-    def stream(self, prompts: Iterable[str], tolerance: float = 0.0) -> Iterator[Route]:
-        """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the iterable when it is needed."""
+    def stream(self, prompts: Iterable[str], tolerance: float = 0.0, on_error: str = "raise", fallback: str | None = None) -> Iterator[Route]:
+        """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the iterable when it is needed.
+
+        Parameters, errors: as in :meth:`route`.
+        """
+        reads, fallback = self._ready(tolerance, on_error, fallback)
+        for i, prompt in enumerate(prompts):
+            yield self._routes(reads, {f"prompts[{i}]": prompt}, tolerance, on_error, fallback)[0]
+
+    def _ready(self, tolerance: float, on_error: str, fallback: str | None) -> tuple[tuple[Encoder, Prefill], str]:
+        """The encoder, loaded once, and the fallback; RouterError for what makes no sense."""
         if not tolerance >= 0:
             raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
+        if on_error not in ("raise", "fallback"):
+            raise RouterError(f"on_error must be 'raise' or 'fallback', not {on_error!r}")
+        if fallback is None:
+            fallback = self.target_names[int(self.expected_cost(np.array([LENGTH]))[0].argmax())]
+        elif fallback not in self.target_names:
+            raise RouterError(f"the fallback {fallback!r} is no target of the router; it has {', '.join(self.target_names)}")
         with self._lock:  # of threads that come at once, one loads the encoder
             if self._reads is None:
                 self.attach(device=self._device)
-            encoder, prefill = self._reads
-        for prompt in prompts:
-            token_ids = render_prompt(encoder, prompt)
-            one = _OneQuery(prefill([token_ids], ["the prompt"]), self.encoder_note)
-            p, cost = self.predict_proba(one, [""]), self.expected_cost(np.array([len(token_ids)]))
-            chosen = int(route(p, cost, tolerance)[0])
-            yield Route(
-                self.targets[chosen].name, dict(zip(self.target_names, p[0].tolist(), strict=True)), dict(zip(self.target_names, cost[0].tolist(), strict=True)), len(token_ids)
-            )
+            return self._reads, fallback
+
+    def _routes(self, reads: tuple[Encoder, Prefill], prompts: dict[str, str], tolerance: float, on_error: str, fallback: str) -> list[Route]:
+        """Routes of named prompts, in their order."""
+        encoder, prefill = reads
+        token_ids, reasons = read_prompts(encoder, prompts, on_error)
+        p, more = probabilities(prefill, token_ids, self.predict_proba, on_error)
+        reasons |= more
+        costs = dict(zip(p, self.expected_cost(np.array([len(token_ids[name]) for name in p])), strict=True))
+        routes = []
+        for name in prompts:
+            if name in reasons:
+                nothing = dict.fromkeys(self.target_names, float("nan"))
+                routes.append(Route(fallback, nothing, dict(nothing), 0, reasons[name]))
+                continue
+            values, cost = (dict(zip(self.target_names, of[name].tolist(), strict=True)) for of in (p, costs))
+            chosen = int(route(p[name][None], costs[name][None], tolerance)[0])
+            routes.append(Route(self.target_names[chosen], values, cost, len(token_ids[name])))
+        return routes
 
     def save(self, folder: str | Path) -> Path:
         """Write ``router.safetensors`` and ``router.json`` (last, with the other's SHA-256); returns the folder."""
@@ -342,13 +393,3 @@ def tokens_of(store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
     """Encoder tokens [n] of these queries."""
     of = dict(zip(store.query_ids, store.tokens.tolist(), strict=True))
     return np.array([of[str(q)] for q in query_ids], np.float64)
-
-
-class _OneQuery:
-    """What a head reads of an activation store, for the one query whose vectors are in memory."""
-
-    def __init__(self, vectors: dict[str, np.ndarray], note: dict[str, Any]) -> None:
-        self._vectors, self.n_layers, self.hidden_size = vectors, note["n_layers"], note["hidden_size"]
-
-    def read(self, layer: int, pooling: str, query_ids: Sequence[str]) -> np.ndarray:
-        return self._vectors[pooling][layer]
