@@ -22,7 +22,7 @@ from prefill_router.trunk import TrunkConfig
 from tiny import tiny_encoder, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-CONFIG = TrunkConfig(members=3, keep=2, max_epochs=30, hidden=(16, 8), learning_rate=1e-2)
+CONFIG = TrunkConfig(members=3, keep=2, max_epochs=60, hidden=(16, 8), learning_rate=1e-2)
 N = 240
 
 
