@@ -39,6 +39,7 @@ def test_metrics_can_be_recomputed_from_the_predictions(workspace):
     outcomes = workspace.load_outcomes()
     split = read_splits(workspace, outcomes)[0]
     predictions, metrics = workspace.read_table("predictions.parquet"), workspace.read_table("metrics")
+    predictions = predictions[predictions["part"] == "test"]
     for method in ("paper", "mlp_minilm", "benchmark_mean"):
         wide = predictions[predictions["method"] == method].pivot(index="query_id", columns="target", values="p_correct")
         ids = outcomes.queries["query_id"].to_numpy()[split.test]
