@@ -86,7 +86,7 @@ def test_the_best_single_target_of_a_curve_has_a_price(ax):
 def test_empty_intervals_and_blank_cells(ax):
     plot_intervals(pd.DataFrame(columns=["method", "value", "ci_low", "ci_high"]), "P-AUCCC", None, ax)
     plot_matrix(pd.DataFrame([[np.nan, 0.7], [0.7, np.nan]]), "AUC", fmt=".2f", center=0.5, ax=ax)
-    assert [text.get_text() for text in ax.texts if text.get_text()] == ["0.70", "0.70"]
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["defined for no method", "0.70", "0.70"]
 
 
 def test_growth_has_a_line_per_pool_and_plain_sizes_under_a_log_axis(ax):
@@ -145,7 +145,7 @@ def test_empty_cells_are_drawn_as_nothing(tmp_path):
     assert [t.get_text() for t in plot_matrix(blank, "some", ax=axes[0, 0]).texts] == ["50%"]
     assert not plot_matrix(none, "none", fmt=".2f", center=0.5, ax=axes[0, 1]).texts
     plot_intervals(values, "value", ax=axes[0, 2])
-    plot_intervals(values.iloc[:0], "no row", ax=axes[0, 3])
+    assert [t.get_text() for t in plot_intervals(values.iloc[:0], "no row", ax=axes[0, 3]).texts] == ["defined for no method"]
     plot_growth(values, "n", axes[1, 0])
     plot_reliability({"a": pd.DataFrame({"p_mean": [], "accuracy": []})}, axes[1, 1])
     plot_strip(pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}), pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}), "AUC", axes[1, 2])

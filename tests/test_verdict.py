@@ -87,6 +87,12 @@ def test_where_there_is_nothing_to_save_nobody_asks_for_prices_or_says_what_is_s
     assert "nothing to save" in said and "Give prices" not in said and "chosen in hindsight" not in said and "nan" not in said
 
 
+def test_where_outcomes_are_missing_the_best_single_target_is_not_called_that_of_all_queries():
+    given = tables()
+    given["pools"]["n_incomplete"] = 68
+    assert "the best single target (on the queries that every target answered dear)" in verdicts(given)[0].headline
+
+
 def test_a_target_without_an_auc_has_a_dash_and_no_word_has_a_minus_before_zero():
     [v] = verdicts(tables(auc=(np.nan,) * 3, zero=(-0.0001, -0.0003, 0.0001), saving=(-0.0001, -0.0002, 0.1)))
     assert v.targets == [{"target": "cheap", "AUC": "–", "Brier": "0.120"}]

@@ -81,6 +81,11 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.gca() if ax is None else ax
 
 
+def _say_empty(ax: Axes, why: str) -> None:
+    """Write on axes why nothing is drawn there."""
+    ax.annotate(why, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", fontsize=8, color="0.4")
+
+
 def _cost_axis(unit: str) -> tuple[float, str]:
     """Factor and label of a cost axis: a single query costs too small a part of a dollar to be read."""
     return (1000.0, "mean cost of 1,000 queries (USD)") if unit == "USD" else (1.0, f"mean cost per query ({unit})")
@@ -95,6 +100,8 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
     ax = _axes(ax)
     factor, label_of_cost = _cost_axis(unit)
     points = points.dropna(subset=["cost"]).sort_values("accuracy", ascending=False)
+    if points.empty:
+        _say_empty(ax, "no target has a cost")
     renderer = ax.figure.canvas.get_renderer()
     ax.scatter(factor * points["cost"], points["accuracy"], color="black", s=16, zorder=4)
     ax.set(xlabel=label_of_cost, ylabel="accuracy")
@@ -190,6 +197,8 @@ def plot_intervals(table: pd.DataFrame, title: str, reference: float | None = No
     """Point and 95 % interval of one metric per method, best on top. `table`: method, value, ci_low, ci_high."""
     ax = _axes(ax)
     rows = table.sort_values("value").reset_index(drop=True)
+    if rows["value"].isna().all():
+        _say_empty(ax, "defined for no method")
     for y, row in rows.iterrows():
         color, _ = style(row["method"])
         ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=color, linewidth=2)

@@ -536,9 +536,11 @@ def headline(workspace: Workspace) -> str:
         return f"{path} holds none of {', '.join(HEADLINE)} for the first pool."
     cells = [
         (
-            f"{row.value:.3f}"
+            ""
+            if pd.isna(row.value)
+            else f"{row.value:z.3f}"
             if pd.isna(row.ci_low)
-            else f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+            else f"{row.value:z.3f} [{row.ci_low:z.3f}, {row.ci_high:z.3f}]"
         )
         for row in metrics.itertuples()
     ]

@@ -46,7 +46,8 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     router = next(r for r in ROUTERS if (metrics["method"] == r).any())
     of_pool = metrics[metrics["target"].fillna("") == ""]
     found = of_pool[of_pool["method"] == router].set_index("metric")
-    single = tables["pools"].set_index("pool").loc[pool, "best_single"]
+    of_outcomes = tables["pools"].set_index("pool").loc[pool]
+    single = of_outcomes["best_single"]
 
     def value(metric: str) -> tuple[float, float, float] | None:
         return of(router, metric)
@@ -63,20 +64,19 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     # the one chosen on training rows, as in the differences; best_single_accuracy is chosen in hindsight
     best = of("best_single", "accuracy")
     sentences, advice = [], []
-    said, rival = f"{_points(gain)} points of accuracy", f"the best single target (on all queries {single})"
+    said, rival = f"{_points(gain)} points of accuracy", f"the best single target (on {'the queries that every target answered' if of_outcomes.get('n_incomplete', 0) else 'all queries'} {single})"
     if gain[1] > 0:
         headline = f"Routing pays in accuracy: {said} over always asking {rival}."
     elif gain[2] < 0:
         headline = f"Routing does not pay in accuracy: {said} against always asking {rival}."
     else:
         headline = f"Routing is neither clearly better nor clearly worse in accuracy than always asking {rival}: {said}."
-    if (questions := int(tables["pools"].set_index("pool").loc[pool, "queries"])) < FEW:
+    if (questions := int(of_outcomes["queries"])) < FEW:
         headline = f"Too few questions ({questions}) for more than a hint. " + headline
     sentences.append(
         f"The router ({label(router)}) is right on {_percent(accuracy)} of {n} test queries a split, the best single target on {_percent(best)}; a choice that is always the luckiest would be on {_percent(oracle)}."
     )
-    cheapest = tables["pools"].set_index("pool").loc[pool].get("cheapest")
-    cost = _cost(of_pool, router, single if cheapest == single else None)
+    cost = _cost(of_pool, router, single if of_outcomes.get("cheapest") == single else None)
     headline += cost.headline
     sentences += cost.sentences
     advice += cost.advice
