@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from prefill_router.hardware import on_every_core, torch_threads
+from prefill_router.hardware import on_every_core, one_blas_thread, torch_threads
 from prefill_router.kernel import KernelRouter
 from prefill_router.trunk import TrunkConfig, TrunkEnsemble
 
@@ -67,6 +68,26 @@ def test_torchs_threads_are_those_of_the_calling_thread(two_threads):
         with pytest.raises(KeyError), torch_threads(1):
             raise KeyError
     assert torch.get_num_threads() == 2
+
+
+def test_blas_gets_its_threads_back_when_the_last_has_left():
+    before, barrier = blas_threads(), threading.Barrier(2, timeout=30)
+
+    def first():
+        with one_blas_thread:
+            barrier.wait()  # both are within
+        barrier.wait()  # this one has left
+
+    def second():
+        with one_blas_thread:
+            barrier.wait()
+            barrier.wait()
+            assert blas_threads() == {1}
+
+    with ThreadPoolExecutor(2) as both:
+        for job in [both.submit(first), both.submit(second)]:
+            job.result()
+    assert blas_threads() == before
 
 
 def test_several_runs_at_once_leave_the_threads_as_they_were(monkeypatch):

@@ -6,14 +6,15 @@ import ctypes
 import functools
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_limits
 
 
 def native_bfloat16(device: torch.device | str) -> bool:
@@ -72,11 +73,29 @@ def _one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """As `torch_threads` for BLAS, whose number of threads is the whole process's: of threads that ask at the same time one decides."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
+class _OneBlasThread(ContextDecorator):
+    """As `torch_threads` for BLAS, whose number of threads is the whole process's: one, from the first that enters until the last has left."""
+
+    def __init__(self) -> None:
+        # reentrant: a generator that is collected may leave while its thread is about to enter
+        self._lock, self._inside, self._limits = threading.RLock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._limits = threadpool_limits(1, user_api="blas")
+                OpenBLASController.clear_controlling_thread()  # the last to leave may be another thread
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limits.restore_original_limits()
+                OpenBLASController.clear_controlling_thread()
+
+
+one_blas_thread = _OneBlasThread()
 
 
 def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device | str = "cpu") -> Iterator[Any]:
@@ -91,7 +110,7 @@ def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: t
         yield from (function(*job) for job in jobs)
         return
     executor = ThreadPoolExecutor(workers, initializer=_one_torch_thread)
-    with one_blas_thread(), torch_threads(1):
+    with one_blas_thread, torch_threads(1):
         try:
             waiting: deque = deque()
             for job in jobs:

@@ -184,7 +184,7 @@ class KernelRouter:
         self.precomputed = precomputed
         self.width, self.ridges, self.folds, self.seed, self.cv_rows = width, tuple(sorted(ridges)), folds, seed, cv_rows
 
-    @one_blas_thread()
+    @one_blas_thread
     def fit(self, X: np.ndarray | Mapping[str, np.ndarray], Y: np.ndarray, groups: Sequence | None = None) -> KernelRouter:
         """Fit on training rows.
 

@@ -113,7 +113,7 @@ class Router:
         self._lock, self._device = threading.Lock(), "auto"
 
     @classmethod
-    @one_blas_thread()
+    @one_blas_thread
     def fit(
         cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
         config: TrunkConfig | None = None, sizes: Sequence[int] = (50, 100, 150, 200, 300), folds: int = 5,
