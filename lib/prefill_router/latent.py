@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from .baselines import _Router
+from .hardware import torch_threads
 from .probes import group_folds
 from .semantic import rows_with_outcomes
 from .members import masked_bce
@@ -179,6 +180,7 @@ def _probabilities(network: nn.Module, z: np.ndarray) -> np.ndarray:
         return torch.sigmoid(network(torch.tensor(z, dtype=torch.float32)).double()).numpy()
 
 
+@torch_threads(1)
 def _train_early_stopped(
     network: nn.Module,
     X: torch.Tensor,
