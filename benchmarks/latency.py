@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from prefill_router.activations import extract, store_folder
 from prefill_router.encoders import load_encoder, render_prompt
+from prefill_router.hardware import torch_threads
+from prefill_router.prefill import Prefill, plain_attention
 from prefill_router.router import METHODS, Router
 
-from .common import ENCODER, frontier, spread, timed, workspace, write
+from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 
 LENGTHS, REPEATS = (32, 64, 128, 256, 512), 30
 
@@ -26,7 +34,7 @@ def run() -> None:
     store = extract(encoder, ids, outcomes.prompts, store_folder(ws.activations, encoder, ids, outcomes.prompts))
     words = encoder.tokenizer(" ".join(outcomes.prompts[i] for i in train[:20]), add_special_tokens=False)["input_ids"]
     overhead = len(render_prompt(encoder, "x")) - 1
-    base = encoder.network.base_model
+    base = plain_attention(encoder.network.base_model, encoder.device)
     table: dict[str, dict[int, dict]] = {}
     megabytes = {}
     for method in METHODS:
@@ -39,7 +47,7 @@ def run() -> None:
             tokens = torch.tensor([render_prompt(encoder, prompt)], device=encoder.device)
 
             def alone(tokens: torch.Tensor = tokens) -> None:
-                with torch.inference_mode():
+                with torch.inference_mode(), torch_threads(1):  # as a route has it
                     base(input_ids=tokens, use_cache=False).last_hidden_state.cpu()
 
             # each in a row of its own, as a server would run them; three rows each, in turns
@@ -57,8 +65,37 @@ def run() -> None:
         "repeats": REPEATS,
         "milliseconds": table,
         "router_megabytes": megabytes,
+        "all_threads_over_one": threads(encoder, words[: LENGTHS[2]]),
         "ours": {method: {"beyond_the_encoder_p50": spread([row["beyond_the_encoder"]["p50"] for row in rows.values()])} for method, rows in table.items()},
     })
+
+
+def threads(encoder: Any, tokens: Sequence[int], repeats: int = REPEATS) -> dict[str, dict[str, float]]:
+    """How many times longer a forward pass takes with a torch thread for every core than with one, alone and beside a busy process; in turns."""
+    found, cores = {}, os.cpu_count() or 1
+    with Prefill(encoder) as prefill:
+        for name, company in (("alone", 0), ("beside_a_busy_process", 1)):
+            with _busy(company):
+                times: dict[str, list[float]] = {"all": [], "one": []}
+                for _ in range(repeats):
+                    for kind, n in (("all", cores), ("one", 1)):
+                        with torch_threads(n):
+                            prefill([tokens], ["q"])
+                            times[kind].append(timed(lambda: prefill([tokens], ["q"]))[0])
+                found[name] = ratio(times["all"], times["one"])
+    return found
+
+
+@contextmanager
+def _busy(processes: int) -> Iterator[None]:
+    """So many other processes that compute all the time."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:

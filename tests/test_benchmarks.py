@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import common, ensemble, extract, sweep
+from benchmarks import common, ensemble, extract, latency, sweep
 from prefill_router.activations import extract as ours
 from prefill_router.features import sweep as exhaustive
 from prefill_router.plots import label
@@ -92,3 +93,10 @@ def test_the_figure_shows_every_committed_result(tmp_path):
     scale = json.loads((folder / "scale_extraction.json").read_text())["rows"]
     np.testing.assert_allclose(growth.lines[0].get_xydata(), [[row["prompts"], row["seconds"]] for row in scale])
     assert {path.name for path in tmp_path.iterdir()} == {"speed.svg", "speed.png"}
+
+
+def test_threads_are_compared_alone_and_in_company(llama):
+    before = torch.get_num_threads()
+    found = latency.threads(tiny_encoder(llama), [4, 5, 6], repeats=2)
+    assert list(found) == ["alone", "beside_a_busy_process"] and all(0 < f["min"] <= f["median"] <= f["max"] for f in found.values())
+    assert torch.get_num_threads() == before

@@ -15,7 +15,9 @@ class FakeRouter:
 
     cost_unit = "US<D>"
 
-    def route(self, prompt, tolerance=0.0):
+    def route(self, prompt, tolerance=0.0, on_error="raise"):
+        if not prompt and on_error == "fallback":
+            return Route("de&ar", {"cheap": np.nan, "de&ar": np.nan}, {"cheap": np.nan, "de&ar": np.nan}, 0, "it is empty")
         if not prompt:
             raise EncoderError("the prompt is <empty>")
         p = {"cheap": 0.9 - 0.1 * len(prompt.split()), "de&ar": 0.7}
@@ -29,6 +31,12 @@ def test_a_row_per_prompt():
     np.testing.assert_allclose(table["P(cheap)"], [0.8, 0.5])
     assert (table["seconds"] >= 0).all() and list(table.columns) == ["prompt", "target", "tokens", "seconds", "cost", "P(cheap)", "P(de&ar)"]
     assert live.routes_table(FakeRouter(), ["a b c d"], tolerance=0.2)["target"].tolist() == ["cheap"]
+
+
+def test_a_prompt_that_cannot_be_read_has_a_row_with_its_reason():
+    table = live.routes_table(FakeRouter(), ["a", "", "b"])
+    assert table["target"].tolist() == ["cheap", "de&ar", "cheap"] and table["reason"].fillna("").tolist() == ["", "it is empty", ""]
+    assert table["P(cheap)"].isna().tolist() == [False, True, False] and table["cost"].isna().tolist() == [False, True, False]
 
 
 @pytest.fixture

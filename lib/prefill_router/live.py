@@ -14,20 +14,22 @@ from .router import Route, Router
 
 
 def routes_table(router: Router, prompts: Sequence[str], tolerance: float = 0.0) -> pd.DataFrame:
-    """Route prompts one by one, as a server would.
+    """Route prompts one by one, as a server would; one that cannot be read goes to the router's fallback.
 
     Returns
     -------
     DataFrame[prompt, target, tokens, seconds, cost, P(t) for every target t]
-        ``cost``: expected, of the chosen target, in the router's cost unit; ``seconds``: from text to route.
+        ``cost``: expected, of the chosen target, in the router's cost unit; ``seconds``: from text to route. A column ``reason`` is
+        added if a prompt could not be read.
     """
     rows = []
     for prompt in prompts:
         started = time.perf_counter()
-        found = router.route(prompt, tolerance=tolerance)
+        found = router.route(prompt, tolerance=tolerance, on_error="fallback")
         seconds = time.perf_counter() - started
-        rows.append({"prompt": prompt, "target": found.target, "tokens": found.tokens, "seconds": seconds, "cost": found.cost[found.target], **{f"P({t})": p for t, p in found.p_correct.items()}})
-    return pd.DataFrame(rows)
+        rows.append({"prompt": prompt, "target": found.target, "tokens": found.tokens, "seconds": seconds, "cost": found.cost[found.target], **{f"P({t})": p for t, p in found.p_correct.items()}, "reason": found.reason})
+    table = pd.DataFrame(rows)
+    return table if table["reason"].notna().any() else table.drop(columns="reason")
 
 
 def _answer(found: Route, unit: str) -> str:
