@@ -37,7 +37,7 @@ unexport PYTHONPATH PYTHONHOME
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke verify test bench html export lab collect audit clean
+.PHONY: help env reproduce smoke verify lint test bench html export lab collect audit clean
 
 help: ## This list
 	@echo "Targets:"
@@ -65,7 +65,12 @@ smoke: env ## The whole path on a small part of the data, in a minute or two
 verify: env ## Run PROFILE from a clean build and compare every number with results/
 	@$(PY) -m prefill_router.verify --profile "$(PROFILE)" $(if $(DEVICE),--device "$(DEVICE)")
 
-test: env ## All tests, the smoke profile among them
+lint: env ## Check formatting, style, and notebooks without outputs
+	@$(PY) -m ruff format --check --quiet lib tests benchmarks || { echo "error: run $(PY) -m ruff format lib tests benchmarks" >&2; exit 1; }
+	@$(PY) -m ruff check --quiet lib tests benchmarks
+	@$(PY) -m nbstripout --verify notebooks/*.ipynb
+
+test: lint ## All checks and tests, the smoke profile among them
 	@$(PY) -m pytest
 
 bench: env ## Measure speed against the published recipe; writes results/benchmarks

@@ -1,4 +1,6 @@
-"""Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract sweep ensemble latency scale]"""
+"""Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract
+sweep ensemble latency scale]
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,23 @@ from prefill_router.profiles import DPI, project_root
 
 from . import ensemble, extract, latency, scale, sweep
 
-BENCHMARKS = {"extract": extract.run, "sweep": sweep.run, "ensemble": ensemble.run, "latency": latency.run, "scale": scale.run}
+BENCHMARKS = {
+    "extract": extract.run,
+    "sweep": sweep.run,
+    "ensemble": ensemble.run,
+    "latency": latency.run,
+    "scale": scale.run,
+}
 
 
 def main() -> None:
     """Run in order; each writes its file when it is done."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given"
+    )
     names = parser.parse_args().names
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
@@ -34,7 +46,8 @@ def main() -> None:
 
 
 def draw(folder: Path, target: Path) -> plt.Figure:
-    """One figure of whatever results `folder` holds: how many times faster, what a query takes, how time and memory grow.
+    """One figure of whatever results `folder` holds: how many times faster, what a query takes, how
+    time and memory grow.
 
     Written to `target` as speed.svg and speed.png.
     """
@@ -42,23 +55,63 @@ def draw(folder: Path, target: Path) -> plt.Figure:
     use_style()
     plt.rcParams["text.parse_math"] = True  # powers of ten on logarithmic axes
     fig, (ratios, query, growth) = plt.subplots(1, 3, figsize=(13, 3.4))
-    faster = pd.DataFrame({name.replace("_zeroeval_frontier", "").replace("_", " "): content["ratio"] for name, content in found.items() if "ratio" in content}).T
+    faster = pd.DataFrame(
+        {
+            name.replace("_zeroeval_frontier", "").replace("_", " "): content["ratio"]
+            for name, content in found.items()
+            if "ratio" in content
+        }
+    ).T
     if len(faster):
-        ratios.barh(faster.index, faster["median"], color="#0072B2", xerr=[faster["median"] - faster["min"], faster["max"] - faster["median"]], error_kw={"capsize": 3})
+        ratios.barh(
+            faster.index,
+            faster["median"],
+            color="#0072B2",
+            xerr=[faster["median"] - faster["min"], faster["max"] - faster["median"]],
+            error_kw={"capsize": 3},
+        )
         for y, value in enumerate(faster["median"]):
-            ratios.text(0.9 * value, y, f"{value:.1f}x", va="center", ha="right", color="white", fontweight="bold")
+            ratios.text(
+                0.9 * value,
+                y,
+                f"{value:.1f}x",
+                va="center",
+                ha="right",
+                color="white",
+                fontweight="bold",
+            )
         ratios.axvline(1, color="black", linewidth=0.8)  # as fast as the recipe
         ratios.invert_yaxis()
-    ratios.set(title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None))
-    if table := next((c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None):
+    ratios.set(
+        title="Against the published recipe", xlabel="times faster (median, range)", xlim=(0, None)
+    )
+    if table := next(
+        (c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None
+    ):
         for method, rows in table.items():
             color, line = style(method)
-            query.plot([int(n) for n in rows], [row["beyond_the_encoder"]["p50"] for row in rows.values()], marker="o", color=color, linestyle=line, label=f"beyond the encoder, {label(method)}")
-        query.plot([int(n) for n in rows], [row["encoder_alone"]["p50"] for row in rows.values()], marker="s", color="#999999", linestyle="--", label="the encoder's prefill alone")
+            query.plot(
+                [int(n) for n in rows],
+                [row["beyond_the_encoder"]["p50"] for row in rows.values()],
+                marker="o",
+                color=color,
+                linestyle=line,
+                label=f"beyond the encoder, {label(method)}",
+            )
+        query.plot(
+            [int(n) for n in rows],
+            [row["encoder_alone"]["p50"] for row in rows.values()],
+            marker="s",
+            color="#999999",
+            linestyle="--",
+            label="the encoder's prefill alone",
+        )
         query.axhline(3, color="#D55E00", linewidth=0.8, linestyle=":", label="3 ms")
         query.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
         query.set(yscale="log")
-    query.set(title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds")
+    query.set(
+        title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds"
+    )
     if rows := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
         t = pd.DataFrame(rows)
         growth.plot(t["prompts"], t["seconds"], marker="o", color="#0072B2")
@@ -71,7 +124,9 @@ def draw(folder: Path, target: Path) -> plt.Figure:
     growth.set(title="Extraction of many prompts", xlabel="prompts")
     target.mkdir(parents=True, exist_ok=True)
     with plt.rc_context({"svg.hashsalt": "prefill-router"}):
-        fig.savefig(target / "speed.svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        fig.savefig(
+            target / "speed.svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight"
+        )
         fig.savefig(target / "speed.png", metadata={"Software": None}, bbox_inches="tight", dpi=DPI)
     return fig
 

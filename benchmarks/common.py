@@ -32,7 +32,11 @@ def frontier() -> tuple[Outcomes, np.ndarray, np.ndarray]:
     """Outcomes of the frontier pool, and training rows and groups of the first split."""
     ws, outcomes = workspace()
     pool = dict(pools(ws, outcomes))["frontier"]
-    return pool, grouped_split(outcomes, ws.profile.seeds[0], ws.profile.fractions).train, outcomes.queries["group"].to_numpy()
+    return (
+        pool,
+        grouped_split(outcomes, ws.profile.seeds[0], ws.profile.fractions).train,
+        outcomes.queries["group"].to_numpy(),
+    )
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -57,7 +61,12 @@ def write(name: str, content: Mapping[str, Any]) -> None:
     path = project_root() / "results" / "benchmarks" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     threads = {"torch_threads": torch.get_num_threads()}
-    complete = {"benchmark": name, **content, "machine": machine_class() | threads, "versions": versions() | {"threadpoolctl": importlib.metadata.version("threadpoolctl")}}
+    complete = {
+        "benchmark": name,
+        **content,
+        "machine": machine_class() | threads,
+        "versions": versions() | {"threadpoolctl": importlib.metadata.version("threadpoolctl")},
+    }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(_rounded(complete), indent=1) + "\n")
 

@@ -1,4 +1,6 @@
-"""Extraction: tokens a second, against the recipe and against the floor that the matrix products set."""
+"""Extraction: tokens a second, against the recipe and against the floor that the matrix products
+set.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,12 @@ from .common import ENCODER, ratio, spread, timed, workspace, write
 PROMPTS, REPEATS = 96, 3
 
 
-def recipe(encoder: Encoder, prompts: list[str], batch_size: int = 4) -> list[dict[str, np.ndarray]]:
-    """The published way: with the language-model head, batches of four in given order, all hidden states returned, every row and
-    layer pooled and copied on its own. ``encoder`` is loaded in float32 on a CPU, in bfloat16 on a GPU.
+def recipe(
+    encoder: Encoder, prompts: list[str], batch_size: int = 4
+) -> list[dict[str, np.ndarray]]:
+    """The published way: with the language-model head, batches of four in given order, all hidden
+    states returned, every row and layer pooled and copied on its own. ``encoder`` is loaded in
+    float32 on a CPU, in bfloat16 on a GPU.
     """
     vectors = []
     for start in range(0, len(prompts), batch_size):
@@ -32,22 +37,36 @@ def recipe(encoder: Encoder, prompts: list[str], batch_size: int = 4) -> list[di
         for i, row in enumerate(rows):
             ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
         with torch.no_grad():
-            states = encoder.network(input_ids=ids.to(encoder.device), attention_mask=mask.to(encoder.device), output_hidden_states=True).hidden_states
+            states = encoder.network(
+                input_ids=ids.to(encoder.device),
+                attention_mask=mask.to(encoder.device),
+                output_hidden_states=True,
+            ).hidden_states
         for i, row in enumerate(rows):
-            vectors.append({
-                "last": np.stack([layer[i, len(row) - 1].float().cpu().numpy() for layer in states]),
-                "mean": np.stack([layer[i, : len(row)].float().mean(dim=0).cpu().numpy() for layer in states]),
-            })
+            vectors.append(
+                {
+                    "last": np.stack(
+                        [layer[i, len(row) - 1].float().cpu().numpy() for layer in states]
+                    ),
+                    "mean": np.stack(
+                        [layer[i, : len(row)].float().mean(dim=0).cpu().numpy() for layer in states]
+                    ),
+                }
+            )
     return vectors
 
 
 def matmul_rate(encoder: Encoder, seconds: float = 1.0) -> float:
-    """Measured FLOP a second of products like the encoder's feed-forward layers, in its dtype, all cores at work."""
+    """Measured FLOP a second of products like the encoder's feed-forward layers, in its dtype, all
+    cores at work.
+    """
     config = encoder.network.config.get_text_config()
     cores = os.cpu_count() or 1 if encoder.device.type == "cpu" else 1
     rows = 1024 if encoder.device.type == "cpu" else 16_384
     a = torch.randn(rows, config.hidden_size, device=encoder.device).to(encoder.dtype)
-    w = torch.randn(config.intermediate_size, config.hidden_size, device=encoder.device).to(encoder.dtype)
+    w = torch.randn(config.intermediate_size, config.hidden_size, device=encoder.device).to(
+        encoder.dtype
+    )
 
     def products() -> None:
         for _ in range(50):
@@ -83,10 +102,14 @@ def run(encoder_name: str = ENCODER, prompts_taken: int = PROMPTS) -> None:
     def ours() -> Any:
         with tempfile.TemporaryDirectory() as folder:
             store = extract(fast, ids, prompts, f"{folder}/store", progress=False)
-            return int(store.tokens.sum()), {(layer, p): store.read(layer, p) for p in ("last", "mean") for layer in range(fast.n_layers + 1)}
+            return int(store.tokens.sum()), {
+                (layer, p): store.read(layer, p)
+                for p in ("last", "mean")
+                for layer in range(fast.n_layers + 1)
+            }
 
     ours()
-    slow_seconds, fast_seconds, alike = [], [], None
+    slow_seconds, fast_seconds = [], []
     for _ in range(REPEATS):
         seconds, vectors = timed(lambda: recipe(plain, prompts))
         slow_seconds.append(seconds)
@@ -94,7 +117,15 @@ def run(encoder_name: str = ENCODER, prompts_taken: int = PROMPTS) -> None:
         fast_seconds.append(seconds)
     cosine = {
         pooling: [
-            float(np.mean([_cosine(vectors[i][pooling][layer], found[layer, pooling][i]) for i in range(len(prompts))])) for layer in range(fast.n_layers + 1)
+            float(
+                np.mean(
+                    [
+                        _cosine(vectors[i][pooling][layer], found[layer, pooling][i])
+                        for i in range(len(prompts))
+                    ]
+                )
+            )
+            for layer in range(fast.n_layers + 1)
         ]
         for pooling in ("last", "mean")
     }
@@ -102,16 +133,35 @@ def run(encoder_name: str = ENCODER, prompts_taken: int = PROMPTS) -> None:
     multiplied = fast.params - fast.network.get_input_embeddings().weight.numel()
     rate = matmul_rate(fast)
     floor = rate / (2 * multiplied)
-    write(f"extract_{encoder_name}", {
-        "what": f"prefill of {len(prompts)} zeroeval prompts with {encoder_name}, all layers, both poolings, stored",
-        "tokens": tokens,
-        "ours": {"tokens_per_second": spread([tokens / s for s in fast_seconds]), "dtype": str(fast.dtype).removeprefix("torch.")},
-        "recipe": {"tokens_per_second": spread([tokens / s for s in slow_seconds]), "dtype": str(plain.dtype).removeprefix("torch.")},
-        "ratio": ratio(slow_seconds, fast_seconds),
-        "floor": {"matmul_tflops": rate / 1e12, "multiplied_params": multiplied, "tokens_per_second": floor, "share_reached": tokens / spread(fast_seconds)["median"] / floor},
-        "lowest_mean_cosine_to_recipe": {pooling: min(values) for pooling, values in cosine.items()},
-        "transformers": transformers.__version__,
-    })
+    write(
+        f"extract_{encoder_name}",
+        {
+            "what": (
+                f"prefill of {len(prompts)} zeroeval prompts with {encoder_name}, all layers, both"
+                " poolings, stored"
+            ),
+            "tokens": tokens,
+            "ours": {
+                "tokens_per_second": spread([tokens / s for s in fast_seconds]),
+                "dtype": str(fast.dtype).removeprefix("torch."),
+            },
+            "recipe": {
+                "tokens_per_second": spread([tokens / s for s in slow_seconds]),
+                "dtype": str(plain.dtype).removeprefix("torch."),
+            },
+            "ratio": ratio(slow_seconds, fast_seconds),
+            "floor": {
+                "matmul_tflops": rate / 1e12,
+                "multiplied_params": multiplied,
+                "tokens_per_second": floor,
+                "share_reached": tokens / spread(fast_seconds)["median"] / floor,
+            },
+            "lowest_mean_cosine_to_recipe": {
+                pooling: min(values) for pooling, values in cosine.items()
+            },
+            "transformers": transformers.__version__,
+        },
+    )
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

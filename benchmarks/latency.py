@@ -1,4 +1,6 @@
-"""One query through a loaded router: what is added to the encoder's own prefill, by length of the prompt."""
+"""One query through a loaded router: what is added to the encoder's own prefill, by length of the
+prompt.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,12 @@ def run() -> None:
     pool, train, _ = frontier()
     encoder = load_encoder(ENCODER)
     ids = list(outcomes.queries["query_id"])
-    store = extract(encoder, ids, outcomes.prompts, store_folder(ws.activations, encoder, ids, outcomes.prompts))
-    words = encoder.tokenizer(" ".join(outcomes.prompts[i] for i in train[:20]), add_special_tokens=False)["input_ids"]
+    store = extract(
+        encoder, ids, outcomes.prompts, store_folder(ws.activations, encoder, ids, outcomes.prompts)
+    )
+    words = encoder.tokenizer(
+        " ".join(outcomes.prompts[i] for i in train[:20]), add_special_tokens=False
+    )["input_ids"]
     overhead = len(render_prompt(encoder, "x")) - 1
     base = plain_attention(encoder.network.base_model, encoder.device)
     table: dict[str, dict[int, dict]] = {}
@@ -53,25 +59,53 @@ def run() -> None:
             # each in a row of its own, as a server would run them; three rows each, in turns
             times: dict[str, list[float]] = {"encoder_alone": [], "whole_query": []}
             for _ in range(3):
-                for name, call in (("encoder_alone", alone), ("whole_query", lambda prompt=prompt: router.route(prompt, tolerance=0.05))):
+                for name, call in (
+                    ("encoder_alone", alone),
+                    (
+                        "whole_query",
+                        lambda prompt=prompt, router=router: router.route(prompt, tolerance=0.05),
+                    ),
+                ):
                     call()
                     times[name] += [1000 * timed(call)[0] for _ in range(REPEATS // 3)]
             base_p50 = float(np.median(times["encoder_alone"]))
             row = {name: _percentiles(values) for name, values in times.items()}
-            table.setdefault(method, {})[tokens.shape[1]] = row | {"beyond_the_encoder": {name: value - base_p50 for name, value in row["whole_query"].items()}}
-    write("latency_zeroeval_frontier", {
-        "what": f"one query through a loaded router on {ENCODER}, {len(pool.targets)} targets, in milliseconds by tokens of the rendered prompt; `beyond_the_encoder` is the "
-        "whole query (template, tokens, pooling, features, P(correct), policy) less the median of the encoder's own forward pass",
-        "repeats": REPEATS,
-        "milliseconds": table,
-        "router_megabytes": megabytes,
-        "all_threads_over_one": threads(encoder, words[: LENGTHS[2]]),
-        "ours": {method: {"beyond_the_encoder_p50": spread([row["beyond_the_encoder"]["p50"] for row in rows.values()])} for method, rows in table.items()},
-    })
+            table.setdefault(method, {})[tokens.shape[1]] = row | {
+                "beyond_the_encoder": {
+                    name: value - base_p50 for name, value in row["whole_query"].items()
+                }
+            }
+    write(
+        "latency_zeroeval_frontier",
+        {
+            "what": (
+                f"one query through a loaded router on {ENCODER}, {len(pool.targets)} targets, in"
+                " milliseconds by tokens of the rendered prompt; `beyond_the_encoder` is the whole"
+                " query (template, tokens, pooling, features, P(correct), policy) less the median"
+                " of the encoder's own forward pass"
+            ),
+            "repeats": REPEATS,
+            "milliseconds": table,
+            "router_megabytes": megabytes,
+            "all_threads_over_one": threads(encoder, words[: LENGTHS[2]]),
+            "ours": {
+                method: {
+                    "beyond_the_encoder_p50": spread(
+                        [row["beyond_the_encoder"]["p50"] for row in rows.values()]
+                    )
+                }
+                for method, rows in table.items()
+            },
+        },
+    )
 
 
-def threads(encoder: Any, tokens: Sequence[int], repeats: int = REPEATS) -> dict[str, dict[str, float]]:
-    """How many times longer a forward pass takes with a torch thread for every core than with one, alone and beside a busy process; in turns."""
+def threads(
+    encoder: Any, tokens: Sequence[int], repeats: int = REPEATS
+) -> dict[str, dict[str, float]]:
+    """How many times longer a forward pass takes with a torch thread for every core than with one,
+    alone and beside a busy process; in turns.
+    """
     found, cores = {}, os.cpu_count() or 1
     with Prefill(encoder) as prefill:
         for name, company in (("alone", 0), ("beside_a_busy_process", 1)):
@@ -89,7 +123,9 @@ def threads(encoder: Any, tokens: Sequence[int], repeats: int = REPEATS) -> dict
 @contextmanager
 def _busy(processes: int) -> Iterator[None]:
     """So many other processes that compute all the time."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    others = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)
+    ]
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """From a thousand prompts to a hundred thousand: time and peak memory of an extraction.
 
-The encoder is the first two blocks of SmolLM2, so that what is measured is everything around the network, and in minutes.
+The encoder is the first two blocks of SmolLM2, so that what is measured is everything around the
+network, and in minutes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ COUNTS, WORDS, BLOCKS = (1_000, 10_000, 100_000), 16, 2
 class PeakMemory:
     """The largest resident memory of this process while the block runs, looked at every 20 ms.
 
-    What the system keeps (``ru_maxrss``) is inherited from the parent and includes the loading of the encoder.
+    What the system keeps (``ru_maxrss``) is inherited from the parent and includes the loading of
+    the encoder.
     """
 
     def __enter__(self) -> PeakMemory:
@@ -49,13 +51,27 @@ def run() -> None:
     """Every count in a process of its own."""
     rows = []
     for count in COUNTS:
-        done = subprocess.run([sys.executable, "-m", "benchmarks.scale", str(count)], check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.scale", str(count)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         rows.append(json.loads(done.stdout.splitlines()[-1]))
-    write("scale_extraction", {
-        "what": f"extraction with the first {BLOCKS} blocks of {ENCODER}, prompts of {WORDS} words drawn from zeroeval's",
-        "rows": rows,
-        "ours": {"tokens_per_second": {str(r["prompts"]): r["tokens"] / r["seconds"] for r in rows}, "peak_mb": {str(r["prompts"]): r["peak_mb"] for r in rows}},
-    })
+    write(
+        "scale_extraction",
+        {
+            "what": (
+                f"extraction with the first {BLOCKS} blocks of {ENCODER}, prompts of {WORDS} words"
+                " drawn from zeroeval's"
+            ),
+            "rows": rows,
+            "ours": {
+                "tokens_per_second": {str(r["prompts"]): r["tokens"] / r["seconds"] for r in rows},
+                "peak_mb": {str(r["prompts"]): r["peak_mb"] for r in rows},
+            },
+        },
+    )
 
 
 def one(count: int) -> dict[str, float]:
@@ -71,11 +87,23 @@ def one(count: int) -> dict[str, float]:
     network = whole.network.base_model
     network.layers = torch.nn.ModuleList(list(network.layers)[:BLOCKS])
     network.config.num_hidden_layers = BLOCKS
-    encoder = dataclasses.replace(whole, network=network, n_layers=BLOCKS, fingerprint=whole.fingerprint | {"blocks": BLOCKS})
+    encoder = dataclasses.replace(
+        whole, network=network, n_layers=BLOCKS, fingerprint=whole.fingerprint | {"blocks": BLOCKS}
+    )
     before = psutil.Process().memory_info().rss
     with PeakMemory() as peak, tempfile.TemporaryDirectory() as folder:
-        seconds, store = timed(lambda: extract(encoder, [f"q{i}" for i in range(count)], prompts, f"{folder}/store", progress=False))
-    return {"prompts": count, "tokens": int(store.tokens.sum()), "seconds": seconds, "before_mb": before / 1e6, "peak_mb": peak.bytes / 1e6}
+        seconds, store = timed(
+            lambda: extract(
+                encoder, [f"q{i}" for i in range(count)], prompts, f"{folder}/store", progress=False
+            )
+        )
+    return {
+        "prompts": count,
+        "tokens": int(store.tokens.sum()),
+        "seconds": seconds,
+        "before_mb": before / 1e6,
+        "peak_mb": peak.bytes / 1e6,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The sweep over layers, poolings and numbers of components: an exhaustive one against the recipe's search."""
+"""The sweep over layers, poolings and numbers of components: an exhaustive one against the recipe's
+search.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 SIZES, FOLDS = (50, 100, 150, 200, 300), 5
 
 
-def recipe(store: ActivationStore, query_ids: np.ndarray, y: np.ndarray, fold: np.ndarray) -> dict[tuple[str, int, int], float]:
-    """One target, the published way: for every pooling and size a ternary search over the upper half of the layers, which assumes
-    one peak; scaler and PCA refitted in every fold of every layer looked at. The AUC of all that was looked at.
+def recipe(
+    store: ActivationStore, query_ids: np.ndarray, y: np.ndarray, fold: np.ndarray
+) -> dict[tuple[str, int, int], float]:
+    """One target, the published way: for every pooling and size a ternary search over the upper
+    half of the layers, which assumes one peak; scaler and PCA refitted in every fold of every layer
+    looked at. The AUC of all that was looked at.
 
-    The PCA is scikit-learn's fastest exact one. Its default solver is a randomised one for these shapes, whose last components are
-    inexact: single AUCs then moved by up to 0.0035 (and the search took longer).
+    The PCA is scikit-learn's fastest exact one. Its default solver is a randomised one for these
+    shapes, whose last components are inexact: single AUCs then moved by up to 0.0035 (and the
+    search took longer).
     """
     looked: dict[tuple[str, int, int], float] = {}
     for pooling in ("last", "mean"):
@@ -35,9 +41,15 @@ def recipe(store: ActivationStore, query_ids: np.ndarray, y: np.ndarray, fold: n
                     x = store.read(layer, pooling, query_ids)
                     found = []
                     for f in range(FOLDS):
-                        probe = make_pipeline(StandardScaler(), PCA(size, svd_solver="covariance_eigh"), LogisticRegression(C=PROBE_C, max_iter=1000))
+                        probe = make_pipeline(
+                            StandardScaler(),
+                            PCA(size, svd_solver="covariance_eigh"),
+                            LogisticRegression(C=PROBE_C, max_iter=1000),
+                        )
                         probe.fit(x[fold != f], y[fold != f])
-                        found.append(roc_auc_score(y[fold == f], probe.decision_function(x[fold == f])))
+                        found.append(
+                            roc_auc_score(y[fold == f], probe.decision_function(x[fold == f]))
+                        )
                     looked[pooling, layer, size] = float(np.mean(found))
                 return looked[pooling, layer, size]
 
@@ -51,12 +63,19 @@ def recipe(store: ActivationStore, query_ids: np.ndarray, y: np.ndarray, fold: n
 
 
 def run() -> None:
-    """Both on the frontier pool, in turns: the recipe on one target, the whole sweep of all targets, and so on."""
+    """Both on the frontier pool, in turns: the recipe on one target, the whole sweep of all
+    targets, and so on.
+    """
     ws, outcomes = workspace()
     pool, train, groups = frontier()
     encoder = load_encoder(ENCODER)
     all_ids = list(outcomes.queries["query_id"])
-    store = extract(encoder, all_ids, outcomes.prompts, store_folder(ws.activations, encoder, all_ids, outcomes.prompts))
+    store = extract(
+        encoder,
+        all_ids,
+        outcomes.prompts,
+        store_folder(ws.activations, encoder, all_ids, outcomes.prompts),
+    )
     query_ids, Y = np.array(all_ids)[train], pool.correct[train]
     assert not np.isnan(Y).any()  # the recipe has no place for missing outcomes
     fold = group_folds(groups[train], FOLDS, 0)
@@ -64,17 +83,48 @@ def run() -> None:
     for k in range(0, Y.shape[1], 2):
         seconds, looked[k] = timed(lambda k=k: recipe(store, query_ids, Y[:, k], fold))
         slow.append(seconds * Y.shape[1])  # as for all targets
-        seconds, table = timed(lambda: sweep(store, query_ids, Y, pool.target_names, groups[train], sizes=SIZES, folds=FOLDS, progress=False))
+        seconds, table = timed(
+            lambda: sweep(
+                store,
+                query_ids,
+                Y,
+                pool.target_names,
+                groups[train],
+                sizes=SIZES,
+                folds=FOLDS,
+                progress=False,
+            )
+        )
         fast.append(seconds)
     exhaustive = table.set_index(["target", "pooling", "layer", "n_components"])["auc"]
-    differences = [abs(auc - exhaustive[pool.target_names[k], *place]) for k, seen in looked.items() for place, auc in seen.items()]
-    missed = [exhaustive[pool.target_names[k]].max() - max(seen.values()) for k, seen in looked.items()]
-    write("sweep_zeroeval_frontier", {
-        "what": f"cross-validated probe AUC of {Y.shape[1]} targets on {len(train)} training queries, {ENCODER}",
-        "ours": {"seconds": spread(fast), "combinations": len(exhaustive)},
-        "recipe": {"seconds": spread(slow), "combinations": round(np.mean([len(seen) for seen in looked.values()]) * Y.shape[1])},
-        "ratio": ratio(slow, fast),
-        "largest_auc_difference_where_both_looked": float(max(differences)),
-        "mean_auc_difference_where_both_looked": float(np.mean(differences)),
-        "auc_that_the_recipe_missed": {"mean": float(np.mean(missed)), "max": float(max(missed))},
-    })
+    differences = [
+        abs(auc - exhaustive[pool.target_names[k], *place])
+        for k, seen in looked.items()
+        for place, auc in seen.items()
+    ]
+    missed = [
+        exhaustive[pool.target_names[k]].max() - max(seen.values()) for k, seen in looked.items()
+    ]
+    write(
+        "sweep_zeroeval_frontier",
+        {
+            "what": (
+                f"cross-validated probe AUC of {Y.shape[1]} targets on {len(train)} training"
+                f" queries, {ENCODER}"
+            ),
+            "ours": {"seconds": spread(fast), "combinations": len(exhaustive)},
+            "recipe": {
+                "seconds": spread(slow),
+                "combinations": round(
+                    np.mean([len(seen) for seen in looked.values()]) * Y.shape[1]
+                ),
+            },
+            "ratio": ratio(slow, fast),
+            "largest_auc_difference_where_both_looked": float(max(differences)),
+            "mean_auc_difference_where_both_looked": float(np.mean(differences)),
+            "auc_that_the_recipe_missed": {
+                "mean": float(np.mean(missed)),
+                "max": float(max(missed)),
+            },
+        },
+    )

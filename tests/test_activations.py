@@ -1,4 +1,6 @@
-"""Activations: pooling, resuming, damage, refusal. The encoder is a tiny random Llama built in memory."""
+"""Activations: pooling, resuming, damage, refusal. The encoder is a tiny random Llama built in
+memory.
+"""
 
 import dataclasses
 import json
@@ -21,6 +23,7 @@ from tiny import LAYERS, WIDTH, WORDS, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+
 @pytest.fixture(scope="module")
 def queries():
     return tiny_queries()
@@ -28,7 +31,10 @@ def queries():
 
 def run(encoder, queries, folder, **options):
     return extract(
-        encoder, *queries, folder, **{"batch_tokens": 60, "shard_size": 5, "progress": False, **options}
+        encoder,
+        *queries,
+        folder,
+        **{"batch_tokens": 60, "shard_size": 5, "progress": False, **options},
     )
 
 
@@ -41,8 +47,10 @@ def everything(store):
 
 
 def test_pooling_by_hand():
-    # One layer, T = 3, d = 1. Row 0: states 1, 2, 9 with the last position padded: last 2, mean (1 + 2) / 2 =
-    # 1.5. Row 1: states 9, 4, 6 with the first padded: last 6, mean (4 + 6) / 2 = 5. Row 2: all real: last 8,
+    # One layer, T = 3, d = 1. Row 0: states 1, 2, 9 with the last position padded: last 2, mean (1
+    # + 2) / 2 =
+    # 1.5. Row 1: states 9, 4, 6 with the first padded: last 6, mean (4 + 6) / 2 = 5. Row 2: all
+    # real: last 8,
     # mean 5.
     states = torch.tensor([[1.0, 2, 9], [9, 4, 6], [3, 4, 8]])[..., None]
     pooled = pool_states([states], torch.tensor([[1, 1, 0], [0, 1, 1], [1, 1, 1]]))
@@ -58,7 +66,9 @@ def test_pooling_ignores_nan_behind_the_mask_and_refuses_empty_rows():
 
 
 def test_pooling_of_half_precision_states_is_in_float32():
-    states = torch.full((1, 1000, 1), 100.0, dtype=torch.float16)  # their sum, 100,000, is beyond float16
+    states = torch.full(
+        (1, 1000, 1), 100.0, dtype=torch.float16
+    )  # their sum, 100,000, is beyond float16
     assert pool_states([states], torch.ones(1, 1000))["mean"].item() == 100
 
 
@@ -72,7 +82,11 @@ def test_padding_side_does_not_matter(llama, encoder, queries, tmp_path, side):
     )
     mask = torch.tensor(
         [
-            [0] * (width - len(t)) + [1] * len(t) if side == "left" else [1] * len(t) + [0] * (width - len(t))
+            (
+                [0] * (width - len(t)) + [1] * len(t)
+                if side == "left"
+                else [1] * len(t) + [0] * (width - len(t))
+            )
             for t in ids
         ]
     )
@@ -90,18 +104,26 @@ def test_padding_side_does_not_matter(llama, encoder, queries, tmp_path, side):
 
 def test_batched_equals_single(llama, encoder, queries, tmp_path):
     store = run(encoder, queries, tmp_path)
-    assert encoder.network.calls < len(queries[0])  # or the comparison below would compare single with single
+    assert encoder.network.calls < len(
+        queries[0]
+    )  # or the comparison below would compare single with single
     for row, prompt in enumerate(queries[1]):
         ids = render_prompt(encoder, prompt)
         assert store.tokens[row] == len(ids)
         with torch.inference_mode():
             states = llama(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
         for layer in range(LAYERS + 1):
-            np.testing.assert_allclose(store.read(layer, "last")[row], states[layer][0, -1], atol=2e-5)
-            np.testing.assert_allclose(store.read(layer, "mean")[row], states[layer][0].mean(0), atol=2e-5)
+            np.testing.assert_allclose(
+                store.read(layer, "last")[row], states[layer][0, -1], atol=2e-5
+            )
+            np.testing.assert_allclose(
+                store.read(layer, "mean")[row], states[layer][0].mean(0), atol=2e-5
+            )
 
 
-def test_first_layer_is_embeddings_and_last_is_after_the_final_norm(llama, encoder, queries, tmp_path):
+def test_first_layer_is_embeddings_and_last_is_after_the_final_norm(
+    llama, encoder, queries, tmp_path
+):
     store = run(encoder, queries, tmp_path)
     before_norm = []
     handle = llama.norm.register_forward_hook(lambda _, inputs, __: before_norm.append(inputs[0]))
@@ -163,9 +185,13 @@ def test_resumes_after_an_interruption(encoder, queries, tmp_path):
     finished = sorted((tmp_path / "cut").glob("*.safetensors"))
     stamps = [file.stat().st_mtime_ns for file in finished]
     assert 0 < len(finished) < 5
-    (tmp_path / "cut" / "shard-00004.safetensors.tmp").write_bytes(b"half a sha")  # what a kill leaves behind
+    (tmp_path / "cut" / "shard-00004.safetensors.tmp").write_bytes(
+        b"half a sha"
+    )  # what a kill leaves behind
     encoder.network.calls, encoder.network.interrupt_at = 0, None
-    resumed = run(encoder, queries, tmp_path / "cut", shard_size=7)  # the plan of the first run stands
+    resumed = run(
+        encoder, queries, tmp_path / "cut", shard_size=7
+    )  # the plan of the first run stands
     assert 0 < encoder.network.calls < calls
     assert [file.stat().st_mtime_ns for file in finished] == stamps
     for file in (tmp_path / "whole").iterdir():
@@ -179,7 +205,9 @@ def test_shard_without_its_sidecar_is_not_trusted(encoder, queries, tmp_path):
     (tmp_path / "shard-00001.json").unlink()
     encoder.network.calls = 0
     after = everything(run(encoder, queries, tmp_path))
-    assert encoder.network.calls == 2 + 2  # 5 rows of about 14 tokens in batches of at most 60; one prompt both ways before
+    assert (
+        encoder.network.calls == 2 + 2
+    )  # 5 rows of about 14 tokens in batches of at most 60; one prompt both ways before
     for key in before:
         np.testing.assert_array_equal(before[key], after[key])
 
@@ -207,7 +235,9 @@ def test_damaged_shard_is_detected_and_recomputed_alone(encoder, queries, tmp_pa
     else:
         file.unlink()
     if damage != "flip":
-        with pytest.raises(ActivationError, match="shard-00002.safetensors is missing or truncated"):
+        with pytest.raises(
+            ActivationError, match="shard-00002.safetensors is missing or truncated"
+        ):
             ActivationStore(tmp_path)
     if damage == "remove":
         store = run(encoder, queries, tmp_path)
@@ -266,7 +296,9 @@ def test_key_depends_on_all_that_shapes_a_store(encoder, queries):
         store_key(encoder, ids, prompts, max_length=39),
         store_key(dataclasses.replace(encoder, dtype=torch.bfloat16), ids, prompts),
         store_key(
-            dataclasses.replace(encoder, fingerprint={"name": "tiny", "sha256": "1" * 64}), ids, prompts
+            dataclasses.replace(encoder, fingerprint={"name": "tiny", "sha256": "1" * 64}),
+            ids,
+            prompts,
         ),
     }
     assert len(keys) == 7
@@ -282,20 +314,29 @@ def test_key_depends_on_all_that_shapes_a_store(encoder, queries):
     [
         (["a", "b", "c"], ["w1", " \n", ""], {}, "empty prompts: b, c"),
         (["a", "b", "c"], ["w1", "w1 " * 39, "w1 " * 50], {}, r"cannot read 2 prompts: b, c"),
-        (["a", "b"], ["w1", "w1 " * 9], {"max_length": 10}, r"longer than the 10 tokens .* b \(11 tokens\)"),
+        (
+            ["a", "b"],
+            ["w1", "w1 " * 9],
+            {"max_length": 10},
+            r"longer than the 10 tokens .* b \(11 tokens\)",
+        ),
         (["a", "b", "a"], ["w1", "w2", "w3"], {}, "duplicate query ids: a"),
         (["a", "b"], ["w1"], {}, "2 query ids but 1 prompts"),
         ([], [], {}, "no prompts"),
     ],
 )
-def test_bad_prompts_are_all_named_before_anything_runs(encoder, tmp_path, ids, prompts, options, message):
+def test_bad_prompts_are_all_named_before_anything_runs(
+    encoder, tmp_path, ids, prompts, options, message
+):
     with pytest.raises(ActivationError, match=message):
         run(encoder, (ids, prompts), tmp_path / "store", **options)
     assert encoder.network.calls == 0 and not (tmp_path / "store").exists()
 
 
 def test_too_little_disk_is_said_before_anything_runs(encoder, queries, tmp_path, monkeypatch):
-    monkeypatch.setattr(activations.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(
+        activations.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})
+    )
     with pytest.raises(ActivationError, match="make room"):
         run(encoder, queries, tmp_path)
     assert encoder.network.calls == 0
@@ -315,19 +356,30 @@ def test_non_finite_activations_name_the_query(llama, encoder, tmp_path):
 
 
 def test_batches_keep_the_token_budget_and_every_row():
-    lengths = [90, 30, 30, 20, 20, 5]  # budget 60: 90 alone, 30 + 30 fill 60, 3 rows of at most 20 fill 60
+    lengths = [
+        90,
+        30,
+        30,
+        20,
+        20,
+        5,
+    ]  # budget 60: 90 alone, 30 + 30 fill 60, 3 rows of at most 20 fill 60
     assert list(batches(lengths, 60)) == [[0], [1, 2], [3, 4, 5]]
 
 
 def test_a_store_that_was_computed_elsewhere_is_used_where_it_is_brought_to(encoder, tmp_path):
-    """As from a GPU machine: the folder is copied, nothing in it names a place or a device, and nothing is computed again."""
+    """As from a GPU machine: the folder is copied, nothing in it names a place or a device, and
+    nothing is computed again.
+    """
     import shutil
 
     ids, prompts = ["a", "b", "c"], ["w1 w2", "w3", "w4 w5 w6"]
     there = store_folder(tmp_path / "there", encoder, ids, prompts)
     made = extract(encoder, ids, prompts, there, progress=False)
     calls = encoder.network.calls
-    here = store_folder(tmp_path / "here", dataclasses.replace(encoder, device=torch.device("meta")), ids, prompts)
+    here = store_folder(
+        tmp_path / "here", dataclasses.replace(encoder, device=torch.device("meta")), ids, prompts
+    )
     assert here.name == there.name
     shutil.move(there, here)
     brought = extract(encoder, ids, prompts, here, progress=False)

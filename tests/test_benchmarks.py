@@ -23,15 +23,24 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return ours(tiny_encoder(tiny_llama()), *tiny_queries(120), tmp_path_factory.mktemp("store"), progress=False)
+    return ours(
+        tiny_encoder(tiny_llama()),
+        *tiny_queries(120),
+        tmp_path_factory.mktemp("store"),
+        progress=False,
+    )
 
 
 def test_both_ways_of_extraction_give_the_same_vectors(store):
     llama = tiny_llama()
-    vectors = extract.recipe(dataclasses.replace(tiny_encoder(llama), network=llama), tiny_queries(120)[1][:10])
+    vectors = extract.recipe(
+        dataclasses.replace(tiny_encoder(llama), network=llama), tiny_queries(120)[1][:10]
+    )
     for layer in range(LAYERS + 1):
         for pooling in ("last", "mean"):
-            np.testing.assert_allclose([v[pooling][layer] for v in vectors], store.read(layer, pooling)[:10], atol=2e-5)
+            np.testing.assert_allclose(
+                [v[pooling][layer] for v in vectors], store.read(layer, pooling)[:10], atol=2e-5
+            )
 
 
 def test_the_recipes_search_agrees_with_the_sweep_where_both_looked(store, monkeypatch):
@@ -40,8 +49,11 @@ def test_the_recipes_search_agrees_with_the_sweep_where_both_looked(store, monke
     y = (store.read(2, "mean")[:, 0] + 0.3 * rng.normal(size=120) > 0).astype(float)
     groups = np.arange(120) // 2
     looked = sweep.recipe(store, np.array(store.query_ids), y, group_folds(groups, sweep.FOLDS, 0))
-    table = exhaustive(store, store.query_ids, y[:, None], ["A"], groups, sizes=(2, 5), progress=False).set_index(["pooling", "layer", "n_components"])["auc"]
-    # layer 0 of the last token is the template's end, the same for every prompt: no components there
+    table = exhaustive(
+        store, store.query_ids, y[:, None], ["A"], groups, sizes=(2, 5), progress=False
+    ).set_index(["pooling", "layer", "n_components"])["auc"]
+    # layer 0 of the last token is the template's end, the same for every prompt: no components
+    # there
     assert len(table) == (2 * (LAYERS + 1) - 1) * 2 and len(looked) < len(table)
     for place, auc in looked.items():
         assert auc == pytest.approx(table[place], abs=2e-3)
@@ -53,12 +65,21 @@ def test_the_recipes_ensemble_reaches_the_losses_of_ours():
     Y = (X[:, :2] + rng.normal(size=(500, 2)) > 0).astype(float)
     config = TrunkConfig(members=4, keep=2, max_epochs=40, learning_rate=3e-3)
     theirs = ensemble.recipe(X, Y, np.arange(500), config, seed=0)
-    mine = TrunkEnsemble(config, seed=0).fit(X, Y, np.arange(500)).history.groupby("member")["validation_loss"].min()
+    mine = (
+        TrunkEnsemble(config, seed=0)
+        .fit(X, Y, np.arange(500))
+        .history.groupby("member")["validation_loss"]
+        .min()
+    )
     assert len(theirs) == 4 and np.mean(theirs) == pytest.approx(mine.mean(), abs=0.02)
 
 
 def test_ratios_are_taken_pair_by_pair():
-    assert common.ratio([10.0, 9.0, 8.0], [2.0, 3.0, 1.0]) == {"median": 5.0, "min": 3.0, "max": 8.0}
+    assert common.ratio([10.0, 9.0, 8.0], [2.0, 3.0, 1.0]) == {
+        "median": 5.0,
+        "min": 3.0,
+        "max": 8.0,
+    }
     assert common._rounded({"a": [1.23456, 3], "b": "x"}) == {"a": [1.235, 3], "b": "x"}
 
 
@@ -66,17 +87,29 @@ def test_unknown_benchmarks_are_named(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmarks", "extrct"])
     with pytest.raises(SystemExit):
         bench.main()
-    assert "unknown benchmark extrct; there are extract, sweep, ensemble, latency, scale" in capsys.readouterr().err
+    assert (
+        "unknown benchmark extrct; there are extract, sweep, ensemble, latency, scale"
+        in capsys.readouterr().err
+    )
 
 
 def test_committed_results_have_ratio_machine_and_versions():
-    found = {path.stem: json.loads(path.read_text()) for path in (project_root() / "results" / "benchmarks").glob("*.json")}
+    found = {
+        path.stem: json.loads(path.read_text())
+        for path in (project_root() / "results" / "benchmarks").glob("*.json")
+    }
     assert {name.partition("_")[0] for name in found} == set(bench.BENCHMARKS)
     for name, content in found.items():
-        assert content["benchmark"] == name and content["machine"]["cores"] and content["versions"]["torch"], name
+        assert (
+            content["benchmark"] == name
+            and content["machine"]["cores"]
+            and content["versions"]["torch"]
+        ), name
         assert "/" not in json.dumps(content["machine"]), name
         if "recipe" in content:
-            assert content["ratio"]["min"] <= content["ratio"]["median"] <= content["ratio"]["max"], name
+            assert (
+                content["ratio"]["min"] <= content["ratio"]["median"] <= content["ratio"]["max"]
+            ), name
 
 
 def test_the_figure_shows_every_committed_result(tmp_path):
@@ -87,16 +120,30 @@ def test_the_figure_shows_every_committed_result(tmp_path):
     shown = dict(zip(*reversed(query.get_legend_handles_labels()), strict=True))
     for method, rows in latency.items():
         line = shown[f"beyond the encoder, {label(method)}"]
-        np.testing.assert_allclose(line.get_xydata(), [[int(n), row["beyond_the_encoder"]["p50"]] for n, row in rows.items()])
-    assert len({(line.get_color(), line.get_linestyle()) for line in shown.values()}) == len(METHODS) + 2
-    assert [text.get_text() for text in ratios.get_yticklabels()] == ["ensemble", "extract smollm2-135m-instruct", "sweep"]
+        np.testing.assert_allclose(
+            line.get_xydata(),
+            [[int(n), row["beyond_the_encoder"]["p50"]] for n, row in rows.items()],
+        )
+    assert (
+        len({(line.get_color(), line.get_linestyle()) for line in shown.values()})
+        == len(METHODS) + 2
+    )
+    assert [text.get_text() for text in ratios.get_yticklabels()] == [
+        "ensemble",
+        "extract smollm2-135m-instruct",
+        "sweep",
+    ]
     scale = json.loads((folder / "scale_extraction.json").read_text())["rows"]
-    np.testing.assert_allclose(growth.lines[0].get_xydata(), [[row["prompts"], row["seconds"]] for row in scale])
+    np.testing.assert_allclose(
+        growth.lines[0].get_xydata(), [[row["prompts"], row["seconds"]] for row in scale]
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"speed.svg", "speed.png"}
 
 
 def test_threads_are_compared_alone_and_in_company(llama):
     before = torch.get_num_threads()
     found = latency.threads(tiny_encoder(llama), [4, 5, 6], repeats=2)
-    assert list(found) == ["alone", "beside_a_busy_process"] and all(0 < f["min"] <= f["median"] <= f["max"] for f in found.values())
+    assert list(found) == ["alone", "beside_a_busy_process"] and all(
+        0 < f["min"] <= f["median"] <= f["max"] for f in found.values()
+    )
     assert torch.get_num_threads() == before

@@ -1,6 +1,7 @@
 """The gallery and a live JupyterLab in a real browser, as a reader and a user see them.
 
-Needs Playwright and a Chromium (Debian: ``apt install chromium``); without one of them the tests skip. Screenshots go to ``build/screenshots``.
+Needs Playwright and a Chromium (Debian: ``apt install chromium``); without one of them the tests
+skip. Screenshots go to ``build/screenshots``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ EVIL = "<img src=x onerror='window.ran = 1'><script>window.ran = 2</script>"
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if found is None:
         pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
     with playwright.sync_playwright() as started:
@@ -41,8 +44,18 @@ def browser():
 
 def opened(browser, **context):
     """A page, and the list in which its errors are collected."""
-    page, errors = browser.new_context(viewport={"width": 1300, "height": 950}, **context).new_page(), []
-    page.on("console", lambda message: errors.append(f"{message.text} ({message.location.get('url', '')})") if message.type == "error" else None)
+    page, errors = (
+        browser.new_context(viewport={"width": 1300, "height": 950}, **context).new_page(),
+        [],
+    )
+    page.on(
+        "console",
+        lambda message: (
+            errors.append(f"{message.text} ({message.location.get('url', '')})")
+            if message.type == "error"
+            else None
+        ),
+    )
     page.on("pageerror", lambda error: errors.append(str(error)))
     return page, errors
 
@@ -55,10 +68,20 @@ def shoot(page, name: str) -> None:
 @pytest.fixture(scope="module")
 def gallery(smoke_run, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("gallery")
-    shutil.copytree(smoke_run / "build" / "smoke" / "notebooks", folder / "build" / "smoke" / "notebooks")
-    evil = [nbformat.v4.new_output("display_data", data={"text/markdown": EVIL}), nbformat.v4.new_output("display_data", data={"text/html": f"<p>{EVIL}</p>"})]
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=evil)]), folder / "build" / "smoke" / "notebooks" / "99_evil.ipynb")
-    return build_gallery(folder / "build", smoke_run / "results", smoke_run / "figures", folder / "html")
+    shutil.copytree(
+        smoke_run / "build" / "smoke" / "notebooks", folder / "build" / "smoke" / "notebooks"
+    )
+    evil = [
+        nbformat.v4.new_output("display_data", data={"text/markdown": EVIL}),
+        nbformat.v4.new_output("display_data", data={"text/html": f"<p>{EVIL}</p>"}),
+    ]
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=evil)]),
+        folder / "build" / "smoke" / "notebooks" / "99_evil.ipynb",
+    )
+    return build_gallery(
+        folder / "build", smoke_run / "results", smoke_run / "figures", folder / "html"
+    )
 
 
 def test_the_gallery_from_disk_without_network(browser, gallery):
@@ -67,14 +90,20 @@ def test_the_gallery_from_disk_without_network(browser, gallery):
     images = page.locator("figure img")
     assert images.count() >= 8
     # lazy ones load when they come into view
-    broken = page.evaluate("async () => { const all = [...document.images]; all.forEach(i => i.loading = 'eager'); await Promise.all(all.map(i => i.decode().catch(() => {}))); return all.filter(i => !i.naturalWidth || !i.alt).map(i => i.src) }")
+    broken = page.evaluate(
+        "async () => { const all = [...document.images]; all.forEach(i => i.loading = 'eager');"
+        " await Promise.all(all.map(i => i.decode().catch(() => {}))); return all.filter(i =>"
+        " !i.naturalWidth || !i.alt).map(i => i.src) }"
+    )
     assert broken == []
     shoot(page, "gallery")
     page.get_by_role("link", name="06 · Cost against accuracy").click()
     assert page.evaluate("[...document.images].filter(i => !i.naturalWidth || !i.alt).length") == 0
     code = page.locator("details.code")
     assert code.count() >= 8 and page.locator("details.code[open]").count() == 0
-    page.locator("img[alt^='One operating point']").scroll_into_view_if_needed()  # the explorer, as a figure
+    page.locator(
+        "img[alt^='One operating point']"
+    ).scroll_into_view_if_needed()  # the explorer, as a figure
     shoot(page, "gallery_notebook")
     page.get_by_role("button", name="Show or hide all code").click()
     assert page.locator("details.code[open]").count() == code.count()
@@ -86,25 +115,54 @@ def test_the_gallery_from_disk_without_network(browser, gallery):
 
 @pytest.fixture(scope="module")
 def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
-    """Address of a JupyterLab over notebooks 06 and 10, whose parameters say where the smoke profile ran."""
+    """Address of a JupyterLab over notebooks 06 and 10, whose parameters say where the smoke
+    profile ran.
+    """
     folder = tmp_path_factory.mktemp("lab")
-    run = shutil.copytree(smoke_run, folder / "run")  # other tests compare the files of the run itself
+    run = shutil.copytree(
+        smoke_run, folder / "run"
+    )  # other tests compare the files of the run itself
     for number in ("06", "10"):
         [source] = (project_root() / "notebooks").glob(f"{number}_*.ipynb")
         notebook = nbformat.read(source, as_version=4)
-        cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-        cell.source += f"\nprofile = 'smoke'\nbuild_dir, results_dir, figures_dir = ({str(run)!r} + '/' + n for n in ('build', 'results', 'figures'))"
+        cell = next(
+            cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
+        )
+        cell.source += (
+            f"\nprofile = 'smoke'\nbuild_dir, results_dir, figures_dir = ({str(run)!r} + '/' + n"
+            " for n in ('build', 'results', 'figures'))"
+        )
         nbformat.write(notebook, folder / source.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = {"JUPYTER_PLATFORM_DIRS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}  # as in the Makefile
-    private = {name: str(folder / ".jupyter" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
+    private = {
+        name: str(folder / ".jupyter" / name)
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+        )
+    }
     log = (folder / "lab.log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", str(folder), "--no-browser", "--allow-root", f"--ServerApp.port={port}", "--IdentityProvider.token=t",
-         "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"],
-        env=os.environ | settings | private, stdout=log, stderr=subprocess.STDOUT,
+        [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            str(folder),
+            "--no-browser",
+            "--allow-root",
+            f"--ServerApp.port={port}",
+            "--IdentityProvider.token=t",
+            "--LabApp.news_url=",
+            "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        ],
+        env=os.environ | settings | private,
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -123,9 +181,13 @@ def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
 
 
 def run_all(page, address: str, name: str) -> None:
-    page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token=t")  # of its own: else the notebook of another test is there as well
+    page.goto(
+        f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token=t"
+    )  # of its own: else the notebook of another test is there as well
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").or_(page.locator("[title*='Idle']")).first.wait_for(timeout=90_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").or_(
+        page.locator("[title*='Idle']")
+    ).first.wait_for(timeout=90_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
@@ -146,7 +208,9 @@ def test_the_explorer_in_jupyterlab(browser, lab):
     page.locator(".widget-html img[alt*='tolerance 0.2.']").wait_for(timeout=60_000)
     assert shown.get_attribute("alt") != before
     shoot(page, "lab_explorer_moved")
-    page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] >> text=Traceback").wait_for(state="detached")
+    page.locator(
+        ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] >> text=Traceback"
+    ).wait_for(state="detached")
     assert errors == []
 
 
@@ -155,12 +219,18 @@ def test_a_prompt_routed_in_jupyterlab(browser, lab):
     run_all(page, lab, "10_route_your_own_prompt")
     button = page.get_by_role("button", name="Route", exact=True)
     button.wait_for(timeout=300_000)
-    page.locator("textarea.widget-input, .widget-textarea textarea").first.fill(f"Name a river in France. {EVIL}")
+    page.locator("textarea.widget-input, .widget-textarea textarea").first.fill(
+        f"Name a river in France. {EVIL}"
+    )
     button.scroll_into_view_if_needed()
     view = page.locator(".widget-html").last
     before = view.inner_text()
     button.click()
-    page.wait_for_function("([node, text]) => node.innerText !== text", arg=[view.element_handle(), before], timeout=60_000)
+    page.wait_for_function(
+        "([node, text]) => node.innerText !== text",
+        arg=[view.element_handle(), before],
+        timeout=60_000,
+    )
     assert "Send it to" in view.inner_text()
     shoot(page, "lab_route")
     assert page.evaluate("window.ran") is None and errors == []

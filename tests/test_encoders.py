@@ -1,4 +1,6 @@
-"""Naming, loading and prompting encoders, on tiny random networks in a temporary folder; no network."""
+"""Naming, loading and prompting encoders, on tiny random networks in a temporary folder; no
+network.
+"""
 
 import json
 import shutil
@@ -9,33 +11,78 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from prefill_router import encoders, sentences
-from prefill_router.encoders import (EncoderError, load_encoder, load_reader, render_prompt, render_text, resolve,
-                                     weights_identity)
+from prefill_router import encoders
+from prefill_router.encoders import (
+    EncoderError,
+    load_encoder,
+    load_reader,
+    render_prompt,
+    render_text,
+    resolve,
+    weights_identity,
+)
 from prefill_router.weights import WHEELS, WeightFile, WheelWeights
 
-TEMPLATE = ("{% for m in messages %}<s> {{ m['role'] }} : {{ m['content'] }} {% endfor %}"
-            "{% if add_generation_prompt %}assistant :{% endif %}")
-WORDS = ["<pad>", "<unk>", "<s>", "</s>", "user", "assistant", ":", "what", "is", "two", "plus", "cat", "dog"]
+TEMPLATE = (
+    "{% for m in messages %}<s> {{ m['role'] }} : {{ m['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}assistant :{% endif %}"
+)
+WORDS = [
+    "<pad>",
+    "<unk>",
+    "<s>",
+    "</s>",
+    "user",
+    "assistant",
+    ":",
+    "what",
+    "is",
+    "two",
+    "plus",
+    "cat",
+    "dog",
+]
 D, LAYERS, CONTEXT = 16, 3, 24
 
 
 def _tokenizer(template=TEMPLATE):
-    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    inner = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>")
+    )
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # Like many real ones it puts <s> first on its own account, which with a template would make two of them.
-    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
+    # Like many real ones it puts <s> first on its own account, which with a template would make two
+    # of them.
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 2)]
+    )
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+    )
     tokenizer.chat_template = template
     return tokenizer
 
 
 def _config(**changes):
-    return transformers.LlamaConfig(**{
-        "vocab_size": len(WORDS), "hidden_size": D, "intermediate_size": 32, "num_hidden_layers": LAYERS,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": CONTEXT,
-        "tie_word_embeddings": True, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0} | changes)
+    return transformers.LlamaConfig(
+        **{
+            "vocab_size": len(WORDS),
+            "hidden_size": D,
+            "intermediate_size": 32,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": CONTEXT,
+            "tie_word_embeddings": True,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+            "pad_token_id": 0,
+        }
+        | changes
+    )
 
 
 def _save(folder, template=TEMPLATE, **changes):
@@ -56,8 +103,10 @@ def folder(tmp_path, cache):
     return _save(tmp_path / "tiny")
 
 
-# By hand: embeddings 13*16 = 208. A block: q 16*16, k and v 16*8 each, o 16*16, three 16*32 of the MLP, two
-# norms of 16: 256 + 256 + 256 + 1536 + 32 = 2336. Three blocks and the last norm: 208 + 3*2336 + 16 = 7232.
+# By hand: embeddings 13*16 = 208. A block: q 16*16, k and v 16*8 each, o 16*16, three 16*32 of the
+# MLP, two
+# norms of 16: 256 + 256 + 256 + 1536 + 32 = 2336. Three blocks and the last norm: 208 + 3*2336 + 16
+# = 7232.
 PARAMS = 7232
 
 
@@ -67,8 +116,14 @@ def test_folder_is_loaded_as_base_network_in_evaluation_mode(folder):
     assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
     assert (encoder.name, encoder.n_layers, encoder.hidden_size) == ("tiny", LAYERS, D)
     assert encoder.max_length == CONTEXT
-    assert (encoder.device, encoder.dtype, encoder.params) == (torch.device("cpu"), torch.float32, PARAMS)
-    output = encoder.network(torch.tensor([render_prompt(encoder, "what is two")]), output_hidden_states=True)
+    assert (encoder.device, encoder.dtype, encoder.params) == (
+        torch.device("cpu"),
+        torch.float32,
+        PARAMS,
+    )
+    output = encoder.network(
+        torch.tensor([render_prompt(encoder, "what is two")]), output_hidden_states=True
+    )
     assert len(output.hidden_states) == LAYERS + 1 and output.hidden_states[0].shape[-1] == D
 
 
@@ -91,7 +146,9 @@ def test_prompt_as_long_as_the_context_is_read_and_one_more_refused(folder):
     encoder = load_encoder(str(folder), "cpu", "float32")
     fits = CONTEXT - 5  # the template adds five tokens
     assert len(render_prompt(encoder, "cat " * fits)) == CONTEXT
-    with pytest.raises(EncoderError, match="has 25 tokens as rendered, the context of tiny holds 24"):
+    with pytest.raises(
+        EncoderError, match="has 25 tokens as rendered, the context of tiny holds 24"
+    ):
         render_prompt(encoder, "cat " * (fits + 1))
 
 
@@ -106,12 +163,20 @@ def test_no_chat_template_is_an_error_that_names_the_way_out(tmp_path, cache):
     with pytest.raises(EncoderError, match="base has no chat template: .*plain_prompt=True"):
         load_encoder(folder, "cpu", "float32")
     encoder = load_encoder(folder, "cpu", "float32", plain_prompt=True)
-    assert render_prompt(encoder, "what is") == [2, 7, 8]  # here the tokenizer's own beginning is needed
+    assert render_prompt(encoder, "what is") == [
+        2,
+        7,
+        8,
+    ]  # here the tokenizer's own beginning is needed
 
 
 def test_fingerprint_is_json_and_changes_with_all_that_shapes_hidden_states(folder, tmp_path):
     base = load_encoder(str(folder), "cpu", "float32").fingerprint
-    assert base == json.loads(json.dumps(base)) == load_encoder(str(folder), "cpu", "float32").fingerprint
+    assert (
+        base
+        == json.loads(json.dumps(base))
+        == load_encoder(str(folder), "cpu", "float32").fingerprint
+    )
     assert set(base) == {"name", "sha256", "template_sha256", "dtype", "max_length"}
     assert load_encoder(str(folder), "cpu", "bfloat16").fingerprint == base | {"dtype": "bfloat16"}
     assert load_encoder(str(folder), "cpu", "float32", causal_lm=True).fingerprint == base
@@ -124,8 +189,13 @@ def test_fingerprint_is_json_and_changes_with_all_that_shapes_hidden_states(fold
     assert other["template_sha256"] != base["template_sha256"] and other["sha256"] != base["sha256"]
 
 
-@pytest.mark.parametrize("clock", ["{{ strftime_now('%d %b %Y') }} ", "{% set date = strftime_now('%Y-%m-%d') %}{{ date }} "])
-def test_a_template_that_writes_the_date_gives_the_same_prompt_every_day(folder, monkeypatch, clock):
+@pytest.mark.parametrize(
+    "clock",
+    ["{{ strftime_now('%d %b %Y') }} ", "{% set date = strftime_now('%Y-%m-%d') %}{{ date }} "],
+)
+def test_a_template_that_writes_the_date_gives_the_same_prompt_every_day(
+    folder, monkeypatch, clock
+):
     quiet = load_encoder(str(folder), "cpu", "float32")
     assert "template_date" not in quiet.fingerprint
     (folder / "chat_template.jinja").write_text(clock + TEMPLATE)
@@ -133,7 +203,9 @@ def test_a_template_that_writes_the_date_gives_the_same_prompt_every_day(folder,
     assert encoder.fingerprint["template_date"] == "2026-01-01"
     assert "2026" in render_text(encoder, "what is two")
     monkeypatch.setattr("prefill_router.encoders.PINNED_DATE", datetime(2027, 5, 6))
-    later = load_encoder(str(folder), "cpu", "float32")  # the date is part of what shapes the states
+    later = load_encoder(
+        str(folder), "cpu", "float32"
+    )  # the date is part of what shapes the states
     assert later.fingerprint["template_sha256"] != encoder.fingerprint["template_sha256"]
 
 
@@ -181,16 +253,30 @@ def test_code_beside_the_weights_is_not_run(folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"device": "gpu?"}, "Unknown device 'gpu\\?': use auto, cpu or cuda"),
-    ({"device": "cpu", "dtype": "int4"}, "Unknown dtype 'int4': use auto, bfloat16, float16, float32"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"device": "gpu?"}, "Unknown device 'gpu\\?': use auto, cpu or cuda"),
+        (
+            {"device": "cpu", "dtype": "int4"},
+            "Unknown dtype 'int4': use auto, bfloat16, float16, float32",
+        ),
+    ],
+)
 def test_unknown_device_and_dtype(folder, options, message):
     with pytest.raises(EncoderError, match=message):
         load_encoder(str(folder), **options)
 
 
-@pytest.mark.parametrize("native, dtype, told", [(False, "bfloat16", True), (False, "float32", False), (False, "auto", False), (True, "bfloat16", False)])
+@pytest.mark.parametrize(
+    "native, dtype, told",
+    [
+        (False, "bfloat16", True),
+        (False, "float32", False),
+        (False, "auto", False),
+        (True, "bfloat16", False),
+    ],
+)
 def test_a_dtype_that_is_only_emulated_is_said(folder, monkeypatch, capsys, native, dtype, told):
     monkeypatch.setattr(encoders, "native_bfloat16", lambda device: native)
     load_encoder(str(folder), "cpu", dtype)
@@ -201,8 +287,12 @@ def test_automatic_choice_of_device_and_dtype(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EncoderError, match="torch finds no CUDA"):
         load_encoder(str(folder), "cuda")
-    for flags, dtype in (({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16),
-                         ({"avx512_bf16": False, "avx2": True}, torch.float32), ({}, torch.float32)):
+    for flags, dtype in (
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx2": True}, torch.float32),
+        ({}, torch.float32),
+    ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags, raising=False)
         encoder = load_encoder(str(folder))
         assert (encoder.device.type, encoder.dtype) == ("cpu", dtype)
@@ -217,7 +307,12 @@ def test_names_mean_wheel_folder_gguf_or_hub(folder, tmp_path, monkeypatch):
     (tmp_path / "net.GGUF").write_bytes(b"GGUF")
     assert (resolve("net.GGUF").kind, resolve("net.GGUF").name) == ("gguf", "net")
     hub = resolve("org/Some.Net-1@refs/pr/3")
-    assert (hub.kind, hub.location, hub.revision, hub.note) == ("hub", "org/Some.Net-1", "refs/pr/3", "")
+    assert (hub.kind, hub.location, hub.revision, hub.note) == (
+        "hub",
+        "org/Some.Net-1",
+        "refs/pr/3",
+        "",
+    )
 
 
 @pytest.mark.parametrize("entry", list(WHEELS.values()), ids=lambda entry: entry.name)
@@ -227,13 +322,19 @@ def test_hub_id_of_an_embedded_network_means_the_hub_and_says_so(entry):
     assert f"4-bit ones are called {entry.name}" in source.note
 
 
-@pytest.mark.parametrize("name, message", [
-    ("smollm2-135m-instrukt", "did you mean smollm2-135m-instruct"),
-    ("gpt2", "Unknown encoder 'gpt2'. Give an embedded name \\(smollm2"),
-    ("no/such/folder", "an existing folder or .gguf file"),
-    ("/no/such", "an existing folder"), ("./nowhere", "an existing folder"), ("org/net.gguf", "an existing"),
-    ("", "is no encoder"), ("org/net@", "Unknown encoder"),
-])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("smollm2-135m-instrukt", "did you mean smollm2-135m-instruct"),
+        ("gpt2", "Unknown encoder 'gpt2'. Give an embedded name \\(smollm2"),
+        ("no/such/folder", "an existing folder or .gguf file"),
+        ("/no/such", "an existing folder"),
+        ("./nowhere", "an existing folder"),
+        ("org/net.gguf", "an existing"),
+        ("", "is no encoder"),
+        ("org/net@", "Unknown encoder"),
+    ],
+)
 def test_unknown_name(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EncoderError, match=message):
@@ -251,7 +352,9 @@ def test_hub_without_network_names_the_ways_out(cache, monkeypatch, capsys):
         raise OSError("We couldn't connect to the Hub\nand more")
 
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", offline)
-    with pytest.raises(EncoderError, match="couldn't connect to the Hub\\. If .*smollm2-135m.*HF_HOME"):
+    with pytest.raises(
+        EncoderError, match="couldn't connect to the Hub\\. If .*smollm2-135m.*HF_HOME"
+    ):
         load_encoder("org/net@v2", "cpu")
     assert "asking the Hub for org/net" in capsys.readouterr().err
 
@@ -268,14 +371,18 @@ def test_hub_weights_are_pinned_to_the_commit_that_the_name_meant(folder, monkey
             asked[kind] = (location, revision)
             assert trust_remote_code is False and options.get("use_safetensors", True)
             return answer
+
         monkeypatch.setattr(getattr(transformers, kind), "from_pretrained", load)
 
     stand_in("AutoConfig", config)
     stand_in("AutoTokenizer", tokenizer)
     stand_in("AutoModel", (network, {"missing_keys": []}))
     fingerprint = load_encoder("org/net", "cpu", "float32").fingerprint
-    assert asked == {"AutoConfig": ("org/net", "main"), "AutoTokenizer": ("org/net", "c0ffee"),
-                     "AutoModel": ("org/net", "c0ffee")}
+    assert asked == {
+        "AutoConfig": ("org/net", "main"),
+        "AutoTokenizer": ("org/net", "c0ffee"),
+        "AutoModel": ("org/net", "c0ffee"),
+    }
     assert (fingerprint["name"], fingerprint["revision"]) == ("org/net", "c0ffee")
     assert "sha256" not in fingerprint
 
@@ -302,7 +409,9 @@ def _fake_gguf(monkeypatch, path, folder):
     return readings
 
 
-def test_gguf_is_dequantised_once_and_then_comes_from_the_cache(folder, tmp_path, cache, monkeypatch, capsys):
+def test_gguf_is_dequantised_once_and_then_comes_from_the_cache(
+    folder, tmp_path, cache, monkeypatch, capsys
+):
     readings = _fake_gguf(monkeypatch, tmp_path / "net.gguf", folder)
     encoder = load_encoder(str(tmp_path / "net.gguf"), "cpu", "float32")
     sha256 = encoder.fingerprint["sha256"]
@@ -313,10 +422,14 @@ def test_gguf_is_dequantised_once_and_then_comes_from_the_cache(folder, tmp_path
     assert len(capsys.readouterr().err.splitlines()) == 1
     shutil.move(tmp_path / "net.gguf", tmp_path / "renamed.gguf")  # another name, the same bytes
     again = load_encoder(str(tmp_path / "renamed.gguf"), "cpu", "float32", causal_lm=True)
-    assert readings == ["net.gguf"] and again.fingerprint == encoder.fingerprint | {"name": "renamed"}
+    assert readings == ["net.gguf"] and again.fingerprint == encoder.fingerprint | {
+        "name": "renamed"
+    }
     (tmp_path / "new").touch()
     usual = (tmp_path / "new").stat().st_mode
-    assert {path.stat().st_mode for path in cache.glob("dense/*/*") if path.is_file()} == {usual}  # others may read them too
+    assert {path.stat().st_mode for path in cache.glob("dense/*/*") if path.is_file()} == {
+        usual
+    }  # others may read them too
     assert capsys.readouterr().err == ""
 
 
@@ -330,10 +443,16 @@ def test_failed_dequantising_leaves_nothing_behind(tmp_path, cache):
 def test_embedded_gguf_is_known_by_its_pinned_hash(folder, tmp_path, cache, monkeypatch):
     readings = _fake_gguf(monkeypatch, tmp_path / "toy.gguf", folder)
     file = WeightFile("toy.gguf", "ab" * 32, 5, "*")
-    monkeypatch.setitem(WHEELS, "toy", WheelWeights("toy", "org/Toy", "none", "", ("toy==1",), (file,)))
+    monkeypatch.setitem(
+        WHEELS, "toy", WheelWeights("toy", "org/Toy", "none", "", ("toy==1",), (file,))
+    )
     monkeypatch.setattr(encoders, "fetch", lambda name, root: tmp_path / f"{name}.gguf")
     fingerprint = load_encoder("TOY", "cpu", "float32").fingerprint
-    assert (fingerprint["name"], fingerprint["sha256"], readings) == ("toy", "ab" * 32, ["toy.gguf"])
+    assert (fingerprint["name"], fingerprint["sha256"], readings) == (
+        "toy",
+        "ab" * 32,
+        ["toy.gguf"],
+    )
 
 
 def test_transformers_settings_are_restored_after_loading(folder):
@@ -346,9 +465,14 @@ def test_transformers_settings_are_restored_after_loading(folder):
 
 
 def test_context_leaves_out_the_positions_that_are_kept_for_padding(tmp_path, cache):
-    config = transformers.MPNetConfig(vocab_size=len(WORDS), hidden_size=D, num_hidden_layers=1,
-                                      num_attention_heads=2, intermediate_size=32,
-                                      max_position_embeddings=CONTEXT)
+    config = transformers.MPNetConfig(
+        vocab_size=len(WORDS),
+        hidden_size=D,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=CONTEXT,
+    )
     transformers.MPNetModel(config).save_pretrained(tmp_path / "mpnet")
     _tokenizer(None).save_pretrained(tmp_path / "mpnet")  # it sets no limit itself
     encoder = load_encoder(str(tmp_path / "mpnet"), "cpu", "float32", plain_prompt=True)
@@ -360,10 +484,11 @@ def test_context_leaves_out_the_positions_that_are_kept_for_padding(tmp_path, ca
 
 def test_weights_are_identified_without_loading_them(folder, monkeypatch):
     fingerprint = load_encoder(str(folder), "cpu", "float32").fingerprint
-    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        transformers.AutoModel, "from_pretrained", lambda *a, **k: pytest.fail("loaded")
+    )
     identity = weights_identity(str(folder))
     assert identity == {key: fingerprint[key] for key in ("name", "sha256")}
-
 
 
 def test_a_reader_reads_as_the_encoder_does_without_its_weights(folder):
@@ -373,7 +498,9 @@ def test_a_reader_reads_as_the_encoder_does_without_its_weights(folder):
     reader = load_reader(str(folder))
     assert (reader.max_length, reader.plain_prompt) == (encoder.max_length, encoder.plain_prompt)
     for prompt in ("a", "one two three", "x " * 500):
-        text = encoder.tokenizer(render_text(encoder, prompt), add_special_tokens=False)["input_ids"]
+        text = encoder.tokenizer(render_text(encoder, prompt), add_special_tokens=False)[
+            "input_ids"
+        ]
         assert reader.tokens(prompt) == len(text)
     (folder / "config.json").write_text("{}")
     with pytest.raises(EncoderError, match="cannot be loaded"):
@@ -391,8 +518,10 @@ def test_real_smollm2_is_what_it_should_be():
     encoder = load_encoder("smollm2-135m-instruct", "cpu")
     assert (encoder.n_layers, encoder.hidden_size, encoder.max_length) == (30, 576, 8192)
     assert encoder.params == 134_515_008
-    text = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-            "<|im_end|>\n<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n")
+    text = (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+        "<|im_end|>\n<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
+    )
     assert render_text(encoder, "What is 2+2?") == text
     tokens = render_prompt(encoder, "What is 2+2?")
     beginning = encoder.tokenizer.convert_tokens_to_ids("<|im_start|>")

@@ -18,15 +18,34 @@ from prefill_router.routing import route
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(dataclasses.replace(load_profile("smoke"), bootstrap=20), tmp_path, tmp_path, tmp_path)
+    return Workspace(
+        dataclasses.replace(load_profile("smoke"), bootstrap=20), tmp_path, tmp_path, tmp_path
+    )
 
 
 @pytest.fixture
 def outcomes():
-    queries = pd.DataFrame({"query_id": list("abcdef"), "benchmark": "b", "category": "c", "prompt": list("abcdef"), "group": list("abcdef")})
+    queries = pd.DataFrame(
+        {
+            "query_id": list("abcdef"),
+            "benchmark": "b",
+            "category": "c",
+            "prompt": list("abcdef"),
+            "group": list("abcdef"),
+        }
+    )
     correct = np.array([[1, 1], [0, 1], [1, 0], [0, 0], [0, 1], [1, 1]], float)
     one = np.ones((6, 2))
-    return Outcomes(queries, (Target("cheap", 1.0, 0.0), Target("dear", 10.0, 0.0)), correct, one, one, one, "USD", "six")
+    return Outcomes(
+        queries,
+        (Target("cheap", 1.0, 0.0), Target("dear", 10.0, 0.0)),
+        correct,
+        one,
+        one,
+        one,
+        "USD",
+        "six",
+    )
 
 
 SPLITS = {0: Split(np.array([0, 1]), np.array([], int), np.array([2, 3, 4, 5]))}
@@ -43,12 +62,19 @@ def test_by_hand(workspace, outcomes):
     # within 0.1 d and f are cheap's as well
     point = operating_point(workspace, outcomes, SPLITS, METHOD, 0.1)
     assert (point.accuracy, point.cost) == (0.75, (3 * 1 + 10) / 4 + 0.25)
-    assert point.sentence() == "Right on 75.0% of the test queries at 250% more cost than always asking cheap (50.0%). Traffic: cheap 75%, dear 25%."
+    assert (
+        point.sentence()
+        == "Right on 75.0% of the test queries at 250% more cost than always asking cheap (50.0%)."
+        " Traffic: cheap 75%, dear 25%."
+    )
 
 
 def test_what_costs_nothing_is_no_measure(workspace, outcomes):
     point = operating_point(workspace, outcomes, SPLITS, METHOD, 0.0, {"cheap": 0, "dear": 0})
-    assert "at a mean cost of 0.25, where it costs nothing to always ask cheap (50.0%)" in point.sentence()
+    assert (
+        "at a mean cost of 0.25, where it costs nothing to always ask cheap (50.0%)"
+        in point.sentence()
+    )
 
 
 def test_another_price_sends_the_traffic_elsewhere(workspace, outcomes):
@@ -70,7 +96,11 @@ def test_without_a_change_it_is_the_curve_of_the_tables(workspace, outcomes):
 
 
 def test_targets_without_a_price_take_no_part(workspace, outcomes):
-    unpriced = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)), cost=outcomes.cost * [1, np.nan])
+    unpriced = dataclasses.replace(
+        outcomes,
+        targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)),
+        cost=outcomes.cost * [1, np.nan],
+    )
     assert operating_point(workspace, unpriced, SPLITS, METHOD, 0.0) is None
 
 
@@ -83,19 +113,33 @@ def shown(monkeypatch):
 
 def find(box, description):
     found = [c for c in box.children if getattr(c, "description", None) == description]
-    return found[0] if found else next((hit for c in box.children if hasattr(c, "children") and (hit := find(c, description))), None)
+    return (
+        found[0]
+        if found
+        else next(
+            (hit for c in box.children if hasattr(c, "children") and (hit := find(c, description))),
+            None,
+        )
+    )
 
 
-def test_a_slider_moves_the_point_and_a_page_has_the_figure(workspace, outcomes, shown, monkeypatch):
+def test_a_slider_moves_the_point_and_a_page_has_the_figure(
+    workspace, outcomes, shown, monkeypatch
+):
     import ipywidgets
 
     boxes, VBox = [], ipywidgets.VBox
-    monkeypatch.setattr(ipywidgets, "VBox", lambda children: boxes.append(VBox(children)) or boxes[-1])
+    monkeypatch.setattr(
+        ipywidgets, "VBox", lambda children: boxes.append(VBox(children)) or boxes[-1]
+    )
     explore(workspace, {"all": (outcomes, SPLITS, {"ours": METHOD})}, tolerance=0.0)
     [(data, more)] = shown
     assert "application/vnd.jupyter.widget-view+json" in data
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
-    assert "Right on 75.0%" in data["text/plain"] and "tolerance 0." in more["metadata"]["image/png"]["alt"]
+    assert (
+        "Right on 75.0%" in data["text/plain"]
+        and "tolerance 0." in more["metadata"]["image/png"]["alt"]
+    )
     view = boxes[0].children[-1]
     before = view.value
     assert 'alt="Pool all' in before
@@ -107,13 +151,20 @@ def test_a_slider_moves_the_point_and_a_page_has_the_figure(workspace, outcomes,
     assert "Traffic: dear 100%" in view.value and "dear at 0.05 times its price" in view.value
 
 
-def test_a_pool_with_other_targets_and_their_names_are_escaped(workspace, outcomes, shown, monkeypatch):
+def test_a_pool_with_other_targets_and_their_names_are_escaped(
+    workspace, outcomes, shown, monkeypatch
+):
     import ipywidgets
 
     boxes, VBox = [], ipywidgets.VBox
-    monkeypatch.setattr(ipywidgets, "VBox", lambda children: boxes.append(VBox(children)) or boxes[-1])
+    monkeypatch.setattr(
+        ipywidgets, "VBox", lambda children: boxes.append(VBox(children)) or boxes[-1]
+    )
     odd = dataclasses.replace(outcomes, targets=(Target("<i>", 1.0, 0.0), Target("<b>", 10.0, 0.0)))
-    explore(workspace, {"one": (outcomes, SPLITS, {"ours": METHOD}), "two": (odd, SPLITS, {"ours": METHOD})})
+    explore(
+        workspace,
+        {"one": (outcomes, SPLITS, {"ours": METHOD}), "two": (odd, SPLITS, {"ours": METHOD})},
+    )
     find(boxes[0], "pool").value = "two"
     view = boxes[0].children[-1]
     assert find(boxes[0], "price of").options == ("<i>", "<b>")
@@ -121,7 +172,11 @@ def test_a_pool_with_other_targets_and_their_names_are_escaped(workspace, outcom
 
 
 def test_nothing_to_explore_is_said(workspace, outcomes, shown, capsys):
-    unpriced = dataclasses.replace(outcomes, targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)), cost=outcomes.cost * [1, np.nan])
+    unpriced = dataclasses.replace(
+        outcomes,
+        targets=(outcomes.targets[0], Target("dear", np.nan, np.nan)),
+        cost=outcomes.cost * [1, np.nan],
+    )
     explore(workspace, {"all": (unpriced, SPLITS, {"ours": METHOD})})
     assert shown == [] and "no cost to explore" in capsys.readouterr().out
 
@@ -129,7 +184,9 @@ def test_nothing_to_explore_is_said(workspace, outcomes, shown, capsys):
 def test_the_figure_has_a_bar_per_target_and_the_point(workspace, outcomes):
     point = operating_point(workspace, outcomes, SPLITS, METHOD, 0.1)
     fig = explorer.draw(point, "USD", "t")
-    assert [bar.get_width() for bar in fig.axes[1].patches] == [100 * point.share[t] for t in ("dear", "cheap")]
+    assert [bar.get_width() for bar in fig.axes[1].patches] == [
+        100 * point.share[t] for t in ("dear", "cheap")
+    ]
     here = fig.axes[0].collections[0].get_offsets()[0]
     assert here.tolist() == pytest.approx([1000 * point.cost, point.accuracy])
 
@@ -137,13 +194,32 @@ def test_the_figure_has_a_bar_per_target_and_the_point(workspace, outcomes):
 def test_shares_and_costs_are_those_of_the_policy(workspace):
     rng = np.random.default_rng(0)
     n, k = 50, 3
-    queries = pd.DataFrame({"query_id": [str(i) for i in range(n)], "benchmark": "b", "category": "c", "prompt": "p", "group": [str(i) for i in range(n)]})
+    queries = pd.DataFrame(
+        {
+            "query_id": [str(i) for i in range(n)],
+            "benchmark": "b",
+            "category": "c",
+            "prompt": "p",
+            "group": [str(i) for i in range(n)],
+        }
+    )
     tokens = rng.integers(1, 9, (n, k)).astype(float)
-    o = Outcomes(queries, tuple(Target(f"t{j}", 1.0 + j, 2.0) for j in range(k)), rng.integers(0, 2, (n, k)).astype(float), tokens, tokens, tokens, "USD", "x")
+    o = Outcomes(
+        queries,
+        tuple(Target(f"t{j}", 1.0 + j, 2.0) for j in range(k)),
+        rng.integers(0, 2, (n, k)).astype(float),
+        tokens,
+        tokens,
+        tokens,
+        "USD",
+        "x",
+    )
     p = rng.random((n, k))
     split = Split(np.arange(20), np.arange(20, 25), np.arange(25, n))
     cost = tokens * [1.0, 2.0, 3.0] + np.median(tokens[:20], axis=0) * 2.0
-    point = operating_point(workspace, o, {0: split}, {"p": {0: p}, "overhead": np.zeros(n)}, 0.3, {"t2": 0.5})
+    point = operating_point(
+        workspace, o, {0: split}, {"p": {0: p}, "overhead": np.zeros(n)}, 0.3, {"t2": 0.5}
+    )
     cost = (cost * [1, 1, 0.5])[25:]
     chosen = route(p[25:], cost, 0.3)
     np.testing.assert_allclose(point.share, np.bincount(chosen, minlength=k) / 25)

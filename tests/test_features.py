@@ -10,7 +10,14 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from prefill_router.features import FeatureChoice, FeaturePipeline, SharedBlock, choose_components, choose_layers, sweep
+from prefill_router.features import (
+    FeatureChoice,
+    FeaturePipeline,
+    SharedBlock,
+    choose_components,
+    choose_layers,
+    sweep,
+)
 from prefill_router.probes import probe_auc
 
 
@@ -68,9 +75,15 @@ def test_choose_layers_takes_the_global_maximum():
             ("mean", 3, "A", 0.2, 0.5),
         ]
     )
-    assert choose_layers(table) == {"B": (3, "mean"), "A": (0, "last")}  # A: a tie of layers 0 and 2
+    assert choose_layers(table) == {
+        "B": (3, "mean"),
+        "A": (0, "last"),
+    }  # A: a tie of layers 0 and 2
     assert choose_layers(table, by="probe_auc") == {"B": (0, "last"), "A": (2, "last")}
-    assert list(choose_layers(table)) == ["B", "A"]  # the profile's order is the order of the columns of Y
+    assert list(choose_layers(table)) == [
+        "B",
+        "A",
+    ]  # the profile's order is the order of the columns of Y
 
 
 def test_choose_layers_refuses_what_it_cannot_decide():
@@ -87,9 +100,12 @@ def test_choose_components_finds_where_the_signal_lies():
     rng = np.random.default_rng(2)
     common, noise = rng.normal(size=(120, 1)), rng.normal(size=(120, 40))
     x = 2 * common + noise  # the leading component is what all columns share
-    # A depends on that, so that more components add noise only; B on a difference, which the leading one does
+    # A depends on that, so that more components add noise only; B on a difference, which the
+    # leading one does
     # not see
-    correct = np.column_stack([x.mean(axis=1) + rng.normal(size=120) > 0, x[:, 3] > x[:, 4]]).astype(float)
+    correct = np.column_stack(
+        [x.mean(axis=1) + rng.normal(size=120) > 0, x[:, 3] > x[:, 4]]
+    ).astype(float)
     correct[3, 0] = np.nan
     choices = choose_components(
         Layers({("mean", 2): x}),
@@ -107,7 +123,9 @@ def test_choose_components_skips_sizes_above_the_rank_and_says_if_none_is_left(s
     correct = (store.vectors["last", 1][:, :1] > 5).astype(float)
     layers = {"A": (1, "last")}
     assert (
-        choose_components(store, range(80), correct, np.arange(80), layers, sizes=(12, 13))[0].n_components
+        choose_components(store, range(80), correct, np.arange(80), layers, sizes=(12, 13))[
+            0
+        ].n_components
         == 12
     )
     with pytest.raises(ValueError, match="rank 12"):
@@ -121,14 +139,18 @@ def test_choose_components_skips_sizes_above_the_rank_and_says_if_none_is_left(s
 def test_sweep_has_every_layer_pooling_size_and_target(store):
     store.n_layers = 2
     rng = np.random.default_rng(3)
-    correct = np.column_stack([store.vectors["mean", 1][:, 0] > 5, rng.random(80) > 0.5]).astype(float)
+    correct = np.column_stack([store.vectors["mean", 1][:, 0] > 5, rng.random(80) > 0.5]).astype(
+        float
+    )
     groups = np.arange(80) // 2
     table = sweep(store, range(80), correct, ["A", "B"], groups, sizes=(3, 12, 50), progress=False)
     # 2 poolings x 3 layers x 2 sizes (50 is above the rank) x 2 targets
     assert len(table) == 24 and set(table["n_components"]) == {3, 12}
     for row in table.sample(6, random_state=0).itertuples():
         x = store.vectors[row.pooling, row.layer].astype(np.float32)
-        expected = probe_auc(x, correct[:, "AB".index(row.target)], groups, n_components=row.n_components)
+        expected = probe_auc(
+            x, correct[:, "AB".index(row.target)], groups, n_components=row.n_components
+        )
         assert row.auc == pytest.approx(expected, abs=1e-6)
     best = table[table["target"] == "A"].sort_values("auc").iloc[-1]
     assert (best["pooling"], best["layer"]) == ("mean", 1)
@@ -141,7 +163,9 @@ def test_blocks_are_concatenated_in_order_and_equal_scikit_learn(store):
     start = 0
     for choice in CHOICES:
         x = store.vectors[choice.pooling, choice.layer]
-        reference = make_pipeline(StandardScaler(), PCA(choice.n_components, svd_solver="full")).fit(x[:60])
+        reference = make_pipeline(
+            StandardScaler(), PCA(choice.n_components, svd_solver="full")
+        ).fit(x[:60])
         expected = reference.transform(x[60:])
         block = features[:, start : start + choice.n_components]
         np.testing.assert_allclose(np.abs(block), np.abs(expected), atol=1e-3)
@@ -164,7 +188,9 @@ def test_state_survives_safetensors_and_json(store):
     tensors, meta = pipeline.state()
     again = FeaturePipeline.from_state(load(save(tensors)), json.loads(json.dumps(meta)))
     assert again.choices == tuple(CHOICES)
-    np.testing.assert_array_equal(again.transform(store, range(80)), pipeline.transform(store, range(80)))
+    np.testing.assert_array_equal(
+        again.transform(store, range(80)), pipeline.transform(store, range(80))
+    )
 
 
 def test_state_that_does_not_fit_is_refused(store):
@@ -190,22 +216,38 @@ def test_pipeline_says_what_is_wrong(store):
 
 def test_shared_block_is_scikit_learns_pca_of_all_layers_side_by_side():
     rng = np.random.default_rng(1)
-    hidden = rng.normal(size=(80, 5)) * [8, 5, 3, 2, 1.2]  # five directions of clearly different strength
-    mixed = {("mean", layer): hidden @ rng.normal(size=(5, 12)) + 0.01 * rng.normal(size=(80, 12)) + 5 for layer in range(3)}
+    hidden = rng.normal(size=(80, 5)) * [
+        8,
+        5,
+        3,
+        2,
+        1.2,
+    ]  # five directions of clearly different strength
+    mixed = {
+        ("mean", layer): hidden @ rng.normal(size=(5, 12)) + 0.01 * rng.normal(size=(80, 12)) + 5
+        for layer in range(3)
+    }
     store, train = Layers(mixed), list(range(60))
     store.n_layers = 2
-    # two layers have three states: the embeddings, the first block's output and the last one's, which is not read
+    # two layers have three states: the embeddings, the first block's output and the last one's,
+    # which is not read
     block = SharedBlock(5, "mean").fit(store, train)
     got = block.transform(store, range(80))
     assert block.layers == (0, 1) and SharedBlock.from_state(*block.state()).layers == (0, 1)
     side_by_side = np.hstack([store.vectors["mean", layer] for layer in range(2)])
-    plain = make_pipeline(StandardScaler(), PCA(5, svd_solver="full")).fit(side_by_side[train]).transform(side_by_side)
+    plain = (
+        make_pipeline(StandardScaler(), PCA(5, svd_solver="full"))
+        .fit(side_by_side[train])
+        .transform(side_by_side)
+    )
     assert got.shape == (80, 5) and got.dtype == np.float32
     signs = np.sign((got * plain).sum(axis=0))
     np.testing.assert_allclose(got * signs, plain, atol=1e-3)
     with pytest.raises(ValueError, match="not fitted"):
         SharedBlock().transform(store, [0])
     tensors, meta = block.state()
-    with pytest.raises(ValueError, match="format None, this library reads 2: older ones read the last layer too"):
+    with pytest.raises(
+        ValueError, match="format None, this library reads 2: older ones read the last layer too"
+    ):
         SharedBlock.from_state(tensors, {"pooling": "mean", "n_components": 5})
     assert meta == {"format": 2, "layers": [0, 1], "pooling": "mean", "n_components": 5}

@@ -16,24 +16,37 @@ from prefill_router.gallery import build_gallery, clean, main, render
 from prefill_router.profiles import open_workspace, project_root
 
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)><iframe src='http://evil'></iframe>"
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def executed(*outputs):
-    cell = nbformat.v4.new_code_cell("x = 1  # <b>code</b>", outputs=list(outputs), execution_count=1)
+    cell = nbformat.v4.new_code_cell(
+        "x = 1  # <b>code</b>", outputs=list(outputs), execution_count=1
+    )
     question = nbformat.v4.new_markdown_cell("# 01 · Title\n\n**Question.** Who is *right*?")
-    return nbformat.v4.new_notebook(cells=[question, cell], metadata={"language_info": {"name": "python", "pygments_lexer": "ipython3"}})
+    return nbformat.v4.new_notebook(
+        cells=[question, cell],
+        metadata={"language_info": {"name": "python", "pygments_lexer": "ipython3"}},
+    )
 
 
 def output(**data):
-    return nbformat.v4.new_output("display_data", data={key.replace("_", "/"): value for key, value in data.items()})
+    return nbformat.v4.new_output(
+        "display_data", data={key.replace("_", "/"): value for key, value in data.items()}
+    )
 
 
 def test_nothing_that_a_prompt_contains_runs():
     page = render(
         executed(
-            output(text_html=pd.DataFrame({"prompt": [EVIL]}).to_html(notebook=True)), output(text_markdown=f"The prompt **is** {EVIL}"), output(text_html=f"<p>{EVIL}</p>"),
-            nbformat.v4.new_output("stream", name="stdout", text=EVIL), output(application_javascript="alert(3)", text_plain="plain"),
+            output(text_html=pd.DataFrame({"prompt": [EVIL]}).to_html(notebook=True)),
+            output(text_markdown=f"The prompt **is** {EVIL}"),
+            output(text_html=f"<p>{EVIL}</p>"),
+            nbformat.v4.new_output("stream", name="stdout", text=EVIL),
+            output(application_javascript="alert(3)", text_plain="plain"),
         ),
         "01_x",
     )
@@ -42,21 +55,45 @@ def test_nothing_that_a_prompt_contains_runs():
     assert "<strong>is</strong>" in page and "<th>prompt</th>" in page and ".dataframe" not in page
 
 
-@pytest.mark.parametrize("text", ["<a href='javascript:alert(1)'>x</a>", "<p style='background:url(http://x)'>x</p>", "<div onclick='x()'>x</div>", "<svg onload=x()></svg>", "<form action=http://x>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<a href='javascript:alert(1)'>x</a>",
+        "<p style='background:url(http://x)'>x</p>",
+        "<div onclick='x()'>x</div>",
+        "<svg onload=x()></svg>",
+        "<form action=http://x>",
+    ],
+)
 def test_what_is_left_of_tags_and_attributes(text):
-    assert not re.search(r"javascript:|http:|<[^>]+ on\w+=|<svg|<form", clean(text).replace("&lt;svg", "").replace("&lt;form action=http://x&gt;", ""))
+    assert not re.search(
+        r"javascript:|http:|<[^>]+ on\w+=|<svg|<form",
+        clean(text).replace("&lt;svg", "").replace("&lt;form action=http://x&gt;", ""),
+    )
 
 
-@pytest.mark.parametrize("text", ["<img src='https://evil/p.png'>", "<img src='//evil/p.png'>", "<a href='data:text/html,x'>x</a>", "<a href=' DATA:text/html,x'>x</a>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<img src='https://evil/p.png'>",
+        "<img src='//evil/p.png'>",
+        "<a href='data:text/html,x'>x</a>",
+        "<a href=' DATA:text/html,x'>x</a>",
+    ],
+)
 def test_nothing_is_fetched_or_opened_from_data(text):
     assert "evil" not in clean(text) and "text/html" not in clean(text)
     assert clean(f'<img src="data:image/png;base64,{PNG}" alt="a">').count(PNG) == 1
 
 
 def test_code_is_folded_and_images_have_a_text():
-    told = nbformat.v4.new_output("display_data", data={"image/png": PNG}, metadata={"image/png": {"alt": 'A "curve"'}})
+    told = nbformat.v4.new_output(
+        "display_data", data={"image/png": PNG}, metadata={"image/png": {"alt": 'A "curve"'}}
+    )
     page = render(executed(told, output(image_png=PNG)), "01_x")
-    [folded] = re.findall(r'<details class="code"><summary>Code</summary>.*?</details>', page, re.DOTALL)
+    [folded] = re.findall(
+        r'<details class="code"><summary>Code</summary>.*?</details>', page, re.DOTALL
+    )
     assert "&lt;b&gt;code&lt;/b&gt;" in folded and "<b>" not in folded
     alts = [image["alt"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
     assert alts == ['A "curve"', "Figure of cell 1 of 01_x; the text around it says what it shows."]
@@ -67,7 +104,13 @@ def test_a_widget_is_its_still_image():
     found = output(image_png=PNG, text_plain="words")
     found.data["application/vnd.jupyter.widget-view+json"] = {"model_id": "abc"}
     notebook = executed(found)
-    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2, "version_minor": 0}}
+    notebook.metadata["widgets"] = {
+        "application/vnd.jupyter.widget-state+json": {
+            "state": {},
+            "version_major": 2,
+            "version_minor": 0,
+        }
+    }
     page = render(notebook, "01_x")
     assert "abc" not in page and "data:image/png" in page and "widget-state" not in page
 
@@ -76,7 +119,9 @@ def test_a_widget_is_its_still_image():
 def folders(tmp_path):
     for name in ("pools", "metrics", "paired"):
         (tmp_path / "results" / "local").mkdir(parents=True, exist_ok=True)
-        shutil.copy(project_root() / "results" / "local" / f"{name}.csv", tmp_path / "results" / "local")
+        shutil.copy(
+            project_root() / "results" / "local" / f"{name}.csv", tmp_path / "results" / "local"
+        )
     shutil.copytree(project_root() / "figures" / "local", tmp_path / "figures" / "local")
     notebooks = tmp_path / "build" / "local" / "notebooks"
     notebooks.mkdir(parents=True)
@@ -86,21 +131,40 @@ def folders(tmp_path):
 
 
 def build(folders):
-    return build_gallery(*(folders / name for name in ("build", "results", "figures")), folders / "html")
+    return build_gallery(
+        *(folders / name for name in ("build", "results", "figures")), folders / "html"
+    )
 
 
 def test_the_pages(folders):
     index = build(folders).read_text(encoding="utf-8")
     drawn = sorted(path.stem for path in (folders / "figures" / "local").glob("*.png"))
-    assert re.findall(r'<img loading="lazy" alt="([^"]+)"', index) == [caption(name).replace("'", "&#39;") for name in drawn]
+    assert re.findall(r'<img loading="lazy" alt="([^"]+)"', index) == [
+        caption(name).replace("'", "&#39;") for name in drawn
+    ]
     for reference in re.findall(r'(?:href|src)="([^"#]+)"', index):
         assert reference.startswith("data:") or (folders / "html" / reference).is_file(), reference
-    assert "Who is *right*?" in index and "make reproduce PROFILE=local" in index and "Routing pays in accuracy" in index
-    first, second = ((folders / "html" / "notebooks" / "local" / f"{name}.html").read_text(encoding="utf-8") for name in ("01_first", "02_second"))
-    assert 'rel="next" href="02_second.html"' in first and 'rel="prev"' not in first and 'rel="prev" href="01_first.html"' in second
+    assert (
+        "Who is *right*?" in index
+        and "make reproduce PROFILE=local" in index
+        and "Routing pays in accuracy" in index
+    )
+    first, second = (
+        (folders / "html" / "notebooks" / "local" / f"{name}.html").read_text(encoding="utf-8")
+        for name in ("01_first", "02_second")
+    )
+    assert (
+        'rel="next" href="02_second.html"' in first
+        and 'rel="prev"' not in first
+        and 'rel="prev" href="01_first.html"' in second
+    )
     assert len(list((folders / "html" / "notebooks" / "local").iterdir())) == 2
     for page in (index, first, second):
-        assert re.findall(r"https?://[^\"' <]+", page) == ([] if page is index else [re.search(r"http://localhost:8888/lab/tree/\w+\.ipynb", page).group()])
+        assert re.findall(r"https?://[^\"' <]+", page) == (
+            []
+            if page is index
+            else [re.search(r"http://localhost:8888/lab/tree/\w+\.ipynb", page).group()]
+        )
 
 
 def test_a_profile_that_was_not_run_here_says_so(folders):
@@ -118,7 +182,12 @@ def test_an_interrupted_run_leaves_the_old_pages(folders, monkeypatch):
         patched.setattr("prefill_router.gallery.render", interrupted)
         build(folders)
     assert (folders / "html" / "index.html").read_text(encoding="utf-8") == before
-    assert sorted(path.name for path in folders.iterdir()) == ["build", "figures", "html", "results"]
+    assert sorted(path.name for path in folders.iterdir()) == [
+        "build",
+        "figures",
+        "html",
+        "results",
+    ]
     build(folders)
 
 
@@ -130,13 +199,18 @@ def test_it_is_made_anew_but_never_over_other_things(folders, capsys):
     (folders / "mine").mkdir()
     (folders / "mine" / "letter.txt").write_text("dear")
     assert main([*arguments, f"--out={folders / 'mine'}"]) == 2
-    assert "holds other things" in capsys.readouterr().err and (folders / "mine" / "letter.txt").exists()
+    assert (
+        "holds other things" in capsys.readouterr().err
+        and (folders / "mine" / "letter.txt").exists()
+    )
     assert main([*arguments[:1], f"--results-dir={folders / 'none'}", *arguments[2:]]) == 2
     assert "run `make reproduce` first" in capsys.readouterr().err
 
 
 def test_every_figure_has_a_caption():
-    sources = "".join(path.read_text(encoding="utf-8") for path in (project_root() / "notebooks").glob("*.ipynb"))
+    sources = "".join(
+        path.read_text(encoding="utf-8") for path in (project_root() / "notebooks").glob("*.ipynb")
+    )
     saved = re.findall(r'show_figure\(fig, f?\\"(\w+?)_?(?:\{pool\})?\\"\)', sources)
     assert len(saved) == sources.count("show_figure(") > 8 and set(saved) <= set(CAPTIONS)
     assert "savefig" not in sources and "save_figure" not in sources
@@ -146,13 +220,18 @@ def test_every_figure_has_a_caption():
 
 def test_captions_by_hand():
     assert caption("06_curves_mixed") == f"Pool mixed. {CAPTIONS['06_curves']}"
-    assert caption("02_activations") == CAPTIONS["02_activations"] and caption("something") == "something"
+    assert (
+        caption("02_activations") == CAPTIONS["02_activations"]
+        and caption("something") == "something"
+    )
 
 
 def test_the_figure_shown_is_the_one_saved_with_its_caption(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(IPython.display, "display", shown.append)
-    workspace = open_workspace("smoke", build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f")
+    workspace = open_workspace(
+        "smoke", build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f"
+    )
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.plot([0, 1])
     workspace.show_figure(fig, "03_layers")

@@ -1,4 +1,6 @@
-"""Memory that is freed stays at hand while passes are made; threads are taken for a while and given back."""
+"""Memory that is freed stays at hand while passes are made; threads are taken for a while and given
+back.
+"""
 
 import platform
 import subprocess
@@ -37,22 +39,36 @@ with ThreadPoolExecutor(1) as pool:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_kept_memory_is_not_asked_for_again():
     def faults(call, **environment):
-        run = subprocess.run([sys.executable, "-c", SCRIPT.format(call=call)], capture_output=True, text=True, check=True, env=environment)
+        run = subprocess.run(
+            [sys.executable, "-c", SCRIPT.format(call=call)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
         return int(run.stdout)
 
     kept = faults("keep_memory()")
-    assert kept < 5000  # 200 rounds of three tensors of 1,024 pages each; some are touched for the first time
+    assert (
+        kept < 5000
+    )  # 200 rounds of three tensors of 1,024 pages each; some are touched for the first time
     assert faults("") > 20 * max(kept, 100)
-    assert faults("keep_memory()", MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072") > 20 * max(kept, 100)
+    assert faults(
+        "keep_memory()", MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072"
+    ) > 20 * max(kept, 100)
 
 
 def blas_threads():
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    return {
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    }
 
 
 @pytest.fixture
 def two_threads():
-    """Two of torch's threads in the test's own thread, two of BLAS, as a program has them on two cores."""
+    """Two of torch's threads in the test's own thread, two of BLAS, as a program has them on two
+    cores.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     with threadpool_limits(2, user_api="blas"):
@@ -64,7 +80,9 @@ def test_torchs_threads_are_those_of_the_calling_thread(two_threads):
     with ThreadPoolExecutor(1) as other:
         assert other.submit(torch.get_num_threads).result() == 2
         with torch_threads(1):
-            assert torch.get_num_threads() == 1 and other.submit(torch.get_num_threads).result() == 2
+            assert (
+                torch.get_num_threads() == 1 and other.submit(torch.get_num_threads).result() == 2
+            )
         with pytest.raises(KeyError), torch_threads(1):
             raise KeyError
     assert torch.get_num_threads() == 2
@@ -94,7 +112,14 @@ def test_several_runs_at_once_leave_the_threads_as_they_were(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     before = torch.get_num_threads(), blas_threads()
     with ThreadPoolExecutor(4) as callers:
-        runs = [callers.submit(lambda: list(on_every_core(lambda i: (i, torch.get_num_threads()), ((i,) for i in range(20))))) for _ in range(8)]
+        runs = [
+            callers.submit(
+                lambda: list(
+                    on_every_core(lambda i: (i, torch.get_num_threads()), ((i,) for i in range(20)))
+                )
+            )
+            for _ in range(8)
+        ]
         assert [run.result() for run in runs] == [[(i, 1) for i in range(20)]] * 8
     assert (torch.get_num_threads(), blas_threads()) == before
 
@@ -106,7 +131,12 @@ def test_training_takes_one_thread(two_threads, monkeypatch):
     for place in ("prefill_router.members.masked_bce", "prefill_router.kernel._held_out"):
         module, _, name = place.rpartition(".")
         true = getattr(sys.modules[module], name)
-        monkeypatch.setattr(place, lambda *a, true=true, name=name: seen.append((name, torch.get_num_threads(), blas_threads())) or true(*a))
+        monkeypatch.setattr(
+            place,
+            lambda *a, true=true, name=name: (
+                seen.append((name, torch.get_num_threads(), blas_threads())) or true(*a)
+            ),
+        )
     TrunkEnsemble(TrunkConfig(members=1, keep=1, max_epochs=1)).fit(X, Y)
     KernelRouter().fit(X, Y)
     assert {threads for name, threads, _ in seen if name == "masked_bce"} == {1}

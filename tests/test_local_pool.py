@@ -69,7 +69,11 @@ def test_extract_refuses_an_unknown_kind():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.text(max_size=80), st.sampled_from(["number", "choice", "yesno", "text", "raw"]), st.booleans())
+@given(
+    st.text(max_size=80),
+    st.sampled_from(["number", "choice", "yesno", "text", "raw"]),
+    st.booleans(),
+)
 def test_extract_never_raises_on_any_response(response, kind, steps):
     assert isinstance(answers.extract(response, kind, OPTIONS, steps), str)
 
@@ -119,10 +123,15 @@ def test_open_and_choice_form_of_one_fact_share_a_group():
 
 
 def test_the_right_answer_scores_in_every_family(questions):
-    """Extraction and scorer together: the canonical answer, written the way a good target writes it, is correct."""
+    """Extraction and scorer together: the canonical answer, written the way a good target writes
+    it, is correct.
+    """
     wrong = []
     for row in questions.to_dict("records"):
-        for response, steps in ((row["answer"], False), (f"Let me think.\nAnswer: {row['answer']}", True)):
+        for response, steps in (
+            (row["answer"], False),
+            (f"Let me think.\nAnswer: {row['answer']}", True),
+        ):
             answer = answers.extract(response, row["kind"], json.loads(row["options"]), steps)
             if answers.score(row, answer) < collect.CORRECT_FROM:
                 wrong.append((row["query_id"], response, answer))
@@ -138,7 +147,17 @@ def test_a_wrong_answer_does_not_score(questions):
 
 
 def test_roman_numerals():
-    assert [facts.roman(n) for n in (1, 4, 9, 14, 40, 90, 400, 1994, 3999)] == ["I", "IV", "IX", "XIV", "XL", "XC", "CD", "MCMXCIV", "MMMCMXCIX"]
+    assert [facts.roman(n) for n in (1, 4, 9, 14, 40, 90, 400, 1994, 3999)] == [
+        "I",
+        "IV",
+        "IX",
+        "XIV",
+        "XL",
+        "XC",
+        "CD",
+        "MCMXCIV",
+        "MMMCMXCIX",
+    ]
 
 
 def test_program_answers_are_what_python_prints(capsys):
@@ -150,13 +169,21 @@ def test_program_answers_are_what_python_prints(capsys):
                 draft = FAMILIES[name].generator(rng, level)
                 exec(draft.prompt.split("\n", 1)[1], {})
                 assert capsys.readouterr().out.strip() == draft.accept[0]
-    assert programs.WORDS == sorted(set(programs.WORDS), key=programs.WORDS.index)
+    assert sorted(set(programs.WORDS), key=programs.WORDS.index) == programs.WORDS
 
 
 @pytest.fixture(scope="module")
 def tiny():
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128)
+    config = LlamaConfig(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+    )
     return LlamaForCausalLM(config).eval()
 
 
@@ -178,7 +205,9 @@ def test_greedy_equals_one_prompt_at_a_time(tiny, compact_below):
     stops = set(range(0, 40, 5))
     expected = [naive(tiny, row, 20, stops) for row in ids]
     assert greedy(tiny, ids, 20, stops, compact_below) == expected
-    assert len({len(row) for row in expected}) > 1, "the rows should end at different steps for this to test anything"
+    assert len({len(row) for row in expected}) > 1, (
+        "the rows should end at different steps for this to test anything"
+    )
 
 
 def test_greedy_without_a_common_prefix_and_with_a_budget(tiny):
@@ -224,7 +253,14 @@ def test_a_killed_collection_goes_on_where_it_stopped(tmp_path, monkeypatch):
             calls.append("killed")
             raise KeyboardInterrupt
         calls.append(len(batch))
-        return pd.DataFrame({"query_id": batch["query_id"].to_numpy(), "input_tokens": 1, "output_tokens": 1, "response": batch["answer"].to_numpy()})
+        return pd.DataFrame(
+            {
+                "query_id": batch["query_id"].to_numpy(),
+                "input_tokens": 1,
+                "output_tokens": 1,
+                "response": batch["answer"].to_numpy(),
+            }
+        )
 
     monkeypatch.setattr(collect, "load_encoder", lambda *a, **k: None)
     monkeypatch.setattr(collect, "run_batch", fake)

@@ -12,7 +12,17 @@ from prefill_router.trunk import SharedTrunkNet, TrunkConfig, TrunkEnsemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONFIG = TrunkConfig(hidden=(16, 8), dropout=(0.0, 0.0), learning_rate=1e-2, batch_size=64, max_epochs=12, patience=4, members=4, keep=2, dtype="float32")
+CONFIG = TrunkConfig(
+    hidden=(16, 8),
+    dropout=(0.0, 0.0),
+    learning_rate=1e-2,
+    batch_size=64,
+    max_epochs=12,
+    patience=4,
+    members=4,
+    keep=2,
+    dtype="float32",
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +56,16 @@ def networks(seeds, config=CONFIG):
 def plain(network, seed, parts, config):
     """The specification's training loop, one network, as PyTorch's users write it."""
     X, Y, X_val, Y_val = parts
-    shuffle, best, best_epoch, losses, kept = torch.Generator().manual_seed(seed), np.inf, 0, [], None
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    shuffle, best, best_epoch, losses, kept = (
+        torch.Generator().manual_seed(seed),
+        np.inf,
+        0,
+        [],
+        None,
+    )
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     for epoch in range(1, config.max_epochs + 1):
         for batch in torch.randperm(len(X), generator=shuffle).split(config.batch_size):
             optimizer.zero_grad()
@@ -82,7 +100,9 @@ def test_equals_plain_training_where_nothing_is_dropped(problem, epochs):
 
 
 def test_a_member_does_not_depend_on_those_beside_it(problem):
-    config = TrunkConfig(**{**vars(CONFIG), "dropout": (0.3, 0.2), "max_epochs": 40, "validation_fraction": 0.25})
+    config = TrunkConfig(
+        **{**vars(CONFIG), "dropout": (0.3, 0.2), "max_epochs": 40, "validation_fraction": 0.25}
+    )
     alone, beside = networks([7]), networks([7, 8, 9])
     one = train_members(alone, [7], *problem, held_out([7]), config)[0]
     three = train_members(beside, [7, 8, 9], *problem, held_out([7, 8, 9]), config)
@@ -104,7 +124,9 @@ def test_dropout_keeps_the_wanted_share_scaled_up_and_differs_by_member_and_step
 
 
 def test_training_with_dropout_has_the_expected_activations():
-    """A hidden layer of ones behind dropout has mean 1: what is kept is divided by the share that is kept."""
+    """A hidden layer of ones behind dropout has mean 1: what is kept is divided by the share that
+    is kept.
+    """
     from prefill_router.members import _Stack
 
     config = TrunkConfig(**{**vars(CONFIG), "hidden": (1000,), "dropout": (0.4,)})
@@ -116,8 +138,12 @@ def test_training_with_dropout_has_the_expected_activations():
         network.layers[-1].weight.fill_(1 / 1000)
     stack = _Stack([network], config, torch.float32)
     generators = [torch.Generator().manual_seed(0)]
-    logits = stack.logits(torch.zeros(1, 200, 5), [_kept(200, 1000, 0.4, generators, torch.device("cpu"))])
-    assert logits.mean().item() == pytest.approx(2.0, abs=0.01)  # the bias, and the mean of a thousand ones
+    logits = stack.logits(
+        torch.zeros(1, 200, 5), [_kept(200, 1000, 0.4, generators, torch.device("cpu"))]
+    )
+    assert logits.mean().item() == pytest.approx(
+        2.0, abs=0.01
+    )  # the bias, and the mean of a thousand ones
     assert stack.logits(torch.zeros(1, 200, 5)).mean().item() == pytest.approx(2.0, abs=1e-5)
 
 
@@ -125,8 +151,22 @@ def test_bfloat16_trains_as_well_as_float32(problem):
     X, Y = (table.numpy() for table in problem)
     ends = {}
     for dtype in ("float32", "bfloat16"):
-        config = TrunkConfig(**{**vars(CONFIG), "dropout": (0.1, 0.1), "max_epochs": 60, "members": 8, "keep": 8, "dtype": dtype})
-        ends[dtype] = TrunkEnsemble(config, seed=0).fit(X, Y).history.groupby("member")["validation_loss"].min()
+        config = TrunkConfig(
+            **{
+                **vars(CONFIG),
+                "dropout": (0.1, 0.1),
+                "max_epochs": 60,
+                "members": 8,
+                "keep": 8,
+                "dtype": dtype,
+            }
+        )
+        ends[dtype] = (
+            TrunkEnsemble(config, seed=0)
+            .fit(X, Y)
+            .history.groupby("member")["validation_loss"]
+            .min()
+        )
     # the same seeds: pairs differ by far less than members do
     assert (ends["float32"] - ends["bfloat16"]).abs().max() < 0.5 * ends["float32"].std() + 0.01
 
@@ -147,7 +187,9 @@ def test_members_take_the_same_number_of_rows_an_epoch_whatever_their_groups_lef
 def test_validation_splits_of_different_size_give_the_losses_of_plain_training(problem):
     config = TrunkConfig(**{**vars(CONFIG), "max_epochs": 5, "validation_fraction": 0.25})
     masks = held_out([3, 4])
-    masks[1, np.flatnonzero(masks[1])[60:]] = False  # 60 validation rows beside 100; no more rows to train on an epoch
+    masks[1, np.flatnonzero(masks[1])[60:]] = (
+        False  # 60 validation rows beside 100; no more rows to train on an epoch
+    )
     together = networks([3, 4])
     found = train_members(together, [3, 4], *problem, masks, config)
     for network, member, rows in zip(together, found, masks, strict=True):

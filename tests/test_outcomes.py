@@ -23,7 +23,13 @@ HEADER = {
     "cost_unit": "TFLOP",
     "targets": [
         {"name": "small", "input_price": 1.0, "output_price": 2.0, "params": 1e8},
-        {"name": "large", "input_price": 10.0, "output_price": 20.0, "encoder": "x", "note": "slow"},
+        {
+            "name": "large",
+            "input_price": 10.0,
+            "output_price": 20.0,
+            "encoder": "x",
+            "note": "slow",
+        },
     ],
 }
 
@@ -61,7 +67,13 @@ def write(folder, queries, outcomes, header=HEADER):
 def grouped(groups, categories):
     n = len(groups)
     ids = [f"q{i}" for i in range(n)]
-    columns = {"query_id": ids, "benchmark": "t", "category": categories, "prompt": "p", "group": groups}
+    columns = {
+        "query_id": ids,
+        "benchmark": "t",
+        "category": categories,
+        "prompt": "p",
+        "group": groups,
+    }
     ones = np.ones((n, 2))
     targets = (Target("s", 1.0, 1.0), Target("l", 2.0, 2.0))
     return Outcomes(pd.DataFrame(columns), targets, ones, ones, ones, ones, "USD", "toy")
@@ -92,9 +104,16 @@ def test_a_null_price_is_unknown_not_zero():
     assert np.isnan([loaded.targets[1].input_price, loaded.targets[1].output_price]).all()
     assert loaded.targets[0].input_price == 1.0
     again = outcomes_from_tables(*tables(), header)
-    assert loaded.content_hash() == again.content_hash() != outcomes_from_tables(*tables(), HEADER).content_hash()
+    assert (
+        loaded.content_hash()
+        == again.content_hash()
+        != outcomes_from_tables(*tables(), HEADER).content_hash()
+    )
     header["targets"][1]["input_price"] = float("nan")
-    with pytest.raises(OutcomesError, match="input_price is nan, expected a number >= 0 .null where no price is known"):
+    with pytest.raises(
+        OutcomesError,
+        match="input_price is nan, expected a number >= 0 .null where no price is known",
+    ):
         outcomes_from_tables(*tables(), header)
 
 
@@ -184,7 +203,10 @@ def break_outcomes(column, row, value):
             break_queries("query_id", 1, "a"),
             r"queries.parquet, column query_id: duplicate query id: row 1 \(a\)",
         ),
-        (break_queries("prompt", 2, "  "), r"queries.parquet, column prompt: empty prompt.*row 2 \(c\)"),
+        (
+            break_queries("prompt", 2, "  "),
+            r"queries.parquet, column prompt: empty prompt.*row 2 \(c\)",
+        ),
         (break_queries("prompt", 2, None), r"column prompt: empty prompt.*row 2"),
         (break_queries("group", 0, None), r"column group: empty group.*row 0"),
         (
@@ -201,9 +223,15 @@ def break_outcomes(column, row, value):
             r"column correct: correctness is neither 0 nor 1.*row 1 \(a / small\)",
         ),
         (break_outcomes("correct", 1, "yes"), r"column correct: not a number: row 1"),
-        (break_outcomes("output_tokens", 2, -1), r"column output_tokens: negative or infinite: row 2"),
+        (
+            break_outcomes("output_tokens", 2, -1),
+            r"column output_tokens: negative or infinite: row 2",
+        ),
         (break_outcomes("input_tokens", 2, -1), r"column input_tokens: negative"),
-        (break_outcomes("cost", 2, float("inf")), r"column cost: negative or infinite: row 2 \(a / large\)"),
+        (
+            break_outcomes("cost", 2, float("inf")),
+            r"column cost: negative or infinite: row 2 \(a / large\)",
+        ),
     ],
 )
 def test_bad_rows_are_named(change, message):
@@ -228,7 +256,9 @@ def test_all_problems_come_at_once():
     with pytest.raises(OutcomesError) as caught:
         outcomes_from_tables(queries, outcomes, HEADER)
     text = str(caught.value)
-    assert all(part in text for part in ("empty prompt", "unknown target", "neither 0 nor 1", "row 4"))
+    assert all(
+        part in text for part in ("empty prompt", "unknown target", "neither 0 nor 1", "row 4")
+    )
 
 
 def test_long_lists_of_rows_are_counted():
@@ -243,17 +273,30 @@ def test_long_lists_of_rows_are_counted():
     [
         ({"targets": HEADER["targets"]}, "missing key name"),
         (HEADER | {"targets": HEADER["targets"][:1]}, "at least two targets"),
-        (HEADER | {"targets": HEADER["targets"] + [{"name": "third"}]}, "target 2 lacks input_price"),
-        (HEADER | {"targets": HEADER["targets"] + HEADER["targets"][:1]}, "'small' is there 2 times"),
+        (
+            HEADER | {"targets": HEADER["targets"] + [{"name": "third"}]},
+            "target 2 lacks input_price",
+        ),
+        (
+            HEADER | {"targets": HEADER["targets"] + HEADER["targets"][:1]},
+            "'small' is there 2 times",
+        ),
         (
             HEADER
-            | {"targets": HEADER["targets"] + [{"name": "third", "input_price": -1, "output_price": 0}]},
+            | {
+                "targets": (
+                    HEADER["targets"] + [{"name": "third", "input_price": -1, "output_price": 0}]
+                )
+            },
             "input_price is -1",
         ),
         (
             HEADER
             | {
-                "targets": HEADER["targets"] + [{"name": "t", "input_price": 1, "output_price": 0, "prce": 2}]
+                "targets": (
+                    HEADER["targets"]
+                    + [{"name": "t", "input_price": 1, "output_price": 0, "prce": 2}]
+                )
             },
             "unknown key prce",
         ),
@@ -345,7 +388,9 @@ def test_split_properties(groups, seed, order):
     turned = outcomes.subset(rows)
     again = grouped_split(turned, seed)
     for part, other in zip(parts, (again.train, again.calibration, again.test), strict=True):
-        assert set(outcomes.queries["query_id"].iloc[part]) == set(turned.queries["query_id"].iloc[other])
+        assert set(outcomes.queries["query_id"].iloc[part]) == set(
+            turned.queries["query_id"].iloc[other]
+        )
 
 
 def test_split_refuses_bad_fractions_and_too_few_groups():

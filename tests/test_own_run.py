@@ -1,4 +1,6 @@
-"""A table that was not made for this project, from file to report: the whole path on a small RouterBench-shaped file."""
+"""A table that was not made for this project, from file to report: the whole path on a small
+RouterBench-shaped file.
+"""
 
 import os
 import subprocess
@@ -17,8 +19,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.weights]
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> Path:
     o = load_outcomes(project_root() / "data" / "local")
-    o = o.subset(o.queries.groupby("category").head(2).sample(n=130, random_state=0).index.to_numpy())
-    wide = pd.DataFrame({"sample_id": o.queries["query_id"], "prompt": [str([p]) for p in o.prompts], "eval_name": o.queries["benchmark"]})
+    o = o.subset(
+        o.queries.groupby("category").head(2).sample(n=130, random_state=0).index.to_numpy()
+    )
+    wide = pd.DataFrame(
+        {
+            "sample_id": o.queries["query_id"],
+            "prompt": [str([p]) for p in o.prompts],
+            "eval_name": o.queries["benchmark"],
+        }
+    )
     for k, name in enumerate(o.target_names):
         wide[name], wide[f"{name}|total_cost"] = o.correct[:, k], o.cost[:, k]
     path = tmp_path_factory.mktemp("own") / "Router Bench.csv"
@@ -29,8 +39,18 @@ def table(tmp_path_factory) -> Path:
 def reproduce(table: Path, *more: str) -> subprocess.CompletedProcess[str]:
     folders = [f"--{name}-dir={table.parent / name}" for name in ("build", "results", "figures")]
     return subprocess.run(
-        [sys.executable, "-m", "prefill_router.reproduce", "--outcomes", str(table), *folders, *more],
-        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        [
+            sys.executable,
+            "-m",
+            "prefill_router.reproduce",
+            "--outcomes",
+            str(table),
+            *folders,
+            *more,
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
 
 
@@ -54,6 +74,12 @@ def test_what_cannot_be_used_is_told_on_the_command_line(table, tmp_path):
     text = table.read_text().replace(",1.0,", ",perhaps,", 1)
     bad.write_text(text)
     done = reproduce(bad)
-    assert done.returncode == 2 and "not a number: row" in done.stderr and "'perhaps'" in done.stderr
-    lost = subprocess.run([sys.executable, "-m", "prefill_router.reproduce", "--prices", str(bad)], capture_output=True, text=True)
+    assert (
+        done.returncode == 2 and "not a number: row" in done.stderr and "'perhaps'" in done.stderr
+    )
+    lost = subprocess.run(
+        [sys.executable, "-m", "prefill_router.reproduce", "--prices", str(bad)],
+        capture_output=True,
+        text=True,
+    )
     assert lost.returncode == 2 and "--prices goes with --outcomes" in lost.stderr

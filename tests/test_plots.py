@@ -6,11 +6,22 @@ import pandas as pd
 import pytest
 
 from prefill_router.plots import (
-    label, legend_outside, plot_curves, plot_growth, plot_intervals, plot_matrix, plot_reliability, plot_strip, plot_target_points, style, use_style, without_glyph
+    label,
+    legend_outside,
+    plot_curves,
+    plot_growth,
+    plot_intervals,
+    plot_matrix,
+    plot_reliability,
+    plot_strip,
+    plot_target_points,
+    style,
+    use_style,
+    without_glyph,
 )
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 @pytest.fixture
@@ -21,14 +32,31 @@ def ax():
 
 
 def points(*cost):
-    return pd.DataFrame({"target": [f"t{k}" for k in range(len(cost))], "cost": cost, "accuracy": np.linspace(0.4, 0.8, len(cost))})
+    return pd.DataFrame(
+        {
+            "target": [f"t{k}" for k in range(len(cost))],
+            "cost": cost,
+            "accuracy": np.linspace(0.4, 0.8, len(cost)),
+        }
+    )
 
 
-@pytest.mark.parametrize(("method", "name"), [
-    ("ours", "kernel router on prefill (ours)"), ("ours@smollm2-135m-instruct", "ours on smollm2-135m-instruct"), ("paper@x", "SharedTrunkNet on prefill on x"), ("knn_minilm", "kNN on MiniLM"),
-    ("irt_mpnet", "IRT on MPNet"), ("factorisation_mpnet", "matrix factorisation on MPNet"), ("kernel_minilm", "kernel router on MiniLM"), ("benchmark_mean", "category mean"),
-    ("shuffled_labels", "shuffled labels"), ("random_features", "random features"), ("something_else", "something_else"),
-])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("ours", "kernel router on prefill (ours)"),
+        ("ours@smollm2-135m-instruct", "ours on smollm2-135m-instruct"),
+        ("paper@x", "SharedTrunkNet on prefill on x"),
+        ("knn_minilm", "kNN on MiniLM"),
+        ("irt_mpnet", "IRT on MPNet"),
+        ("factorisation_mpnet", "matrix factorisation on MPNet"),
+        ("kernel_minilm", "kernel router on MiniLM"),
+        ("benchmark_mean", "category mean"),
+        ("shuffled_labels", "shuffled labels"),
+        ("random_features", "random features"),
+        ("something_else", "something_else"),
+    ],
+)
 def test_names(method, name):
     assert label(method) == name
 
@@ -37,8 +65,13 @@ def test_semantic_baselines_have_the_colour_of_their_head_and_the_line_of_their_
     assert style("knn_minilm")[0] == style("knn_mpnet")[0] != style("irt_mpnet")[0]
     assert style("knn_minilm")[1] != style("knn_mpnet")[1] == style("irt_mpnet")[1]
     # an encoder without a name of its own: whatever stands in its name
-    assert label("knn_some_encoder-v1") == "kNN on some_encoder-v1" and label("random_features") == "random features"
-    assert style("knn_some_encoder-v1") == (style("knn_minilm")[0], ":") and style("random_minilm") == style("unheard of")
+    assert (
+        label("knn_some_encoder-v1") == "kNN on some_encoder-v1"
+        and label("random_features") == "random features"
+    )
+    assert style("knn_some_encoder-v1") == (style("knn_minilm")[0], ":") and style(
+        "random_minilm"
+    ) == style("unheard of")
     assert style("ours") != style("paper") != style("unheard of") == style("neither")
 
 
@@ -55,7 +88,9 @@ def test_letters_stand_for_targets_by_falling_accuracy_and_do_not_cover_each_oth
     assert ax.get_xlabel() == "mean cost of 1,000 queries (USD)"
     np.testing.assert_allclose(ax.collections[0].get_offsets()[:, 0], 0.01)
     handles, labels = ax.get_legend_handles_labels()
-    named = {handle.get_marker().strip("$"): name for handle, name in zip(handles, labels, strict=True)}
+    named = {
+        handle.get_marker().strip("$"): name for handle, name in zip(handles, labels, strict=True)
+    }
     assert named == dict(zip("ABCDEF", ["t5", "t4", "t3", "t2", "t1", "t0"], strict=True))
     assert [text.get_text() for text in ax.texts] == list("ABCDEF")
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -69,14 +104,32 @@ def test_a_point_outside_earlier_limits_has_its_letter_beside_it(ax):
 
 
 def test_the_legend_of_the_curves_covers_none_of_them(ax):
-    curves = pd.DataFrame({"method": "ours", "cost": [1.0, 2.0], "accuracy": [0.4, 0.6], "ci_low": [0.3, 0.5], "ci_high": [0.5, 0.7]})
-    plot_curves(curves, points(1.0, 2.0), points(1.0, 2.0), (1.5, 0.9), "TFLOP", ["ours"], ["ours"], ax)
+    curves = pd.DataFrame(
+        {
+            "method": "ours",
+            "cost": [1.0, 2.0],
+            "accuracy": [0.4, 0.6],
+            "ci_low": [0.3, 0.5],
+            "ci_high": [0.5, 0.7],
+        }
+    )
+    plot_curves(
+        curves, points(1.0, 2.0), points(1.0, 2.0), (1.5, 0.9), "TFLOP", ["ours"], ["ours"], ax
+    )
     ax.figure.canvas.draw()
     assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())
 
 
 def test_the_best_single_target_of_a_curve_has_a_price(ax):
-    curves = pd.DataFrame({"method": "ours", "cost": [1.0, 2.0], "accuracy": [0.4, 0.6], "ci_low": [0.3, 0.5], "ci_high": [0.5, 0.7]})
+    curves = pd.DataFrame(
+        {
+            "method": "ours",
+            "cost": [1.0, 2.0],
+            "accuracy": [0.4, 0.6],
+            "ci_low": [0.3, 0.5],
+            "ci_high": [0.5, 0.7],
+        }
+    )
     priced = points(1.0, 2.0, np.nan)
     plot_curves(curves, priced, priced.dropna(), (1.5, 0.9), "USD", ["ours"], ["ours"], ax)
     line = next(line for line in ax.lines if line.get_label() == "best single target")
@@ -84,20 +137,42 @@ def test_the_best_single_target_of_a_curve_has_a_price(ax):
 
 
 def test_empty_intervals_and_blank_cells(ax):
-    plot_intervals(pd.DataFrame(columns=["method", "value", "ci_low", "ci_high"]), "P-AUCCC", None, ax)
+    plot_intervals(
+        pd.DataFrame(columns=["method", "value", "ci_low", "ci_high"]), "P-AUCCC", None, ax
+    )
     plot_matrix(pd.DataFrame([[np.nan, 0.7], [0.7, np.nan]]), "AUC", fmt=".2f", center=0.5, ax=ax)
-    assert [text.get_text() for text in ax.texts if text.get_text()] == ["defined for no method", "0.70", "0.70"]
+    assert [text.get_text() for text in ax.texts if text.get_text()] == [
+        "defined for no method",
+        "0.70",
+        "0.70",
+    ]
 
 
 def test_growth_has_a_line_per_pool_and_plain_sizes_under_a_log_axis(ax):
-    table = pd.DataFrame({"pool": ["a", "a", "b", "b"], "n": [250, 1000, 250, 1000], "value": [0.7, 0.8, 0.6, 0.9], "ci_low": [0.6, 0.7, 0.5, 0.8], "ci_high": [0.8, 0.9, 0.7, 1.0]})
+    table = pd.DataFrame(
+        {
+            "pool": ["a", "a", "b", "b"],
+            "n": [250, 1000, 250, 1000],
+            "value": [0.7, 0.8, 0.6, 0.9],
+            "ci_low": [0.6, 0.7, 0.5, 0.8],
+            "ci_high": [0.8, 0.9, 0.7, 1.0],
+        }
+    )
     plot_growth(table, "n", ax)
     legend_outside(ax, "pool")
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["250", "1,000"] and ax.get_xscale() == "log"
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"] and ax.get_legend().get_title().get_text() == "pool"
+    assert [t.get_text() for t in ax.get_xticklabels()] == [
+        "250",
+        "1,000",
+    ] and ax.get_xscale() == "log"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "a",
+        "b",
+    ] and ax.get_legend().get_title().get_text() == "pool"
     for container, pool in zip(ax.containers, "ab", strict=True):
         line = container.lines[0]
-        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), table[table["pool"] == pool]["value"])
+        np.testing.assert_allclose(
+            np.asarray(line.get_ydata(), float), table[table["pool"] == pool]["value"]
+        )
         np.testing.assert_allclose(np.asarray(line.get_xdata(), float), [250, 1000], rtol=0.03)
 
 
@@ -110,8 +185,14 @@ def test_names_are_drawn_as_they_are(ax):
         legend_outside(axes[0])
         plot_matrix(pd.DataFrame(np.eye(3), names, names), "win $rate$", ax=axes[1])
         fig.canvas.draw()  # text that is taken for mathematics fails here
-        texts = [*axes[0].get_legend().get_texts(), *axes[1].get_xticklabels(), *axes[1].get_yticklabels()]
-        assert not any(text.get_parse_math() for text in texts) and {text.get_text() for text in texts} == set(names)
+        texts = [
+            *axes[0].get_legend().get_texts(),
+            *axes[1].get_xticklabels(),
+            *axes[1].get_yticklabels(),
+        ]
+        assert not any(text.get_parse_math() for text in texts) and {
+            text.get_text() for text in texts
+        } == set(names)
         plt.close(fig)
 
 
@@ -125,30 +206,51 @@ def test_letters_are_drawn_alike_whether_texts_are_mathematics_or_not():
             plot_target_points(points(1.0, 2.0), "USD", own)
             own.legend()
             own.figure.canvas.draw()
-            shapes.append([line._marker.get_path().vertices for line in own.get_legend().get_lines()])
+            shapes.append(
+                [line._marker.get_path().vertices for line in own.get_legend().get_lines()]
+            )
             plt.close(own.figure)
     for plain, styled in zip(*shapes, strict=True):
         np.testing.assert_array_equal(plain, styled)
 
 
 def test_signs_without_a_glyph_are_named():
-    assert without_glyph("gpt-4o \u00fc $") == "" and without_glyph("a\U000e0fff\U000e0fff") == "\U000e0fff"
+    assert (
+        without_glyph("gpt-4o \u00fc $") == ""
+        and without_glyph("a\U000e0fff\U000e0fff") == "\U000e0fff"
+    )
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_empty_cells_are_drawn_as_nothing(tmp_path):
     nan = np.nan
     blank, none = pd.DataFrame([[nan, 0.5], [nan, nan]]), pd.DataFrame([[nan, nan], [nan, nan]])
-    values = pd.DataFrame({"pool": "a", "n": [100, 200], "method": ["x", "y"], "value": [nan, 1.0], "ci_low": [nan, 0.5], "ci_high": [nan, 2.0]})
+    values = pd.DataFrame(
+        {
+            "pool": "a",
+            "n": [100, 200],
+            "method": ["x", "y"],
+            "value": [nan, 1.0],
+            "ci_low": [nan, 0.5],
+            "ci_high": [nan, 2.0],
+        }
+    )
     free = pd.DataFrame({"target": ["a", "b"], "cost": [0.0, 0.0], "accuracy": [0.5, 0.6]})
     fig, axes = plt.subplots(2, 4, figsize=(12, 6))
     assert [t.get_text() for t in plot_matrix(blank, "some", ax=axes[0, 0]).texts] == ["50%"]
     assert not plot_matrix(none, "none", fmt=".2f", center=0.5, ax=axes[0, 1]).texts
     plot_intervals(values, "value", ax=axes[0, 2])
-    assert [t.get_text() for t in plot_intervals(values.iloc[:0], "no row", ax=axes[0, 3]).texts] == ["defined for no method"]
+    assert [
+        t.get_text() for t in plot_intervals(values.iloc[:0], "no row", ax=axes[0, 3]).texts
+    ] == ["defined for no method"]
     plot_growth(values, "n", axes[1, 0])
     plot_reliability({"a": pd.DataFrame({"p_mean": [], "accuracy": []})}, axes[1, 1])
-    plot_strip(pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}), pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}), "AUC", axes[1, 2])
+    plot_strip(
+        pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}),
+        pd.DataFrame({"target": ["a", "b"], "value": [0.5, nan]}),
+        "AUC",
+        axes[1, 2],
+    )
     plot_target_points(free, "USD", axes[1, 3])  # all at no cost
     fig.savefig(tmp_path / "x.png")
     plt.close(fig)

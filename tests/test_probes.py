@@ -44,8 +44,10 @@ class Layers:
 
 
 def test_fisher_j_by_hand():
-    # right: (4, 0), (6, 2): mean (5, 1), variances (1, 1), trace 2. wrong: (0, 0), (2, 0), (1, 3): mean (1,
-    # 1), variances (2/3, 2), trace 8/3. Squared distance of means 16 + 0. J = 16 / (2 + 8/3) = 24/7. The NaN
+    # right: (4, 0), (6, 2): mean (5, 1), variances (1, 1), trace 2. wrong: (0, 0), (2, 0), (1, 3):
+    # mean (1,
+    # 1), variances (2/3, 2), trace 8/3. Squared distance of means 16 + 0. J = 16 / (2 + 8/3) =
+    # 24/7. The NaN
     # row is left out.
     x = np.array([[4, 0], [6, 2], [0, 0], [2, 0], [1, 3], [99, 99]], float)
     assert fisher_j(x, np.array([1, 1, 0, 0, 0, np.nan])) == pytest.approx(24 / 7)
@@ -68,7 +70,8 @@ def test_fisher_j_ignores_shift_and_scale(x, scale, shift):
 
 
 def test_effective_dimensionality_by_hand():
-    # Columns (3, -3, 0, 0) and (0, 0, 1, -1): covariance (divisor 3) diagonal with 18/3 = 6 and 2/3;
+    # Columns (3, -3, 0, 0) and (0, 0, 1, -1): covariance (divisor 3) diagonal with 18/3 = 6 and
+    # 2/3;
     # (6 + 2/3)^2 / (36 + 4/9) = (400/9) / (328/9) = 50/41.
     x = np.array([[3, 0], [-3, 0], [0, 1], [0, -1]], float)
     assert effective_dimensionality(x) == pytest.approx(50 / 41)
@@ -90,7 +93,8 @@ def test_effective_dimensionality_equals_its_definition(x):
 
 
 def test_anisotropy_by_hand():
-    # cosines of (1, 0), (0, 2), (3, 3): 0, 1/sqrt(2), 1/sqrt(2); mean sqrt(2)/3. A zero row has no direction.
+    # cosines of (1, 0), (0, 2), (3, 3): 0, 1/sqrt(2), 1/sqrt(2); mean sqrt(2)/3. A zero row has no
+    # direction.
     x = np.array([[1, 0], [0, 2], [3, 3], [0, 0]], float)
     assert anisotropy(x) == pytest.approx(np.sqrt(2) / 3)
     assert np.isnan(anisotropy(x[[0, 3]]))
@@ -134,7 +138,10 @@ def test_scaled_pca_stops_at_the_rank_and_drops_constant_columns():
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(st.integers(0, 9), min_size=12, max_size=60), st.integers(2, 3), st.integers(0, 5), st.randoms()
+    st.lists(st.integers(0, 9), min_size=12, max_size=60),
+    st.integers(2, 3),
+    st.integers(0, 5),
+    st.randoms(),
 )
 def test_folds_keep_groups_together_and_ignore_row_order(groups, folds, seed, random):
     if len(set(groups)) < folds:
@@ -144,7 +151,8 @@ def test_folds_keep_groups_together_and_ignore_row_order(groups, folds, seed, ra
     fold = group_folds(groups, folds, seed)
     assert set(fold) == set(range(folds))
     assert all(
-        len({f for f, g in zip(fold, groups, strict=True) if g == group}) == 1 for group in set(groups)
+        len({f for f, g in zip(fold, groups, strict=True) if g == group}) == 1
+        for group in set(groups)
     )
     order = random.sample(range(len(groups)), len(groups))
     np.testing.assert_array_equal(group_folds([groups[i] for i in order], folds, seed), fold[order])
@@ -169,9 +177,15 @@ def test_fold_aucs_equal_scikit_learn_for_every_size_and_target_and_mask_missing
             for k in range(2):
                 train, test = (fold != f) & ~np.isnan(Y[:, k]), (fold == f) & ~np.isnan(Y[:, k])
                 # scaler and components see all training rows, also those whose outcome is missing
-                reduce = make_pipeline(StandardScaler(), PCA(size, svd_solver="full")).fit(x[fold != f])
-                probe = LogisticRegression(C=0.5, tol=1e-10).fit(reduce.transform(x[train]), Y[train, k])
-                assert aucs[f, s, k] == pytest.approx(roc_auc_score(Y[test, k], probe.decision_function(reduce.transform(x[test]))))
+                reduce = make_pipeline(StandardScaler(), PCA(size, svd_solver="full")).fit(
+                    x[fold != f]
+                )
+                probe = LogisticRegression(C=0.5, tol=1e-10).fit(
+                    reduce.transform(x[train]), Y[train, k]
+                )
+                assert aucs[f, s, k] == pytest.approx(
+                    roc_auc_score(Y[test, k], probe.decision_function(reduce.transform(x[test])))
+                )
 
 
 def test_fold_aucs_at_their_edges():
@@ -180,7 +194,9 @@ def test_fold_aucs_at_their_edges():
     Y = np.column_stack([rng.integers(0, 2, 30), np.ones(30), fold == 0]).astype(float)
     aucs, rank = fold_aucs(x, Y, fold, [3, 50])
     assert rank == 4 and np.isfinite(aucs[:, :, 0]).all()
-    assert np.isnan(aucs[:, :, 1:]).all()  # one class everywhere; one class in the training rows or in the test rows of each fold
+    assert np.isnan(
+        aucs[:, :, 1:]
+    ).all()  # one class everywhere; one class in the training rows or in the test rows of each fold
     constant, rank = fold_aucs(np.ones((30, 4)), Y[:, :1], fold, [3])
     assert rank == 0 and (constant == 0.5).all()
 
@@ -198,23 +214,33 @@ def test_probe_auc_equals_a_scikit_learn_pipeline():
         )
         reference.fit(x[fold != f], y[fold != f])
         expected.append(roc_auc_score(y[fold == f], reference.decision_function(x[fold == f])))
-    assert probe_auc(x, y, groups, folds=3, seed=4, C=0.1, n_components=5) == pytest.approx(np.mean(expected))
+    assert probe_auc(x, y, groups, folds=3, seed=4, C=0.1, n_components=5) == pytest.approx(
+        np.mean(expected)
+    )
 
 
 def test_probe_auc_of_noise_is_near_one_half():
     rng = np.random.default_rng(0)
-    # a scaler or regression that saw test rows would lift this; standard error about 0.5 / sqrt(400 / 4) /
+    # a scaler or regression that saw test rows would lift this; standard error about 0.5 / sqrt(400
+    # / 4) /
     # ... = 0.03
-    assert abs(probe_auc(rng.normal(size=(400, 20)), rng.integers(0, 2, 400), np.arange(400)) - 0.5) < 0.1
+    assert (
+        abs(probe_auc(rng.normal(size=(400, 20)), rng.integers(0, 2, 400), np.arange(400)) - 0.5)
+        < 0.1
+    )
 
 
 @pytest.fixture
 def store():
     rng = np.random.default_rng(0)
     vectors = {
-        (pooling, layer): rng.normal(size=(60, 6)) for pooling in ("last", "mean") for layer in range(3)
+        (pooling, layer): rng.normal(size=(60, 6))
+        for pooling in ("last", "mean")
+        for layer in range(3)
     }
-    vectors["last", 0] = np.full((60, 6), 0.1)  # the template's last token: the same for every prompt
+    vectors["last", 0] = np.full(
+        (60, 6), 0.1
+    )  # the template's last token: the same for every prompt
     return Layers(vectors)
 
 
@@ -223,7 +249,15 @@ def test_layer_profile_finds_the_planted_layer(store):
     correct = (signal > 0).astype(float)
     correct[:5, 0] = np.nan
     profile = layer_profile(
-        store, range(60), correct, ["A", "B"], np.arange(60), "tiny", n_components=4, folds=3, progress=False
+        store,
+        range(60),
+        correct,
+        ["A", "B"],
+        np.arange(60),
+        "tiny",
+        n_components=4,
+        folds=3,
+        progress=False,
     )
     assert list(profile.columns) == [
         "encoder",
@@ -238,14 +272,26 @@ def test_layer_profile_finds_the_planted_layer(store):
     assert len(profile) == 2 * 3 * 2 and not profile.isna().any(axis=None)
     for target in "AB":
         rows = profile[profile["target"] == target].set_index(["pooling", "layer"])
-        assert rows["fisher_j"].idxmax() == ("mean", 2) and rows["probe_auc"].idxmax() == ("mean", 2)
+        assert rows["fisher_j"].idxmax() == ("mean", 2) and rows["probe_auc"].idxmax() == (
+            "mean",
+            2,
+        )
 
 
 def test_layer_profile_rows_are_the_single_probes(store):
     correct = np.random.default_rng(1).integers(0, 2, (40, 1)).astype(float)
     groups = np.arange(40) // 2
     profile = layer_profile(
-        store, range(40), correct, ["A"], groups, "tiny", n_components=3, folds=4, seed=7, progress=False
+        store,
+        range(40),
+        correct,
+        ["A"],
+        groups,
+        "tiny",
+        n_components=3,
+        folds=4,
+        seed=7,
+        progress=False,
     )
     row = profile[(profile["pooling"] == "mean") & (profile["layer"] == 1)].iloc[0]
     x = store.read(1, "mean", range(40)).astype(float)
@@ -253,7 +299,9 @@ def test_layer_profile_rows_are_the_single_probes(store):
     assert row["fisher_j"] == pytest.approx(fisher_j(PCA(3).fit_transform(z), correct[:, 0]))
     assert row["d_eff"] == pytest.approx(effective_dimensionality(z))
     assert row["anisotropy"] == pytest.approx(anisotropy(x))
-    assert row["probe_auc"] == pytest.approx(probe_auc(x, correct[:, 0], groups, 4, 7, n_components=3))
+    assert row["probe_auc"] == pytest.approx(
+        probe_auc(x, correct[:, 0], groups, 4, 7, n_components=3)
+    )
 
 
 def test_layer_profile_of_a_constant_layer_is_defined(store):

@@ -1,4 +1,6 @@
-"""Profiles: checked keys and values. Workspace: folders, tables and figures that repeat byte for byte."""
+"""Profiles: checked keys and values. Workspace: folders, tables and figures that repeat byte for
+byte.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ GOOD = {
 def write(folder, **changes):
     content = GOOD | changes
     path = folder / f"{GOOD['name']}.yaml"
-    path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value != "absent"}))
+    path.write_text(
+        yaml.safe_dump({key: value for key, value in content.items() if value != "absent"})
+    )
     return str(path)
 
 
@@ -36,7 +40,12 @@ def test_local_holds_the_specification():
     profile = load_profile("local")
     assert dict(profile.ensemble) == {"members": 10, "keep": 5, "max_epochs": 150, "patience": 15}
     assert profile.seeds == (0, 1, 2, 3, 4) and profile.component_sizes == (50, 100, 150, 200, 300)
-    assert (profile.bootstrap, profile.folds, profile.subset, profile.label) == (1000, 5, None, "local")
+    assert (profile.bootstrap, profile.folds, profile.subset, profile.label) == (
+        1000,
+        5,
+        None,
+        "local",
+    )
 
 
 def test_smoke_is_small():
@@ -179,7 +188,9 @@ def test_subset_keeps_groups_whole_and_ignores_row_order(groups, size, seed):
     left = table[~table["group"].isin(chosen["group"])].groupby("group").size()
     assert left.empty or left.min() > size - len(rows)
     shuffled = table.sample(frac=1, random_state=seed)
-    assert set(shuffled.iloc[subset_rows(shuffled, size, seed)]["query_id"]) == set(chosen["query_id"])
+    assert set(shuffled.iloc[subset_rows(shuffled, size, seed)]["query_id"]) == set(
+        chosen["query_id"]
+    )
 
 
 def test_subset_takes_turns_over_categories():
@@ -196,7 +207,10 @@ def test_subset_smaller_than_any_group():
 @pytest.fixture
 def workspace(tmp_path):
     return open_workspace(
-        write(tmp_path), build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f"
+        write(tmp_path),
+        build_dir=tmp_path / "b",
+        results_dir=tmp_path / "r",
+        figures_dir=tmp_path / "f",
     )
 
 
@@ -206,7 +220,9 @@ def test_workspace_folders(workspace, tmp_path):
         tmp_path / "r" / "tiny",
         tmp_path / "f" / "tiny",
     )
-    assert all(folder.is_dir() for folder in (workspace.build, workspace.results, workspace.figures))
+    assert all(
+        folder.is_dir() for folder in (workspace.build, workspace.results, workspace.figures)
+    )
     assert workspace.outcomes_folder == profiles.project_root() / "data" / "local"
 
 
@@ -231,7 +247,10 @@ def test_a_failed_write_leaves_the_old_file(workspace):
 
 
 def test_json(workspace):
-    assert workspace.write_json({"b": 1, "a": [2]}, "x").read_text() == '{\n "a": [\n  2\n ],\n "b": 1\n}\n'
+    assert (
+        workspace.write_json({"b": 1, "a": [2]}, "x").read_text()
+        == '{\n "a": [\n  2\n ],\n "b": 1\n}\n'
+    )
 
 
 def test_figures_repeat_byte_for_byte(workspace):

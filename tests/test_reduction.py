@@ -43,5 +43,7 @@ def test_a_column_that_is_constant_in_one_training_fold_only_becomes_zero_there(
 def test_projections_do_not_depend_on_the_origin(seed, offset):
     rng = np.random.default_rng(seed)
     x, fold = rng.normal(size=(40, 6)), np.arange(40) % 4
-    for here, there in zip(fold_reductions(x, fold, 3), fold_reductions(x + offset, fold, 3), strict=True):
+    for here, there in zip(
+        fold_reductions(x, fold, 3), fold_reductions(x + offset, fold, 3), strict=True
+    ):
         np.testing.assert_allclose(here.variance, there.variance, rtol=1e-5)

@@ -1,4 +1,6 @@
-"""What a clone must hold: every module, thin notebooks, versions that agree, nothing of one machine."""
+"""What a clone must hold: every module, thin notebooks, versions that agree, nothing of one
+machine.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def committed_files() -> list[Path]:
-    """Files that git tracks or would add; of an unpacked archive without git, all but the ignored folders."""
+    """Files that git tracks or would add; of an unpacked archive without git, all but the ignored
+    folders.
+    """
     listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed.returncode == 0:
         paths = [ROOT / name for name in listed.stdout.split("\0") if name]
@@ -67,7 +71,8 @@ def release(version: str) -> tuple[int, ...]:
 
 def test_no_module_is_ignored():
     modules = [
-        path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "lib" / "prefill_router").rglob("*.py"))
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "lib" / "prefill_router").rglob("*.py"))
     ]
     assert "lib/prefill_router/profiles.py" in modules
     if git("rev-parse", "--git-dir").returncode != 0:
@@ -98,7 +103,9 @@ def test_the_ignored_is_ignored():
 
 def test_lock_is_plain():
     lines = [
-        line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")
+        line
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if not line.startswith("#")
     ]
     assert len(lines) > 50
     for line in lines:
@@ -125,7 +132,9 @@ def test_environment_agrees_with_the_lock():
     named = {canonical(CONDA_NAMES.get(name, name)): version for name, version in pairs}
     assert named.pop("python") == "3.11"
     assert named == {name: versions[name] for name in named}
-    assert {canonical(requirement.split(">=")[0]) for requirement in direct_dependencies()} <= set(named)
+    assert {canonical(requirement.split(">=")[0]) for requirement in direct_dependencies()} <= set(
+        named
+    )
     assert "-e ." in pip
 
 
@@ -138,12 +147,17 @@ def test_every_import_of_the_library_is_a_dependency():
             names = (
                 [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)
-                else [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+                else [node.module]
+                if isinstance(node, ast.ImportFrom) and node.level == 0
+                else []
             )
             for top in {name.split(".")[0] for name in names} - standard:
-                # tokenizers comes with transformers; IPython and traitlets with ipykernel; bleach and Pygments with nbconvert
+                # tokenizers comes with transformers; IPython and traitlets with ipykernel; bleach
+                # and Pygments with nbconvert
                 if top not in ("tokenizers", "IPython", "traitlets", "bleach", "pygments"):
-                    assert canonical(distributions.get(top, top)) in known, f"{path.name} imports {top}"
+                    assert canonical(distributions.get(top, top)) in known, (
+                        f"{path.name} imports {top}"
+                    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -151,7 +165,9 @@ def test_notebooks_are_thin_sources(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in code), "clear all outputs"
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code), (
+        "clear all outputs"
+    )
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1 and tagged[0].cell_type == "code"
     lines = [
@@ -161,7 +177,10 @@ def test_notebooks_are_thin_sources(path):
         if line.strip() and not line.strip().startswith("#")
     ]
     assert len(lines) <= 130
-    trees = [ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE)) for cell in code]
+    trees = [
+        ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE))
+        for cell in code
+    ]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     assert not any(isinstance(node, ast.ClassDef) for node in nodes)
     assert sum(isinstance(node, ast.FunctionDef) for node in nodes) <= 1
@@ -196,16 +215,30 @@ def test_no_pickle_is_loaded():
             names = (
                 [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)
-                else [node.module] if isinstance(node, ast.ImportFrom) else []
+                else [node.module]
+                if isinstance(node, ast.ImportFrom)
+                else []
             )
             # of joblib only its workers are used: its load reads pickles
-            if isinstance(node, ast.ImportFrom) and node.module in ("joblib", "joblib.externals.loky"):
-                assert {alias.name for alias in node.names} <= {"Parallel", "delayed", "parallel_config", "get_reusable_executor"}, path
+            if isinstance(node, ast.ImportFrom) and node.module in (
+                "joblib",
+                "joblib.externals.loky",
+            ):
+                assert {alias.name for alias in node.names} <= {
+                    "Parallel",
+                    "delayed",
+                    "parallel_config",
+                    "get_reusable_executor",
+                }, path
                 continue
             assert not {"pickle", "joblib", "dill", "cloudpickle"} & {
                 str(name).split(".")[0] for name in names
             }, path
-            assert not (isinstance(node, ast.Attribute) and node.attr == "load" and getattr(node.value, "id", "") == "torch"), path
+            assert not (
+                isinstance(node, ast.Attribute)
+                and node.attr == "load"
+                and getattr(node.value, "id", "") == "torch"
+            ), path
             if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
                 assert (node.arg, node.value.value) not in {
                     ("trust_remote_code", True),
@@ -221,10 +254,29 @@ def test_ci_runs_the_tests():
 
 
 def test_make_help_lists_every_target():
-    targets = {"help", "env", "reproduce", "smoke", "verify", "test", "lab", "html", "export", "collect", "audit", "bench", "clean"}
-    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")}
+    targets = {
+        "help",
+        "env",
+        "reproduce",
+        "smoke",
+        "verify",
+        "test",
+        "lab",
+        "html",
+        "export",
+        "collect",
+        "audit",
+        "bench",
+        "clean",
+    }
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")
+    }
     shown = subprocess.run(
-        ["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, env=environment
+        ["make", "-C", str(ROOT), "--no-print-directory"],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert shown.returncode == 0
     assert set(re.findall(r"^  make (\w+)", shown.stdout, re.MULTILINE)) == targets
@@ -240,9 +292,15 @@ def test_make_env_refuses_an_old_python(tmp_path):
     old.chmod(0o755)
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")
+    }
     refused = subprocess.run(
-        ["make", "env", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, env=environment
+        ["make", "env", f"PYTHON={old}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert refused.returncode != 0
     assert "Python 3.11 or newer is needed" in refused.stderr and str(old) in refused.stderr

@@ -1,4 +1,6 @@
-"""The runner: order, skipping, refusals, failures and interrupts, on tiny notebooks with a real kernel."""
+"""The runner: order, skipping, refusals, failures and interrupts, on tiny notebooks with a real
+kernel.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from prefill_router import profiles, reproduce
 
 PARAMETERS = "profile = 'local'\nbuild_dir = None\nresults_dir = None\nfigures_dir = None"
 OPEN = """from prefill_router.profiles import open_workspace
-ws = open_workspace(profile, build_dir=build_dir, results_dir=results_dir, figures_dir=figures_dir)"""
+folders = {"build_dir": build_dir, "results_dir": results_dir, "figures_dir": figures_dir}
+ws = open_workspace(profile, **folders)"""
 # Without the library, so that the kernel is ready sooner.
 WRITE = """import pathlib
 folder = pathlib.Path(results_dir) / 'tiny'
@@ -32,7 +35,8 @@ def notebook(
 ) -> None:
     cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": list(tags)})]
     nbformat.write(
-        nbformat.v4.new_notebook(cells=cells + [nbformat.v4.new_code_cell(text) for text in code]), path
+        nbformat.v4.new_notebook(cells=cells + [nbformat.v4.new_code_cell(text) for text in code]),
+        path,
     )
 
 
@@ -55,7 +59,12 @@ class Project:
     def write_profile(self, **changes) -> None:
         self.profile.write_text(
             yaml.safe_dump(
-                {"name": "tiny", "outcomes": str(self.outcomes), "encoder": "e", "sentence_encoder": "s"}
+                {
+                    "name": "tiny",
+                    "outcomes": str(self.outcomes),
+                    "encoder": "e",
+                    "sentence_encoder": "s",
+                }
                 | changes
             )
         )
@@ -79,13 +88,17 @@ def project(tmp_path):
 
 
 def pretend(monkeypatch, outputs=("a",)):
-    """Replace the kernel by a function that writes a table per notebook; returns the list of what it ran."""
+    """Replace the kernel by a function that writes a table per notebook; returns the list of what
+    it ran.
+    """
     ran = []
 
     def fake(source, target, parameters):
         ran.append(source.stem)
         for name in outputs:
-            (Path(parameters["results_dir"]) / "tiny" / f"{source.stem}_{name}.csv").write_text("a\n1\n")
+            (Path(parameters["results_dir"]) / "tiny" / f"{source.stem}_{name}.csv").write_text(
+                "a\n1\n"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text())
         return 1.0, 2**20
@@ -110,14 +123,21 @@ def test_a_real_run_in_order_then_a_skip_then_a_change(project, capfd):
     assert printed.index("[1/2] 01_first") < printed.index("[2/2] 02_second") and " MB" in printed
     first = pd.read_csv(project.results / "first.csv")
     assert first["python"].tolist() == [sys.executable]
-    assert (project.results / "second.csv").read_text() == (project.results / "first.csv").read_text()
-    assert sorted(path.name for path in project.executed.iterdir()) == ["01_first.ipynb", "02_second.ipynb"]
+    assert (project.results / "second.csv").read_text() == (
+        project.results / "first.csv"
+    ).read_text()
+    assert sorted(path.name for path in project.executed.iterdir()) == [
+        "01_first.ipynb",
+        "02_second.ipynb",
+    ]
     executed = nbformat.read(project.executed / "01_first.ipynb", as_version=4)
     assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells)
 
     manifest = json.loads((project.results / "manifest.json").read_text())
     assert set(manifest["notebooks"]) == {"01_first", "02_second"}
-    assert all(found["seconds"] > 0 and found["peak_mb"] > 10 for found in manifest["notebooks"].values())
+    assert all(
+        found["seconds"] > 0 and found["peak_mb"] > 10 for found in manifest["notebooks"].values()
+    )
     assert manifest["inputs"]["outcomes"].keys() == {"queries.parquet"} and manifest["seeds"] == [
         0,
         1,
@@ -185,14 +205,17 @@ def test_a_changed_library_or_version_runs_everything_again(project, monkeypatch
     monkeypatch.setattr(
         reproduce,
         "_tree",
-        lambda folder, pattern="*": tree(folder, pattern)
-        | ({"trunk.py": "changed"} if pattern == "*.py" else {}),
+        lambda folder, pattern="*": (
+            tree(folder, pattern) | ({"trunk.py": "changed"} if pattern == "*.py" else {})
+        ),
     )
     assert project.run() == 0
     assert ran == ["01_a"] * 3
 
 
-def test_a_selected_notebook_alone_does_not_count_as_up_to_date_for_ever(project, monkeypatch, capsys):
+def test_a_selected_notebook_alone_does_not_count_as_up_to_date_for_ever(
+    project, monkeypatch, capsys
+):
     ran = pretend(monkeypatch)
     for name in ("01_a", "02_b"):
         notebook(project.notebooks / f"{name}.ipynb")
@@ -214,7 +237,9 @@ def test_leftover_tables_are_named(project, monkeypatch, capsys):
 
 def test_another_encoder_does_not_touch_the_profiles_results(project, monkeypatch):
     given = []
-    monkeypatch.setattr(reproduce, "run", lambda ws, parameters, *rest: given.append((ws, parameters)) or [])
+    monkeypatch.setattr(
+        reproduce, "run", lambda ws, parameters, *rest: given.append((ws, parameters)) or []
+    )
     assert project.run("--encoder", "org/Other", "--device", "cpu") == 0
     ((workspace, parameters),) = given
     assert workspace.results == project.folder / "results" / "tiny--other"
@@ -224,7 +249,11 @@ def test_another_encoder_does_not_touch_the_profiles_results(project, monkeypatc
 @pytest.mark.parametrize(
     "parameters, tags, message",
     [
-        ("profile = 'local'", ("parameters",), "does not assign build_dir, figures_dir, results_dir"),
+        (
+            "profile = 'local'",
+            ("parameters",),
+            "does not assign build_dir, figures_dir, results_dir",
+        ),
         (
             PARAMETERS.replace("profile = 'local'", "# profile = 'local'"),
             ("parameters",),
@@ -252,12 +281,18 @@ def test_two_tagged_cells_and_annotated_parameters():
 
 def test_a_failing_notebook(project, capfd):
     notebook(project.notebooks / "01_good.ipynb", WRITE.format("good", 1))
-    notebook(project.notebooks / "02_bad.ipynb", "print('so far')", "raise ValueError('the reason')")
+    notebook(
+        project.notebooks / "02_bad.ipynb", "print('so far')", "raise ValueError('the reason')"
+    )
     notebook(project.notebooks / "03_after.ipynb", WRITE.format("after", 1))
     assert project.run() == 1
     error = capfd.readouterr().err
     failed = project.executed / "02_bad.failed.ipynb"
-    assert "02_bad.ipynb failed" in error and "ValueError: the reason" in error and str(failed) in error
+    assert (
+        "02_bad.ipynb failed" in error
+        and "ValueError: the reason" in error
+        and str(failed) in error
+    )
     assert error.count("ValueError: the reason") == 1
     assert "so far" in failed.read_text()
     assert [path.name for path in project.stamps.iterdir()] == ["01_good.json"]
@@ -265,7 +300,10 @@ def test_a_failing_notebook(project, capfd):
         "01_good.ipynb",
         "02_bad.failed.ipynb",
     ]
-    assert not (project.results / "after.csv").exists() and not (project.results / "manifest.json").exists()
+    assert (
+        not (project.results / "after.csv").exists()
+        and not (project.results / "manifest.json").exists()
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,6 @@
-"""Semantic routers: formulas recomputed from what was fitted, masked outcomes, choices on training groups."""
+"""Semantic routers: formulas recomputed from what was fitted, masked outcomes, choices on training
+groups.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +16,12 @@ from prefill_router.latent import IRTRouter, MatrixFactorisationRouter
 from prefill_router.metrics import mean_auc
 from prefill_router.probes import group_folds
 from prefill_router.reduction import ScaledPCA
-from prefill_router.semantic import ClusterRouter, GradientBoostingRouter, ShuffledRouter, random_features
+from prefill_router.semantic import (
+    ClusterRouter,
+    GradientBoostingRouter,
+    ShuffledRouter,
+    random_features,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,7 +29,9 @@ nan = np.nan
 ROUTERS = {
     "boosting": lambda seed=0: GradientBoostingRouter(6, leaves=(3, 4), max_iter=20, seed=seed),
     "clusters": lambda seed=0: ClusterRouter(clusters=(4, 16), tops=(1, 3), folds=3, seed=seed),
-    "factorisation": lambda seed=0: MatrixFactorisationRouter((2, 4), (1e-3,), 1e-2, members=2, seed=seed),
+    "factorisation": lambda seed=0: MatrixFactorisationRouter(
+        (2, 4), (1e-3,), 1e-2, members=2, seed=seed
+    ),
     "irt": lambda seed=0: IRTRouter((2, 4), (1e-3,), 1e-2, members=2, seed=seed),
     "shuffled": lambda seed=0: ShuffledRouter(LogisticRouter(Cs=(0.01, 1.0), folds=2), seed=seed),
 }
@@ -32,7 +41,9 @@ LATENT = ["factorisation", "irt"]
 
 @pytest.fixture(scope="module")
 def problem():
-    """Two targets that are right in different half spaces, with noise; one in nine outcomes of B missing."""
+    """Two targets that are right in different half spaces, with noise; one in nine outcomes of B
+    missing.
+    """
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 6))
     Y = (X[:, :2] + 0.7 * rng.normal(size=(300, 2)) > 0).astype(float)
@@ -49,7 +60,7 @@ def test_every_router_keeps_the_interface(name, problem):
     router = make()
     assert router.fit(X, Y, groups) is router
     p = router.predict_proba(X[:50])
-    assert p.shape == (50, 2) and p.dtype == np.float64 and ((0 <= p) & (p <= 1)).all()
+    assert p.shape == (50, 2) and p.dtype == np.float64 and ((p >= 0) & (p <= 1)).all()
     assert make().fit(X, Y, groups).predict_proba(X[:50]).tobytes() == p.tobytes()
     np.testing.assert_allclose(router.predict_proba(X[:1]), p[:1], atol=1e-6)  # a row stands alone
     with pytest.raises(ValueError, match="they must be equal"):
@@ -102,7 +113,9 @@ def test_missing_outcomes_of_one_target_are_not_wrong_ones(name, problem):
         ROUTERS[name]().fit(X, labels).predict_proba(X)[:, 0].mean() for labels in (masked, wrong)
     )
     assert abs(mean_masked - Y[:, 0].mean()) < 0.05  # about a half
-    assert mean_wrong < mean_masked - 0.1  # a third of the rows, counted as wrong, would pull it down
+    assert (
+        mean_wrong < mean_masked - 0.1
+    )  # a third of the rows, counted as wrong, would pull it down
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -120,7 +133,7 @@ def test_one_outcome_of_a_target_is_enough(name, problem):
     lonely = np.full(300, nan)
     lonely[11] = 1
     p = ROUTERS[name]().fit(X, np.column_stack([Y, lonely])).predict_proba(X)
-    assert np.isfinite(p).all() and ((0 <= p) & (p <= 1)).all()
+    assert np.isfinite(p).all() and ((p >= 0) & (p <= 1)).all()
 
 
 @pytest.mark.parametrize("name", ROUTERS)
@@ -140,7 +153,11 @@ def test_folds_and_validation_parts_see_whole_groups(name, problem, monkeypatch)
     X, Y = problem
     groups = np.array([f"g{i // 3}" for i in range(300)])
     seen = []
-    for module, function in ((semantic, "group_folds"), (latent, "group_folds"), (latent, "validation_rows")):
+    for module, function in (
+        (semantic, "group_folds"),
+        (latent, "group_folds"),
+        (latent, "validation_rows"),
+    ):
         original = getattr(module, function)
 
         def recorded(labels, *arguments, original=original):
@@ -153,17 +170,25 @@ def test_folds_and_validation_parts_see_whole_groups(name, problem, monkeypatch)
     assert list(seen[0]) == list(groups)
 
 
-# --- boosting -----------------------------------------------------------------------------------------------
+# --- boosting
+# -----------------------------------------------------------------------------------------------
 
 
 def test_boosting_is_scikit_learn_on_principal_components(problem):
     X, Y = problem
-    router = GradientBoostingRouter(4, leaves=(5,), max_iter=15, learning_rate=0.2, seed=3).fit(X, Y)
+    router = GradientBoostingRouter(4, leaves=(5,), max_iter=15, learning_rate=0.2, seed=3).fit(
+        X, Y
+    )
     reduction, known = ScaledPCA.fit(X, 4), ~np.isnan(Y[:, 1])
     reference = HistGradientBoostingClassifier(
-        learning_rate=0.2, max_iter=router.n_iter_, max_leaf_nodes=5, l2_regularization=1.0, max_bins=32,
-        early_stopping=False, random_state=3,
-    ).fit(reduction.transform(X)[known], Y[known, 1])  # fmt: skip
+        learning_rate=0.2,
+        max_iter=router.n_iter_,
+        max_leaf_nodes=5,
+        l2_regularization=1.0,
+        max_bins=32,
+        early_stopping=False,
+        random_state=3,
+    ).fit(reduction.transform(X)[known], Y[known, 1])
     np.testing.assert_allclose(
         router.predict_proba(X)[:, 1], reference.predict_proba(reduction.transform(X))[:, 1]
     )
@@ -181,7 +206,9 @@ def test_boosting_picks_trees_by_cross_validated_brier_score(problem):
                 single = GradientBoostingRouter(6, max_iter=n_iter)
                 reduction = ScaledPCA.fit(X[fold != f], 6)
                 for y in Y.T:
-                    trees = single._grow(reduction.transform(X[fold != f]), y[fold != f], leaves, n_iter)
+                    trees = single._grow(
+                        reduction.transform(X[fold != f]), y[fold != f], leaves, n_iter
+                    )
                     p = trees.predict_proba(reduction.transform(X[fold == f]))[:, 1]
                     total += np.nansum((p - y[fold == f]) ** 2)
             loss[leaves, n_iter] = total
@@ -204,15 +231,20 @@ def test_targets_do_not_touch_each_other(name, problem):
     }[name]
     p = make().fit(X, Y).predict_proba(X)
     np.testing.assert_array_equal(make().fit(X, Y[:, ::-1]).predict_proba(X), p[:, ::-1])
-    np.testing.assert_array_equal(make().fit(X, np.column_stack([Y, 1 - Y])).predict_proba(X)[:, :2], p)
+    np.testing.assert_array_equal(
+        make().fit(X, np.column_stack([Y, 1 - Y])).predict_proba(X)[:, :2], p
+    )
 
 
-# --- clusters -----------------------------------------------------------------------------------------------
+# --- clusters
+# -----------------------------------------------------------------------------------------------
 
 
 def test_clusters_by_hand():
-    # Two bundles of directions, near 0 and near 90 degrees; lengths do not matter. A: overall 4/6. Near 0: 3
-    # right of 3, with smoothing 2: (3 + 2 x 4/6) / 5 = 13/15; near 90: 1 of 3: (1 + 4/3) / 5 = 7/15. B:
+    # Two bundles of directions, near 0 and near 90 degrees; lengths do not matter. A: overall 4/6.
+    # Near 0: 3
+    # right of 3, with smoothing 2: (3 + 2 x 4/6) / 5 = 13/15; near 90: 1 of 3: (1 + 4/3) / 5 =
+    # 7/15. B:
     # overall 1/2; near 0: 1 of 2: (1 + 1) / 4 = 1/2; near 90 all missing: 1/2.
     degrees = np.deg2rad([0, 2, 4, 86, 88, 90])
     X = np.column_stack([np.cos(degrees), np.sin(degrees)]) * [[1], [20], [3], [0.1], [5], [2]]
@@ -251,7 +283,9 @@ def test_clusters_choose_few_for_noise_and_enough_for_signal():
     X = rng.normal(size=(300, 4))
     noise = rng.integers(0, 2, (300, 1)).astype(float)
     assert ClusterRouter((2, 60), (1,), (1.0,)).fit(X, noise).clusters_ == 2
-    checkered = (np.sign(X[:, :1]) * np.sign(X[:, 1:2]) > 0).astype(float)  # two clusters cannot tell it
+    checkered = (np.sign(X[:, :1]) * np.sign(X[:, 1:2]) > 0).astype(
+        float
+    )  # two clusters cannot tell it
     assert ClusterRouter((2, 60), (1,), (1.0,)).fit(X, checkered).clusters_ == 60
 
 
@@ -270,7 +304,8 @@ def test_clusters_stay_between_the_extreme_accuracies(seed, k, top, smoothing):
         np.testing.assert_allclose(p, np.tile(np.nanmean(Y, axis=0), (9, 1)))
 
 
-# --- vectors per target -------------------------------------------------------------------------------------
+# --- vectors per target
+# -------------------------------------------------------------------------------------
 
 
 def sigmoid(logits):
@@ -309,7 +344,9 @@ def test_strong_weight_decay_leaves_the_rates(name, problem):
     X, Y = problem
     Y = Y[:, :1] * [1, 0] + [0, 1] * (np.arange(300)[:, None] % 5 > 0)  # rates 0.5 and 0.8
     router = {"factorisation": MatrixFactorisationRouter, "irt": IRTRouter}[name]
-    strong, weak = (router((2,), (decay,), 1e-2).fit(X, Y).predict_proba(X) for decay in (30.0, 1e-4))
+    strong, weak = (
+        router((2,), (decay,), 1e-2).fit(X, Y).predict_proba(X) for decay in (30.0, 1e-4)
+    )
     assert (strong.std(axis=0) < 0.4 * weak.std(axis=0)).all()
     if name == "factorisation":  # IRT has no bias per target: without theta all targets are alike
         np.testing.assert_allclose(strong.mean(axis=0), Y.mean(axis=0), atol=0.06)
@@ -334,7 +371,8 @@ def test_a_loss_that_is_not_finite_is_an_error(problem):
         MatrixFactorisationRouter((2,), (0.0,), 1e30, members=1).fit(X, Y)
 
 
-# --- controls -----------------------------------------------------------------------------------------------
+# --- controls
+# -----------------------------------------------------------------------------------------------
 
 
 def test_shuffled_labels_teach_nothing():
@@ -343,7 +381,9 @@ def test_shuffled_labels_teach_nothing():
     Y = (X[:, :3] > 0).astype(float)
     for router in (LogisticRouter(Cs=(0.01,)), KNNRouter(ks=(40,)), ClusterRouter((16,), (1,))):
         auc = [
-            mean_auc(ShuffledRouter(router, s).fit(X[:1500], Y[:1500]).predict_proba(X[1500:]), Y[1500:])
+            mean_auc(
+                ShuffledRouter(router, s).fit(X[:1500], Y[:1500]).predict_proba(X[1500:]), Y[1500:]
+            )
             for s in range(6)
         ]
         assert mean_auc(router.fit(X[:1500], Y[:1500]).predict_proba(X[1500:]), Y[1500:]) > 0.8
@@ -362,16 +402,23 @@ def test_shuffling_moves_whole_rows(problem):
 
     groups = np.arange(300) // 4
     ShuffledRouter(Recorder(), seed=1).fit(X, Y, groups)
-    (X_seen, Y_seen, groups_seen), = seen
+    ((X_seen, Y_seen, groups_seen),) = seen
     np.testing.assert_array_equal(X_seen, X)
     np.testing.assert_array_equal(groups_seen, groups)
-    assert sorted(map(str, Y_seen)) == sorted(map(str, Y)) and (np.nan_to_num(Y_seen) != np.nan_to_num(Y)).any()
+    assert (
+        sorted(map(str, Y_seen)) == sorted(map(str, Y))
+        and (np.nan_to_num(Y_seen) != np.nan_to_num(Y)).any()
+    )
 
 
 def test_random_features_are_standard_normal_and_useless(problem):
     X = random_features(2000, 30, 7)
     assert X.shape == (2000, 30) and X.dtype == np.float64
-    assert X.tobytes() == random_features(2000, 30, 7).tobytes() != random_features(2000, 30, 8).tobytes()
+    assert (
+        X.tobytes()
+        == random_features(2000, 30, 7).tobytes()
+        != random_features(2000, 30, 8).tobytes()
+    )
     assert abs(X.mean()) < 0.02 and abs(X.std() - 1) < 0.02
     Y = np.random.default_rng(0).integers(0, 2, (2000, 4)).astype(float)
     p = LogisticRouter().fit(X[:1000], Y[:1000]).predict_proba(X[1000:])

@@ -22,14 +22,25 @@ D = 16
 
 def _save_bert(folder, seed=0):
     torch.manual_seed(seed)
-    config = transformers.BertConfig(vocab_size=len(WORDS), hidden_size=D, num_hidden_layers=2,
-                                     num_attention_heads=2, intermediate_size=32, max_position_embeddings=400)
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=D,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=400,
+    )
     transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    inner = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>")
+    )
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
-    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>",
-                                         bos_token="<s>").save_pretrained(folder)
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 2)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>", bos_token="<s>"
+    ).save_pretrained(folder)
     return str(folder)
 
 
@@ -43,7 +54,9 @@ def test_sentences_are_means_over_real_tokens_of_length_one(bert):
     encoder = load_encoder(bert, "cpu", "float32", plain_prompt=True)
     expected = []
     for prompt in PROMPTS:  # one at a time there is no padding that could matter
-        states = encoder.network(torch.tensor([encoder.tokenizer(prompt)["input_ids"]])).last_hidden_state[0]
+        states = encoder.network(
+            torch.tensor([encoder.tokenizer(prompt)["input_ids"]])
+        ).last_hidden_state[0]
         expected.append((states.mean(dim=0) / states.mean(dim=0).norm()).numpy())
     for batch_tokens in (1, 12, 1000):
         vectors, cost = embed_sentences(bert, PROMPTS, "cpu", batch_tokens)
@@ -58,13 +71,19 @@ def test_long_sentences_are_cut_where_the_encoder_is(bert, tmp_path, name, limit
     folder = str((tmp_path / "bert").rename(tmp_path / name))
     texts = ["cat " * (limit - 1), "cat " * (limit - 1) + "dog", "cat " * (limit - 2) + "dog"]
     vectors, cost = embed_sentences(folder, texts, "cpu")
-    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)  # with <s>, the dog is one token too far
+    np.testing.assert_allclose(
+        vectors[0], vectors[1], atol=1e-6
+    )  # with <s>, the dog is one token too far
     assert np.abs(vectors[0] - vectors[2]).max() > 1e-4
     assert cost[0] == cost[1] == cost[2]
 
 
 def test_the_limit_is_that_of_the_encoder_by_short_name_or_hub_id():
-    for name in ("all-mpnet-base-v2", "ALL-MPNET-base-v2", "sentence-transformers/all-mpnet-base-v2@main"):
+    for name in (
+        "all-mpnet-base-v2",
+        "ALL-MPNET-base-v2",
+        "sentence-transformers/all-mpnet-base-v2@main",
+    ):
         assert sentence_tokens(name) == 384
     assert sentence_tokens("all-minilm-l6-v2") == sentence_tokens("org/other") == 256
 
@@ -89,7 +108,9 @@ def computed(monkeypatch):
     return calls
 
 
-def test_cache_gives_the_same_bytes_without_the_encoder(bert, tmp_path, computed, monkeypatch, capsys):
+def test_cache_gives_the_same_bytes_without_the_encoder(
+    bert, tmp_path, computed, monkeypatch, capsys
+):
     first = cached_sentences(bert, PROMPTS, tmp_path / "deep" / "kept", "cpu")
     shown = capsys.readouterr()
     assert shown.out == "" and "4/4" in shown.err and "text/s" in shown.err
@@ -97,13 +118,18 @@ def test_cache_gives_the_same_bytes_without_the_encoder(bert, tmp_path, computed
     second = cached_sentences(bert, PROMPTS, tmp_path / "deep" / "kept", "cpu")
     for one, other in zip(first, second, strict=True):
         assert (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
-    assert (second[0].dtype, second[1].dtype) == (np.float32, np.float64) and second[0].shape == (4, D)
+    assert (second[0].dtype, second[1].dtype) == (np.float32, np.float64) and second[0].shape == (
+        4,
+        D,
+    )
     assert len(computed) == 1 and capsys.readouterr().err == ""
     names = [path.name for path in (tmp_path / "deep" / "kept").iterdir()]
     assert len(names) == 1 and re.fullmatch(r"bert-[0-9a-f]{16}\.safetensors", names[0])
 
 
-def test_everything_that_shapes_the_vectors_names_another_file(bert, tmp_path, computed, monkeypatch):
+def test_everything_that_shapes_the_vectors_names_another_file(
+    bert, tmp_path, computed, monkeypatch
+):
     kept = tmp_path / "kept"
     cached_sentences(bert, PROMPTS, kept, "cpu")
     cached_sentences(bert, PROMPTS[::-1], kept, "cpu")
@@ -143,7 +169,11 @@ def test_damaged_file_is_said_aloud_and_made_again(bert, tmp_path, computed, cap
     capsys.readouterr()
     again = cached_sentences(bert, PROMPTS, tmp_path / "kept", "cpu")
     assert f"{path} is damaged" in capsys.readouterr().err
-    assert len(computed) == 2 and path.read_bytes() == whole and again[0].tobytes() == first[0].tobytes()
+    assert (
+        len(computed) == 2
+        and path.read_bytes() == whole
+        and again[0].tobytes() == first[0].tobytes()
+    )
 
 
 def test_interrupted_write_leaves_nothing(bert, tmp_path, monkeypatch):
@@ -169,8 +199,10 @@ def test_real_minilm_puts_like_sentences_near_each_other():
 @pytest.mark.weights
 def test_real_mpnet_puts_like_sentences_near_each_other():
     if not (cache_root() / "weights" / "all-mpnet-base-v2" / "model.safetensors").is_file():
-        pytest.skip("all-mpnet-base-v2 is not cached, and this test alone is not worth a download of 404 MB; "
-                    "prefill_router.weights.fetch('all-mpnet-base-v2') gets it")
+        pytest.skip(
+            "all-mpnet-base-v2 is not cached, and this test alone is not worth a download of 404"
+            " MB; prefill_router.weights.fetch('all-mpnet-base-v2') gets it"
+        )
     encoder = load_encoder("all-mpnet-base-v2", "cpu", "float32", plain_prompt=True)
     assert (encoder.hidden_size, encoder.max_length, encoder.params) == (768, 512, 109_486_464)
     assert encoder.tokenizer("A Cat.")["input_ids"] == encoder.tokenizer("a cat.")["input_ids"]

@@ -23,7 +23,9 @@ from prefill_router.stats import (
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=20), st.integers(0, 1000), st.randoms())
+@given(
+    st.lists(st.sampled_from("abcdef"), min_size=1, max_size=20), st.integers(0, 1000), st.randoms()
+)
 def test_group_weights_are_multiplicities_of_groups(groups, seed, order):
     groups = np.array(groups)
     weights = group_bootstrap_weights(groups, 7, seed)
@@ -83,28 +85,59 @@ def test_basic_interval_reflects_the_draws_at_the_value():
     assert np.isnan(tuple(basic_interval(40.0, np.full(3, np.nan), power=2))).all()
 
 
-@pytest.mark.parametrize(("method", "of"), [("basic", lambda v, d: basic_interval(v, d, 0.9)), ("percentile", lambda v, d: percentile_interval(d, 0.9))])
+@pytest.mark.parametrize(
+    ("method", "of"),
+    [
+        ("basic", lambda v, d: basic_interval(v, d, 0.9)),
+        ("percentile", lambda v, d: percentile_interval(d, 0.9)),
+    ],
+)
 def test_intervals_equal_scipys_on_the_same_draws(method, of):
     x = np.random.default_rng(0).exponential(size=40)
-    theirs = scipy.stats.bootstrap((x,), np.mean, confidence_level=0.9, n_resamples=300, method=method, rng=np.random.default_rng(1))
-    assert tuple(of(x.mean(), theirs.bootstrap_distribution)) == pytest.approx(tuple(theirs.confidence_interval))
+    theirs = scipy.stats.bootstrap(
+        (x,),
+        np.mean,
+        confidence_level=0.9,
+        n_resamples=300,
+        method=method,
+        rng=np.random.default_rng(1),
+    )
+    assert tuple(of(x.mean(), theirs.bootstrap_distribution)) == pytest.approx(
+        tuple(theirs.confidence_interval)
+    )
 
 
 def test_an_interval_holds_its_value():
-    above = np.linspace(0.3, 0.7, 101)  # all draws above the value, as of a distance that is noise alone
+    above = np.linspace(
+        0.3, 0.7, 101
+    )  # all draws above the value, as of a distance that is noise alone
     assert tuple(interval_of("pdp_auccc", 0.2, above)) == pytest.approx((0.4 - 0.69, 0.2))
     assert tuple(interval_of("ece", 0.2, above)) == pytest.approx((0.0, 0.2))
-    assert tuple(interval_of("ece", 0.6, above)) == pytest.approx((np.sqrt(0.72 - 0.69**2), np.sqrt(0.72 - 0.31**2)))
+    assert tuple(interval_of("ece", 0.6, above)) == pytest.approx(
+        (np.sqrt(0.72 - 0.69**2), np.sqrt(0.72 - 0.31**2))
+    )
     # a difference of two distances has either sign, and is reflected as it is
-    assert tuple(interval_of("ece", -0.6, -above, power=1)) == pytest.approx((-1.2 + 0.31, -1.2 + 0.69))
-    # a metric that is defined on other split seeds in the replicates: the end is moved, the kind stays
-    assert tuple(interval_of("cost_saving_at_best_single", 0.2, above)) == pytest.approx((0.2, 0.69))
-    assert tuple(interval_of("accuracy", 0.4, above)) == pytest.approx(tuple(percentile_interval(above)))
-    assert np.isnan(tuple(interval_of("ece", np.nan, above))).all() and np.isnan(tuple(interval_of("accuracy", 0.4, above * np.nan))).all()
+    assert tuple(interval_of("ece", -0.6, -above, power=1)) == pytest.approx(
+        (-1.2 + 0.31, -1.2 + 0.69)
+    )
+    # a metric that is defined on other split seeds in the replicates: the end is moved, the kind
+    # stays
+    assert tuple(interval_of("cost_saving_at_best_single", 0.2, above)) == pytest.approx(
+        (0.2, 0.69)
+    )
+    assert tuple(interval_of("accuracy", 0.4, above)) == pytest.approx(
+        tuple(percentile_interval(above))
+    )
+    assert (
+        np.isnan(tuple(interval_of("ece", np.nan, above))).all()
+        and np.isnan(tuple(interval_of("accuracy", 0.4, above * np.nan))).all()
+    )
 
 
 def simulated(rng, n):
-    """A pool whose P is nearly right: small ECE and PDP-AUCCC, so that their values are mostly noise."""
+    """A pool whose P is nearly right: small ECE and PDP-AUCCC, so that their values are mostly
+    noise.
+    """
     z, e, a = rng.normal(size=n), 0.8 * rng.normal(size=(n, 3)), np.array([-0.6, 0.5, 1.0])
     correct = (rng.random((n, 3)) < 1 / (1 + np.exp(-(a + 1.2 * z[:, None] + e)))).astype(float)
     p = 1 / (1 + np.exp(-(a + 1.08 * z[:, None] + 0.5 * e + 0.3 * rng.normal(size=(n, 3)))))
@@ -119,13 +152,27 @@ def test_basic_intervals_of_distances_hold_the_truth_and_percentile_intervals_do
     metrics, found = ("ece", "pdp_auccc", "accuracy", "brier"), []
     for _ in range(60):
         p, cost, correct = simulated(rng, 300)
-        weights = np.vstack([np.ones(300), group_bootstrap_weights(np.arange(300), 150, seed=int(rng.integers(2**31)))])
+        weights = np.vstack(
+            [
+                np.ones(300),
+                group_bootstrap_weights(np.arange(300), 150, seed=int(rng.integers(2**31))),
+            ]
+        )
         values = pool_metrics_boot(p, cost, correct, 0.0, weights)
         for metric in metrics:
             value, draws = values[metric][0], values[metric][1:]
             ours, percentile = interval_of(metric, value, draws), percentile_interval(draws)
-            found.append((metric, ours.low <= truth[metric] <= ours.high, percentile.low <= truth[metric] <= percentile.high))
-    share = {metric: np.mean([row[1:] for row in found if row[0] == metric], axis=0) for metric in metrics}
+            found.append(
+                (
+                    metric,
+                    ours.low <= truth[metric] <= ours.high,
+                    percentile.low <= truth[metric] <= percentile.high,
+                )
+            )
+    share = {
+        metric: np.mean([row[1:] for row in found if row[0] == metric], axis=0)
+        for metric in metrics
+    }
     for metric in ("ece", "pdp_auccc"):
         assert share[metric][0] >= 0.9 and share[metric][1] <= 0.1, (metric, share[metric])
     for metric in ("accuracy", "brier"):  # plain means: percentile
@@ -136,24 +183,45 @@ def test_every_interval_of_every_table_holds_its_value():
     """A P that is right and one that is noise: values of distances lie below all of their draws."""
     (p, cost, correct), groups = simulated(np.random.default_rng(1), 300), np.arange(300)
     noise = np.random.default_rng(1).random(p.shape)
-    runs = {name: [router_run(q, cost, correct, groups, target_names=["s", "m", "l"])] for name, q in (("good", p), ("noise", noise))}
-    runs |= {"zero_router": [zero_router_run(cost, correct, groups)], "best_single": [point_run(cost[:, 2], correct[:, 2], cost, correct, groups)]}
+    runs = {
+        name: [router_run(q, cost, correct, groups, target_names=["s", "m", "l"])]
+        for name, q in (("good", p), ("noise", noise))
+    }
+    runs |= {
+        "zero_router": [zero_router_run(cost, correct, groups)],
+        "best_single": [point_run(cost[:, 2], correct[:, 2], cost, correct, groups)],
+    }
     averages = seed_averaged_intervals(runs, n_boot=200, seed=0)
-    below = [key for key, value in averages.point.items() if value < percentile_interval(averages.draws[key]).low]
+    below = [
+        key
+        for key, value in averages.point.items()
+        if value < percentile_interval(averages.draws[key]).low
+    ]
     assert ("good", "ece") in below  # its percentile interval would not hold it
-    tables = [averages.table().rename(columns={"value": "diff"}), *(averages.paired("good", other) for other in ("noise", "zero_router", "best_single"))]
+    tables = [
+        averages.table().rename(columns={"value": "diff"}),
+        *(averages.paired("good", other) for other in ("noise", "zero_router", "best_single")),
+    ]
     for table in tables:
         known = table.dropna(subset=["diff", "ci_low"])
-        assert len(known) > 4 and (known["ci_low"] <= known["diff"]).all() and (known["diff"] <= known["ci_high"]).all()
+        assert (
+            len(known) > 4
+            and (known["ci_low"] <= known["diff"]).all()
+            and (known["diff"] <= known["ci_high"]).all()
+        )
 
 
 def test_paired_differences_use_the_pairs():
     groups, rng = np.arange(50), np.random.default_rng(0)
     x = rng.normal(size=50)
-    averages = seed_averaged_intervals({"a": [mean_run(groups, x + 0.25)], "b": [mean_run(groups, x)]}, 500, seed=0)
+    averages = seed_averaged_intervals(
+        {"a": [mean_run(groups, x + 0.25)], "b": [mean_run(groups, x)]}, 500, seed=0
+    )
     # Both vary, their difference not at all: unpaired intervals would hide it.
     assert averages.draws["a", "mean"].std() > 0.05
-    assert averages.paired("a", "b").loc[0, ["diff", "ci_low", "ci_high"]].tolist() == pytest.approx([0.25] * 3)
+    assert averages.paired("a", "b").loc[
+        0, ["diff", "ci_low", "ci_high"]
+    ].tolist() == pytest.approx([0.25] * 3)
 
 
 def mean_run(groups, x):
@@ -165,9 +233,14 @@ def mean_run(groups, x):
 
 
 def test_seed_averages_by_hand():
-    # Seed 1 tests groups a a b with 0, 1, 5 (mean 2), seed 2 groups b c with 1, 3 (mean 2). One multiplicity
-    # per group: with a, b, c drawn i, j, k times the draw is ((0i + 1i + 5j)/(2i + j) + (1j + 3k)/(j + k))/2.
-    runs = [mean_run(["a", "a", "b"], np.array([0.0, 1, 5])), mean_run(["b", "c"], np.array([1.0, 3]))]
+    # Seed 1 tests groups a a b with 0, 1, 5 (mean 2), seed 2 groups b c with 1, 3 (mean 2). One
+    # multiplicity
+    # per group: with a, b, c drawn i, j, k times the draw is ((0i + 1i + 5j)/(2i + j) + (1j +
+    # 3k)/(j + k))/2.
+    runs = [
+        mean_run(["a", "a", "b"], np.array([0.0, 1, 5])),
+        mean_run(["b", "c"], np.array([1.0, 3])),
+    ]
     result = seed_averaged_intervals({"m": runs}, n_boot=40, seed=9)
     assert result.point["m", "mean"] == pytest.approx(2.0)
     assert result.n["m"] == 2  # (3 + 2)/2, rounded to even
@@ -193,7 +266,9 @@ def test_methods_share_resamples_and_do_not_disturb_each_other():
     alone = seed_averaged_intervals({"b": b}, 100, seed=1)
     np.testing.assert_array_equal(both.draws["b", "mean"], alone.draws["b", "mean"])
     row = both.paired("b", "a").iloc[0]
-    assert (row["diff"], row["ci_low"], row["ci_high"], row["n"]) == pytest.approx((0.5, 0.5, 0.5, 60))
+    assert (row["diff"], row["ci_low"], row["ci_high"], row["n"]) == pytest.approx(
+        (0.5, 0.5, 0.5, 60)
+    )
     assert both.draws["a", "mean"].std() > 0.05
     with pytest.raises(ValueError, match="unknown method c; known methods: a, b"):
         both.paired("a", "c")
@@ -203,7 +278,11 @@ def test_undefined_seeds_are_left_out_and_counted():
     defined = SeedRun(np.arange(4), lambda w: {"m": np.full(len(w), 3.0)})
     never = SeedRun(np.arange(4), lambda w: {"m": np.full(len(w), np.nan)})
     result = seed_averaged_intervals({"x": [defined, never], "y": [never]}, 10, seed=0)
-    assert (result.point["x", "m"], result.seeds["x", "m"], result.undefined["x", "m"]) == (3.0, 1, 0.5)
+    assert (result.point["x", "m"], result.seeds["x", "m"], result.undefined["x", "m"]) == (
+        3.0,
+        1,
+        0.5,
+    )
     table = result.table().set_index("method")
     assert np.isnan(table.loc["y", "value"]) and np.isnan(table.loc["y", "ci_low"])
     assert table.loc["y", "seeds"] == 0 and table.loc["y", "undefined"] == 1
@@ -228,7 +307,10 @@ def pool(seed, n=60):
 def test_table_of_a_router_the_zero_router_and_a_point():
     pools = [pool(1), pool(2)]
     methods = {
-        "ours": [router_run(p, c, y, g, overhead=0.1, target_names=["s", "m", "l"]) for p, c, y, g in pools],
+        "ours": [
+            router_run(p, c, y, g, overhead=0.1, target_names=["s", "m", "l"])
+            for p, c, y, g in pools
+        ],
         "zero_router": [zero_router_run(c, y, g) for p, c, y, g in pools],
         "best_single": [point_run(c[:, 2], y[:, 2], c, y, g) for p, c, y, g in pools],
     }
@@ -250,14 +332,18 @@ def test_table_of_a_router_the_zero_router_and_a_point():
     assert auc.mean() == pytest.approx(ours.loc["mean_auc", "value"])
     # Single targets and the oracle are the same for every method, replicate by replicate.
     for metric in ("best_single_accuracy", "oracle_accuracy"):
-        np.testing.assert_array_equal(result.draws["ours", metric], result.draws["best_single", metric])
+        np.testing.assert_array_equal(
+            result.draws["ours", metric], result.draws["best_single", metric]
+        )
     paired = result.paired("ours", "zero_router").set_index("metric")
     assert set(paired.index) == set(METRICS) - {
         "mean_auc", "pdp_auccc", "brier", "ece", "log_loss", "disagreement_auc", "disagree_accuracy"
     }  # fmt: skip
     # Whether a router is ever worse than the best single target.
     to_best = result.paired("ours", "best_single").set_index("metric")
-    assert {"accuracy", "gap_closed", "cost_saving_vs_max", "disagree_accuracy"} <= set(to_best.index)
+    assert {"accuracy", "gap_closed", "cost_saving_vs_max", "disagree_accuracy"} <= set(
+        to_best.index
+    )
     draws = result.draws["ours", "accuracy"] - result.draws["best_single", "accuracy"]
     assert to_best.loc["accuracy", "ci_low"] == pytest.approx(np.quantile(draws, 0.025))
     assert paired.loc["p_auccc", "diff"] == pytest.approx(
@@ -271,14 +357,22 @@ def test_table_of_a_router_the_zero_router_and_a_point():
 def test_seed_averaged_curve_is_the_mean_of_the_curves():
     pools = [pool(3), pool(4)]
     tolerances = [0.0, 0.05, 0.2, 1.0]
-    curve = seed_averaged_curve([(p, c, y, g, 0.1) for p, c, y, g in pools], tolerances, n_boot=100, seed=0)
+    curve = seed_averaged_curve(
+        [(p, c, y, g, 0.1) for p, c, y, g in pools], tolerances, n_boot=100, seed=0
+    )
     for i, tolerance in enumerate(tolerances):
         rows = np.arange(60)
         chosen = [route(p, c, tolerance) for p, c, _, _ in pools]
-        accuracy = np.mean([y[rows, k].mean() for k, (_, _, y, _) in zip(chosen, pools, strict=True)])
-        cost = np.mean([c[rows, k].mean() + 0.1 for k, (_, c, _, _) in zip(chosen, pools, strict=True)])
+        accuracy = np.mean(
+            [y[rows, k].mean() for k, (_, _, y, _) in zip(chosen, pools, strict=True)]
+        )
+        cost = np.mean(
+            [c[rows, k].mean() + 0.1 for k, (_, c, _, _) in zip(chosen, pools, strict=True)]
+        )
         assert curve.loc[i, ["cost", "accuracy"]].tolist() == pytest.approx([cost, accuracy])
-    assert (curve["ci_low"] < curve["accuracy"]).all() and (curve["accuracy"] < curve["ci_high"]).all()
+    assert (curve["ci_low"] < curve["accuracy"]).all() and (
+        curve["accuracy"] < curve["ci_high"]
+    ).all()
     p, c, y, g = pools[0]
     exact = router_curve(p, c, y)
     one = seed_averaged_curve([(p, c, y, g, 0.0)], exact["tolerance"], n_boot=2, seed=0)

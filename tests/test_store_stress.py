@@ -29,7 +29,14 @@ def queries():
 def processes():
     """A server that has the libraries loaded and forks from a process without threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["transformers.models.llama.modeling_llama", "prefill_router.activations", "prefill_router.encoders", "tqdm"])
+    context.set_forkserver_preload(
+        [
+            "transformers.models.llama.modeling_llama",
+            "prefill_router.activations",
+            "prefill_router.encoders",
+            "tqdm",
+        ]
+    )
     return context
 
 
@@ -56,10 +63,13 @@ def started(processes, folder):
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments_and_resumed_the_bytes_are_those_of_an_uninterrupted_run(encoder, queries, processes, tmp_path):
+def test_killed_at_twenty_moments_and_resumed_the_bytes_are_those_of_an_uninterrupted_run(
+    encoder, queries, processes, tmp_path
+):
     extract(encoder, *queries, tmp_path / "whole", **OPTIONS)
     expected, rng = contents(tmp_path / "whole"), np.random.default_rng(0)
-    # kills are spread over the time that a run takes on this machine, from its first file to its last
+    # kills are spread over the time that a run takes on this machine, from its first file to its
+    # last
     child, began = started(processes, tmp_path / "timed"), time.monotonic()
     while not (tmp_path / "timed" / "manifest.json").exists():
         assert child.is_alive()
@@ -84,7 +94,9 @@ def test_killed_at_twenty_moments_and_resumed_the_bytes_are_those_of_an_uninterr
     assert len(states) > 3  # the kills came at different times
 
 
-def test_a_full_disk_is_said_and_the_store_goes_on_from_there(encoder, queries, tmp_path, monkeypatch):
+def test_a_full_disk_is_said_and_the_store_goes_on_from_there(
+    encoder, queries, tmp_path, monkeypatch
+):
     extract(encoder, *queries, tmp_path / "whole", **OPTIONS)
     fsync, written = os.fsync, []
 
@@ -95,10 +107,15 @@ def test_a_full_disk_is_said_and_the_store_goes_on_from_there(encoder, queries, 
         fsync(descriptor)
 
     monkeypatch.setattr(activations.os, "fsync", full)
-    with pytest.raises(ActivationError, match="disk is full.*shard-00002.*Finished shards are kept"):
+    with pytest.raises(
+        ActivationError, match="disk is full.*shard-00002.*Finished shards are kept"
+    ):
         extract(encoder, *queries, tmp_path / "store", **OPTIONS)
     monkeypatch.undo()
-    assert sorted(path.name for path in (tmp_path / "store").glob("shard*.safetensors")) == ["shard-00000.safetensors", "shard-00001.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "store").glob("shard*.safetensors")) == [
+        "shard-00000.safetensors",
+        "shard-00001.safetensors",
+    ]
     assert not list((tmp_path / "store").glob("*.tmp"))
     stamp = (tmp_path / "store" / "shard-00001.safetensors").stat().st_mtime_ns
     extract(encoder, *queries, tmp_path / "store", **OPTIONS)
@@ -106,7 +123,9 @@ def test_a_full_disk_is_said_and_the_store_goes_on_from_there(encoder, queries, 
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
 
 
-def test_another_error_of_the_disk_is_not_called_a_full_one(encoder, queries, tmp_path, monkeypatch):
+def test_another_error_of_the_disk_is_not_called_a_full_one(
+    encoder, queries, tmp_path, monkeypatch
+):
     def broken(descriptor):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -115,7 +134,9 @@ def test_another_error_of_the_disk_is_not_called_a_full_one(encoder, queries, tm
         extract(encoder, *queries, tmp_path / "store", **OPTIONS)
 
 
-def test_a_second_process_waits_for_the_first_and_computes_nothing(encoder, queries, processes, tmp_path, capfd):
+def test_a_second_process_waits_for_the_first_and_computes_nothing(
+    encoder, queries, processes, tmp_path, capfd
+):
     folder = tmp_path / "store"
     child = processes.Process(target=slow_extract, args=(folder, 0.05))
     child.start()
@@ -128,8 +149,12 @@ def test_a_second_process_waits_for_the_first_and_computes_nothing(encoder, quer
     assert "another process is extracting activations into" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("change", [{"sha256": "1" * 64}, {"template_sha256": "2" * 64}, {"dtype": "float16"}])
-def test_a_manifest_of_another_encoder_or_template_is_refused_and_written_anew_without_computing(encoder, queries, tmp_path, change):
+@pytest.mark.parametrize(
+    "change", [{"sha256": "1" * 64}, {"template_sha256": "2" * 64}, {"dtype": "float16"}]
+)
+def test_a_manifest_of_another_encoder_or_template_is_refused_and_written_anew_without_computing(
+    encoder, queries, tmp_path, change
+):
     extract(encoder, *queries, tmp_path / "store", **OPTIONS)
     other = dataclasses.replace(encoder, fingerprint=encoder.fingerprint | change)
     extract(other, *queries, tmp_path / "other", **OPTIONS)
@@ -156,15 +181,33 @@ def test_shards_of_another_store_are_computed_again_and_only_they(encoder, queri
     extract(other, *queries, tmp_path / "other", **OPTIONS)
     expected = contents(tmp_path / "store")
     for suffix in ("safetensors", "json"):
-        shutil.copy(tmp_path / "other" / f"shard-00001.{suffix}", tmp_path / "store" / f"shard-00001.{suffix}")
+        shutil.copy(
+            tmp_path / "other" / f"shard-00001.{suffix}",
+            tmp_path / "store" / f"shard-00001.{suffix}",
+        )
     stamp = (tmp_path / "store" / "shard-00002.safetensors").stat().st_mtime_ns
     extract(encoder, *queries, tmp_path / "store", **OPTIONS)
     assert contents(tmp_path / "store") == expected
     assert (tmp_path / "store" / "shard-00002.safetensors").stat().st_mtime_ns == stamp
 
 
-def test_values_beyond_half_precision_are_stored_as_they_are(encoder, queries, tmp_path, monkeypatch):
-    vectors = {name: np.full((encoder.n_layers + 1, 1, encoder.hidden_size), 3e38 if name == "last" else 1e-38, np.float32) for name in ("last", "mean")}
-    monkeypatch.setattr(activations.Prefill, "__call__", lambda self, ids, names: {k: np.repeat(v, len(ids), axis=1) for k, v in vectors.items()})
+def test_values_beyond_half_precision_are_stored_as_they_are(
+    encoder, queries, tmp_path, monkeypatch
+):
+    vectors = {
+        name: np.full(
+            (encoder.n_layers + 1, 1, encoder.hidden_size),
+            3e38 if name == "last" else 1e-38,
+            np.float32,
+        )
+        for name in ("last", "mean")
+    }
+    monkeypatch.setattr(
+        activations.Prefill,
+        "__call__",
+        lambda self, ids, names: {k: np.repeat(v, len(ids), axis=1) for k, v in vectors.items()},
+    )
     store = extract(encoder, *queries, tmp_path, **OPTIONS)
-    assert (store.read(3, "last") == np.float32(3e38)).all() and (store.read(0, "mean") == np.float32(1e-38)).all()
+    assert (store.read(3, "last") == np.float32(3e38)).all() and (
+        store.read(0, "mean") == np.float32(1e-38)
+    ).all()

@@ -1,4 +1,6 @@
-"""SharedTrunkNet and its ensemble: the specified shape, masked loss by hand, early stopping, determinism."""
+"""SharedTrunkNet and its ensemble: the specified shape, masked loss by hand, early stopping,
+determinism.
+"""
 
 import numpy as np
 import pytest
@@ -91,7 +93,8 @@ def test_impossible_configuration_is_refused(values, message):
 
 
 def test_masked_loss_by_hand():
-    # Known entries: logit 0, label 1: -log 0.5 = 0.693147; logit log 3 (P = 0.75), label 0: -log 0.25 =
+    # Known entries: logit 0, label 1: -log 0.5 = 0.693147; logit log 3 (P = 0.75), label 0: -log
+    # 0.25 =
     # 1.386294; mean of the two 1.039721. The NaN entry counts neither as a loss nor in the divisor.
     loss = masked_bce(
         torch.tensor([[0.0, 5.0], [float(np.log(3)), 0.0]]),
@@ -112,7 +115,7 @@ def test_learns(fitted, problem):
     X = rng.normal(size=(300, 5))
     Y = X[:, :2] > 0
     p = fitted.predict_proba(X)
-    assert p.shape == (300, 2) and p.dtype == np.float64 and (0 < p).all() and (p < 1).all()
+    assert p.shape == (300, 2) and p.dtype == np.float64 and (p > 0).all() and (p < 1).all()
     assert min(roc_auc_score(Y[:, k], p[:, k]) for k in range(2)) > 0.93
 
 
@@ -121,7 +124,9 @@ def test_ensemble_is_the_mean_of_the_members_with_the_lowest_validation_loss(fit
     assert fitted.members_kept == list(best.sort_values().index[:2])
     members = fitted.member_proba(problem[0])
     assert members.shape == (3, 400, 2)
-    np.testing.assert_allclose(fitted.predict_proba(problem[0]), members[fitted.members_kept].mean(axis=0))
+    np.testing.assert_allclose(
+        fitted.predict_proba(problem[0]), members[fitted.members_kept].mean(axis=0)
+    )
     assert np.abs(members[0] - members[1]).max() > 1e-3
 
 
@@ -204,7 +209,9 @@ def test_validation_split_takes_whole_groups(groups, seed):
     assert 0 < held_out.sum() < len(groups)
     assert not set(groups[held_out]) & set(groups[~held_out])
     # at most the wanted share, unless even the smallest group is larger
-    assert held_out.sum() <= max(1, round(0.15 * len(groups)), np.unique(groups, return_counts=True)[1].min())
+    assert held_out.sum() <= max(
+        1, round(0.15 * len(groups)), np.unique(groups, return_counts=True)[1].min()
+    )
 
 
 def test_validation_split_has_the_wanted_size():
@@ -234,7 +241,9 @@ def test_predicting_before_fitting_is_refused():
 def test_diverging_loss_is_said(problem):
     X, Y = problem
     with pytest.raises(RuntimeError, match="not finite in epoch"):
-        TrunkEnsemble(TrunkConfig(**{**vars(SMALL), "learning_rate": 1e30}), seed=0).fit(X * 1e30, Y)
+        TrunkEnsemble(TrunkConfig(**{**vars(SMALL), "learning_rate": 1e30}), seed=0).fit(
+            X * 1e30, Y
+        )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

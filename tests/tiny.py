@@ -1,4 +1,4 @@
-"""A tiny random Llama with a word tokenizer: an encoder that is made in memory and always the same."""
+"""A tiny random Llama with a word tokenizer, made in memory and always the same."""
 
 import time
 
@@ -14,7 +14,7 @@ LAYERS, WIDTH = 3, 16
 
 
 class Counting(torch.nn.Module):
-    """Counts forward passes, takes its time, and is interrupted in a chosen one, as Ctrl-C would."""
+    """Counts forward passes, takes its time; a chosen one is interrupted, as by Ctrl-C."""
 
     def __init__(self, network):
         super().__init__()
@@ -42,14 +42,19 @@ def tiny_llama():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = LlamaModel(config).eval()
-        for name, weight in network.named_parameters():  # norms of 1 would hide whether the final norm was applied
+        for (
+            name,
+            weight,
+        ) in network.named_parameters():  # norms of 1 would hide whether the final norm was applied
             if "norm" in name:
                 torch.nn.init.uniform_(weight, 0.5, 2.0)
     return network
 
 
 def tiny_encoder(network):
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>")
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", padding_side="left"
@@ -74,5 +79,7 @@ def tiny_encoder(network):
 
 def tiny_queries(n=23):
     rng = np.random.default_rng(1)
-    prompts = [" ".join(f"w{i}" for i in rng.integers(0, 40, size)) for size in rng.integers(1, 20, n)]
+    prompts = [
+        " ".join(f"w{i}" for i in rng.integers(0, 40, size)) for size in rng.integers(1, 20, n)
+    ]
     return [f"q{i}" for i in range(n)], prompts

@@ -1,15 +1,18 @@
-"""Prefill activations: one forward pass per prompt, every layer pooled to one vector, in a resumable store.
+"""Prefill activations: one forward pass per prompt, every layer pooled to one vector, in a
+resumable store.
 
 A store is a folder:
 
-- ``request.json``: what was asked for, written first. A folder that holds another request is refused.
+- ``request.json``: what was asked for, written first. A folder that holds another request is
+  refused.
 - ``shard-00000.safetensors``: ``float32`` tensors ``"{pooling}.{layer}"`` of shape [rows, d]: one
   layer is read alone, by memory map.
 - ``shard-00000.json``: query ids, token counts and SHA-256 of that shard, written after it.
-- ``manifest.json``: the sum of the sidecars, written last. A folder without it is unfinished, not a store.
+- ``manifest.json``: the sum of the sidecars, written last. A folder without it is unfinished, not a
+  store.
 
-Everything is stored as ``float32``: late layers of some encoders hold values that overflow ``float16``, and
-3,000 prompts x 31 layers x 576 dimensions x 2 poolings are only 430 MB.
+Everything is stored as ``float32``: late layers of some encoders hold values that overflow
+``float16``, and 3,000 prompts x 31 layers x 576 dimensions x 2 poolings are only 430 MB.
 """
 
 from __future__ import annotations
@@ -27,18 +30,27 @@ from typing import Any
 
 import numpy as np
 
-from .hardware import give_memory_back
-from .prefill import POOLINGS, ActivationError, Prefill, batch_tokens_of, batches, listed
-from .weights import exclusive
+from prefill_router.hardware import give_memory_back
+from prefill_router.prefill import (
+    POOLINGS,
+    ActivationError,
+    Prefill,
+    batch_tokens_of,
+    batches,
+    listed,
+)
+from prefill_router.weights import exclusive
 
-FORMAT = 1  # raise it when stored numbers or files change their meaning: every older store is then re-made
+# raise it when stored numbers or files change their meaning: every older store is then re-made
+FORMAT = 1
 _RECOMPUTE = "run extract(...) again, it recomputes this shard alone"
 
 
 def store_key(
     encoder: Any, query_ids: Sequence[str], prompts: Sequence[str], max_length: int | None = None
 ) -> str:
-    """Hash all that shapes a store: encoder, dtype, length limit, poolings, format, ids with texts in order.
+    """Hash all that shapes a store: encoder, dtype, length limit, poolings, format, ids with texts
+    in order.
 
     Returns
     -------
@@ -63,7 +75,9 @@ def store_folder(
     prompts: Sequence[str],
     max_length: int | None = None,
 ) -> Path:
-    """Folder below ``root`` for exactly this request: ``<encoder name>-<first 16 digits of store_key>``."""
+    """Folder below ``root`` for exactly this request: ``<encoder name>-<first 16 digits of
+    store_key>``.
+    """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(encoder.name)).strip("-.")
     return Path(root) / f"{name}-{store_key(encoder, query_ids, prompts, max_length)[:16]}"
 
@@ -80,8 +94,8 @@ def extract(
 ) -> ActivationStore:
     """Run the encoder's prefill over every prompt and store all layers, both poolings.
 
-    Finished shards of an interrupted run are kept; a shard whose checksum differs is computed again, alone. A second process that
-    wants the same store waits for the first, and says so.
+    Finished shards of an interrupted run are kept; a shard whose checksum differs is computed
+    again, alone. A second process that wants the same store waits for the first, and says so.
 
     Parameters
     ----------
@@ -92,15 +106,17 @@ def extract(
     folder : path
         Where the store goes; see :func:`store_folder`.
     batch_tokens : int, optional
-        Most padded tokens in one forward pass (one longer prompt goes alone); default: what suits the device. It
-        sets memory and speed; the vectors change only by rounding in the encoder's dtype.
+        Most padded tokens in one forward pass (one longer prompt goes alone); default: what suits
+        the device. It sets memory and speed; the vectors change only by rounding in the encoder's
+        dtype.
     shard_size : int
-        Prompts per shard: what an interruption loses at most. A store keeps the size it was begun with.
+        Prompts per shard: what an interruption loses at most. A store keeps the size it was begun
+        with.
     progress : bool
         Show a bar over tokens on stderr.
     max_length : int, optional
-        Longest prompt in encoder tokens; default: the encoder's own limit. Longer prompts are an error, never
-        cut.
+        Longest prompt in encoder tokens; default: the encoder's own limit. Longer prompts are an
+        error, never cut.
 
     Returns
     -------
@@ -109,9 +125,9 @@ def extract(
     Raises
     ------
     ActivationError
-        Empty or too long prompts, duplicate ids (all named at once), a folder that holds another request, too
-        little disk (before or while it is written; finished shards are kept), too little accelerator memory, non-finite
-        activations.
+        Empty or too long prompts, duplicate ids (all named at once), a folder that holds another
+        request, too little disk (before or while it is written; finished shards are kept), too
+        little accelerator memory, non-finite activations.
     """
     query_ids, prompts = [str(q) for q in query_ids], list(prompts)
     limit = int(max_length or encoder.max_length)
@@ -131,16 +147,27 @@ def extract(
     }
     if batch_tokens is None:
         batch_tokens = batch_tokens_of(encoder.device)
-    with exclusive(folder.with_name(folder.name + ".lock"), f"extracting activations into {folder}"):
+    with exclusive(
+        folder.with_name(folder.name + ".lock"), f"extracting activations into {folder}"
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         request = _agree_on_request(folder, request)
         sidecars = _fill(encoder, query_ids, token_ids, folder, request, batch_tokens, progress)
-        _write_atomic(folder / "manifest.json", _to_json({**request, "query_ids": query_ids, "shards": sidecars}))
+        _write_atomic(
+            folder / "manifest.json",
+            _to_json({**request, "query_ids": query_ids, "shards": sidecars}),
+        )
     return ActivationStore(folder)
 
 
 def _fill(
-    encoder: Any, query_ids: list[str], token_ids: list[np.ndarray], folder: Path, request: dict, batch_tokens: int, progress: bool
+    encoder: Any,
+    query_ids: list[str],
+    token_ids: list[np.ndarray],
+    folder: Path,
+    request: dict,
+    batch_tokens: int,
+    progress: bool,
 ) -> list[dict]:
     """Compute the shards that are not there yet; the sidecars of all."""
     # longest first: if memory does not suffice, that shows in the first batch and not after an hour
@@ -148,7 +175,9 @@ def _fill(
     size = request["shard_size"]
     plan = [order[start : start + size] for start in range(0, len(order), size)]
     expected = [
-        _expected(request["key"], [query_ids[row] for row in rows], [token_ids[row] for row in rows])
+        _expected(
+            request["key"], [query_ids[row] for row in rows], [token_ids[row] for row in rows]
+        )
         for rows in plan
     ]
     sidecars = [_finished_shard(folder, index, shard) for index, shard in enumerate(expected)]
@@ -159,19 +188,31 @@ def _fill(
 
     total = sum(sum(shard["tokens"]) for shard in expected)
     to_do = sum(sum(expected[index]["tokens"]) for index in missing)
-    # every batch lies in one shard, but the next shard's are begun before the last of this one are done
-    jobs = [(index, batch) for index in missing for batch in batches(expected[index]["tokens"], batch_tokens)]
+    # every batch lies in one shard, but the next shard's are begun before the last of this one are
+    # done
+    jobs = [
+        (index, batch)
+        for index in missing
+        for batch in batches(expected[index]["tokens"], batch_tokens)
+    ]
 
     def inputs(index: int, batch: list[int]) -> tuple[list[np.ndarray], list[str]]:
         rows = [plan[index][i] for i in batch]
         return [token_ids[row] for row in rows], [query_ids[row] for row in rows]
 
-    with tqdm(total=total, initial=total - to_do, unit="token", desc="prefill", disable=not progress) as bar, Prefill(encoder) as prefill:
+    with (
+        tqdm(
+            total=total, initial=total - to_do, unit="token", desc="prefill", disable=not progress
+        ) as bar,
+        Prefill(encoder) as prefill,
+    ):
         if missing:
             prefill.agree_on(token_ids[order[-1]])
         pooled: dict[str, np.ndarray] = {}
         done = 0
-        for (index, batch), vectors in zip(jobs, prefill.map(inputs(*job) for job in jobs), strict=True):
+        for (index, batch), vectors in zip(
+            jobs, prefill.map(inputs(*job) for job in jobs), strict=True
+        ):
             if not pooled:
                 shape = (encoder.n_layers + 1, len(plan[index]), encoder.hidden_size)
                 pooled = {name: np.empty(shape, np.float32) for name in POOLINGS}
@@ -231,7 +272,9 @@ class ActivationStore:
                 f"{path} is damaged ({error}); delete it and run extract(...) again"
             ) from None
         if not isinstance(manifest, dict):
-            raise ActivationError(f"{path} is damaged (no object); delete it and run extract(...) again")
+            raise ActivationError(
+                f"{path} is damaged (no object); delete it and run extract(...) again"
+            )
         if manifest.get("format") != FORMAT:
             raise ActivationError(
                 f"{path} has format {manifest.get('format')}, this library reads {FORMAT}; "
@@ -280,7 +323,9 @@ class ActivationStore:
         from safetensors import SafetensorError, safe_open
 
         if pooling not in POOLINGS:
-            raise ActivationError(f"unknown pooling {pooling!r}; the store has {', '.join(POOLINGS)}")
+            raise ActivationError(
+                f"unknown pooling {pooling!r}; the store has {', '.join(POOLINGS)}"
+            )
         if not 0 <= layer <= self.n_layers:
             raise ActivationError(
                 f"layer {layer} does not exist; {self.folder} has layers 0 to {self.n_layers}"
@@ -308,13 +353,20 @@ class ActivationStore:
         return out
 
     def verify(self) -> list[str]:
-        """Names of the shard files whose SHA-256 differs from the manifest (an empty list: all is well)."""
+        """Names of the shard files whose SHA-256 differs from the manifest (an empty list: all is
+        well).
+        """
         return [s["file"] for s in self._shards if _sha256(self.folder / s["file"]) != s["sha256"]]
 
 
-def _token_ids(encoder: Any, query_ids: list[str], prompts: list[str], limit: int) -> list[np.ndarray]:
+def _token_ids(
+    encoder: Any, query_ids: list[str], prompts: list[str], limit: int
+) -> list[np.ndarray]:
     """Token ids of every prompt; all prompts that cannot be read are named in one error."""
-    from .encoders import EncoderError, render_prompt  # here: reading a store must not import transformers
+    from prefill_router.encoders import (
+        EncoderError,
+        render_prompt,
+    )  # here: reading a store must not import transformers
 
     if len(query_ids) != len(prompts):
         raise ActivationError(
@@ -325,10 +377,18 @@ def _token_ids(encoder: Any, query_ids: list[str], prompts: list[str], limit: in
     seen: set[str] = set()
     duplicate = [q for q in query_ids if q in seen or seen.add(q)]
     if duplicate:
-        raise ActivationError(f"duplicate query ids: {listed(duplicate)}; every prompt needs its own id")
-    empty = [q for q, p in zip(query_ids, prompts, strict=True) if not isinstance(p, str) or not p.strip()]
+        raise ActivationError(
+            f"duplicate query ids: {listed(duplicate)}; every prompt needs its own id"
+        )
+    empty = [
+        q
+        for q, p in zip(query_ids, prompts, strict=True)
+        if not isinstance(p, str) or not p.strip()
+    ]
     if empty:
-        raise ActivationError(f"empty prompts: {listed(empty)}; remove these queries or give them a text")
+        raise ActivationError(
+            f"empty prompts: {listed(empty)}; remove these queries or give them a text"
+        )
     token_ids: list[np.ndarray] = []  # arrays: a list of ints takes nine times the memory
     refused: dict[str, str] = {}
     for query_id, prompt in zip(query_ids, prompts, strict=True):
@@ -338,10 +398,14 @@ def _token_ids(encoder: Any, query_ids: list[str], prompts: list[str], limit: in
             refused[query_id] = str(error)
     if refused:
         raise ActivationError(
-            f"{encoder.name} cannot read {len(refused)} prompts: {listed(list(refused))}. The first: "
-            f"{next(iter(refused.values()))}"
+            f"{encoder.name} cannot read {len(refused)} prompts: {listed(list(refused))}. The"
+            f" first: {next(iter(refused.values()))}"
         )
-    long = [f"{q} ({len(t)} tokens)" for q, t in zip(query_ids, token_ids, strict=True) if len(t) > limit]
+    long = [
+        f"{q} ({len(t)} tokens)"
+        for q, t in zip(query_ids, token_ids, strict=True)
+        if len(t) > limit
+    ]
     if long:
         raise ActivationError(
             f"prompts longer than the {limit} tokens that {encoder.name} reads: "
@@ -351,7 +415,7 @@ def _token_ids(encoder: Any, query_ids: list[str], prompts: list[str], limit: in
 
 
 def _agree_on_request(folder: Path, request: dict) -> dict:
-    """Write the request into a fresh folder, or check that the folder was begun for the same one."""
+    """Write the request into a fresh folder, or check that a begun one has the same."""
     path = folder / "request.json"
     if not path.exists():
         _write_atomic(path, _to_json(request))
@@ -360,7 +424,9 @@ def _agree_on_request(folder: Path, request: dict) -> dict:
         earlier = json.loads(path.read_text())
         key, size = earlier["key"], int(earlier["shard_size"])
     except (ValueError, KeyError, TypeError):
-        raise ActivationError(f"{path} is damaged; delete the folder and run extract(...) again") from None
+        raise ActivationError(
+            f"{path} is damaged; delete the folder and run extract(...) again"
+        ) from None
     if key != request["key"]:
         was, now = (
             f"encoder {r.get('encoder')!r}, {r.get('n_queries')} queries, key {r['key'][:16]}"
@@ -378,12 +444,16 @@ def _check_manifest(folder: Path, manifest: dict) -> None:
     try:
         request = json.loads((folder / "request.json").read_text())
     except (OSError, ValueError) as error:
-        raise ActivationError(f"{folder / 'request.json'} cannot be read ({error}); delete the folder and run extract(...) again") from None
+        raise ActivationError(
+            f"{folder / 'request.json'} cannot be read ({error}); delete the folder and run"
+            " extract(...) again"
+        ) from None
     differs = sorted(name for name, value in request.items() if manifest.get(name) != value)
     if differs:
         raise ActivationError(
-            f"{folder / 'manifest.json'} is of another store than request.json beside it ({listed(differs)} differ); "
-            "run extract(...) again, it writes the manifest anew from the shards"
+            f"{folder / 'manifest.json'} is of another store than request.json beside it"
+            f" ({listed(differs)} differ); run extract(...) again, it writes the manifest anew from"
+            " the shards"
         )
 
 
@@ -393,12 +463,16 @@ def _expected(key: str, query_ids: list[str], token_ids: list[np.ndarray]) -> di
         "key": key,
         "query_ids": query_ids,
         "tokens": [len(t) for t in token_ids],
-        "tokens_sha256": hashlib.sha256(json.dumps([t.tolist() for t in token_ids]).encode()).hexdigest(),
+        "tokens_sha256": (
+            hashlib.sha256(json.dumps([t.tolist() for t in token_ids]).encode()).hexdigest()
+        ),
     }
 
 
 def _finished_shard(folder: Path, index: int, expected: dict) -> dict | None:
-    """The sidecar of a shard that is complete, intact and the expected one; None if it must be computed."""
+    """The sidecar of a shard that is complete, intact and the expected one; None if it must be
+    computed.
+    """
     path = folder / f"shard-{index:05d}.json"
     try:
         sidecar = json.loads(path.read_text())
@@ -408,7 +482,8 @@ def _finished_shard(folder: Path, index: int, expected: dict) -> dict | None:
         if _sha256(file) == sidecar["sha256"]:
             return sidecar
         warnings.warn(
-            f"{file}: the checksum differs from {path.name}; this shard is computed again", stacklevel=3
+            f"{file}: the checksum differs from {path.name}; this shard is computed again",
+            stacklevel=3,
         )
     except FileNotFoundError:
         pass
@@ -462,7 +537,8 @@ def _write_atomic(path: Path, data: bytes) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise ActivationError(
-            f"the disk is full: {path} could not be written. Finished shards are kept; make room and run extract(...) again"
+            f"the disk is full: {path} could not be written. Finished shards are kept; make room"
+            " and run extract(...) again"
         ) from None
 
 

@@ -1,7 +1,9 @@
-"""The adapter trunk: a head per target on a trunk that all share, over one block of averaged layers.
+"""The adapter trunk: a head per target on a trunk that all share, over one block of averaged
+layers.
 
-The architecture of NeMo Switchyard's `prefill_router` (version 0.3), so that routers trained here can be loaded there. Features: the last token's
-states of a few layers, each layer standardised, averaged over the layers, scaled, PCA. Then for target i
+The architecture of NeMo Switchyard's `prefill_router` (version 0.3), so that routers trained here
+can be loaded there. Features: the last token's states of a few layers, each layer standardised,
+averaged over the layers, scaled, PCA. Then for target i
 ``sigmoid(head_i(relu(trunk(relu(adapter_i(x))))))``, averaged over the members of the ensemble.
 """
 
@@ -17,12 +19,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from .activations import ActivationStore
-from .features import within_rank
-from .members import Trained, train_alone
-from .probes import PROBE_C, fold_aucs, group_folds, nan_mean
-from .reduction import ScaledPCA
-from .trunk import TrunkConfig, TrunkEnsemble
+from prefill_router.activations import ActivationStore
+from prefill_router.features import within_rank
+from prefill_router.members import Trained, train_alone
+from prefill_router.probes import PROBE_C, fold_aucs, group_folds, nan_mean
+from prefill_router.reduction import ScaledPCA
+from prefill_router.trunk import TrunkConfig, TrunkEnsemble
 
 LAYERS = 5  # averaged
 
@@ -56,52 +58,91 @@ class LayerMean:
         return self
 
     def _standardise(self, store: ActivationStore, train_query_ids: Sequence[str]) -> None:
-        scalers = [StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64)) for layer in self.layers]
-        self.means, self.scales = (np.stack([getattr(s, name) for s in scalers]).astype(np.float32) for name in ("mean_", "scale_"))
+        scalers = [
+            StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64))
+            for layer in self.layers
+        ]
+        self.means, self.scales = (
+            np.stack([getattr(s, name) for s in scalers]).astype(np.float32)
+            for name in ("mean_", "scale_")
+        )
 
     def averaged(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
         """The mean of the standardised layers: float64 [n, H]."""
-        return np.mean([(store.read(layer, "last", query_ids).astype(np.float64) - mean) / scale for layer, mean, scale in zip(self.layers, self.means, self.scales, strict=True)], axis=0)
+        return np.mean(
+            [
+                (store.read(layer, "last", query_ids).astype(np.float64) - mean) / scale
+                for layer, mean, scale in zip(self.layers, self.means, self.scales, strict=True)
+            ],
+            axis=0,
+        )
 
     def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
         """Features of these queries: float32 [n, components]."""
         if not hasattr(self, "reduction"):
-            raise NotFittedError("the layers are not fitted; call fit(store, train_query_ids) first")
+            raise NotFittedError(
+                "the layers are not fitted; call fit(store, train_query_ids) first"
+            )
         return self.reduction.transform(self.averaged(store, query_ids)).astype(np.float32)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
-        return {"layer_means": self.means, "layer_scales": self.scales, **{f"reduction.{k}": v for k, v in vars(self.reduction).items()}}, {"layers": list(self.layers), "n_components": len(self.reduction.components)}
+        return {
+            "layer_means": self.means,
+            "layer_scales": self.scales,
+            **{f"reduction.{k}": v for k, v in vars(self.reduction).items()},
+        }, {"layers": list(self.layers), "n_components": len(self.reduction.components)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> LayerMean:
         """Rebuild from :meth:`state`; KeyError if something is missing."""
         block = cls(meta["layers"], meta["n_components"])
         block.means, block.scales = tensors["layer_means"], tensors["layer_scales"]
-        block.reduction = ScaledPCA(*(tensors[f"reduction.{name}"] for name in ("mean", "scale", "components", "variance")))
+        block.reduction = ScaledPCA(
+            *(tensors[f"reduction.{name}"] for name in ("mean", "scale", "components", "variance"))
+        )
         return block
 
 
 def choose_layer_mean(
-    store: ActivationStore, query_ids: Sequence[str], correct: np.ndarray, groups: Sequence, profile: pd.DataFrame, sizes: Sequence[int], folds: int = 5, seed: int = 0
+    store: ActivationStore,
+    query_ids: Sequence[str],
+    correct: np.ndarray,
+    groups: Sequence,
+    profile: pd.DataFrame,
+    sizes: Sequence[int],
+    folds: int = 5,
+    seed: int = 0,
 ) -> LayerMean:
-    """The layers and the number of components by cross-validated probe AUC on training rows; not fitted yet.
+    """The layers and the number of components by cross-validated probe AUC on training rows; not
+    fitted yet.
 
     Parameters
     ----------
     query_ids, correct [n, K], groups : of training rows
     profile : from :func:`prefill_router.probes.layer_profile` on these rows
-        The layers are the ``LAYERS`` with the highest probe AUC of the last token, averaged over targets.
+        The layers are the ``LAYERS`` with the highest probe AUC of the last token, averaged over
+        targets.
     sizes : candidates; those above the rank of some fold are skipped.
     """
     last = profile[profile["pooling"] == "last"]
     if last.empty:
-        raise ValueError("the layer profile has no rows of the last token; profile that pooling too")
-    layers = sorted(int(layer) for layer in last.groupby("layer")["probe_auc"].mean().nlargest(LAYERS).index)
+        raise ValueError(
+            "the layer profile has no rows of the last token; profile that pooling too"
+        )
+    layers = sorted(
+        int(layer) for layer in last.groupby("layer")["probe_auc"].mean().nlargest(LAYERS).index
+    )
     block = LayerMean(layers, max(sizes))
     block._standardise(store, query_ids)
     sizes = sorted(set(sizes))
-    aucs, rank = fold_aucs(block.averaged(store, query_ids), np.asarray(correct, np.float64), group_folds(groups, folds, seed), sizes, PROBE_C)
+    aucs, rank = fold_aucs(
+        block.averaged(store, query_ids),
+        np.asarray(correct, np.float64),
+        group_folds(groups, folds, seed),
+        sizes,
+        PROBE_C,
+    )
     possible = within_rank(sizes, rank)
     mean = nan_mean(nan_mean(aucs)[possible].T)
     return LayerMean(layers, sizes[possible[int(np.nanargmax(mean))]])
@@ -113,7 +154,9 @@ def adapter_config(config: TrunkConfig) -> TrunkConfig:
 
 
 class AdapterTrunkNet(nn.Module):
-    """An adapter and a head per target, a trunk that they share. Parameters: d_in, n_targets, hidden = (adapter, trunk) widths."""
+    """An adapter and a head per target, a trunk that they share. Parameters: d_in, n_targets,
+    hidden = (adapter, trunk) widths.
+    """
 
     def __init__(self, d_in: int, n_targets: int, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__()
@@ -125,9 +168,14 @@ class AdapterTrunkNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [n, K] of features [n, d_in]."""
         # the targets' products in one: [K, n, adapter]
-        first = torch.einsum("nd,kad->kna", x, torch.stack([a.weight for a in self.adapters])) + torch.stack([a.bias for a in self.adapters])[:, None]
+        first = (
+            torch.einsum("nd,kad->kna", x, torch.stack([a.weight for a in self.adapters]))
+            + torch.stack([a.bias for a in self.adapters])[:, None]
+        )
         shared = self.trunk(torch.relu(first))
-        return torch.einsum("knt,kt->nk", shared, torch.stack([h.weight[0] for h in self.heads])) + torch.stack([h.bias[0] for h in self.heads])
+        return torch.einsum(
+            "knt,kt->nk", shared, torch.stack([h.weight[0] for h in self.heads])
+        ) + torch.stack([h.bias[0] for h in self.heads])
 
 
 class AdapterEnsemble(TrunkEnsemble):
@@ -136,13 +184,17 @@ class AdapterEnsemble(TrunkEnsemble):
     ``config.hidden`` is (adapter, trunk); there is no dropout, early stopping does its work.
     """
 
-    def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu"
+    ) -> None:
         super().__init__(config or adapter_config(TrunkConfig()), seed, device)
 
     def _new(self, d_in: int, n_targets: int) -> AdapterTrunkNet:
         return AdapterTrunkNet(d_in, n_targets, self.config.hidden)
 
-    def _train(self, seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[Trained]:
+    def _train(
+        self, seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray
+    ) -> list[Trained]:
         masks = [torch.from_numpy(rows).to(X.device) for rows in held_out]
         return [
             train_alone(network, seed, (X[~rows], Y[~rows], X[rows], Y[rows]), self.config)
@@ -156,4 +208,8 @@ class AdapterEnsemble(TrunkEnsemble):
 
     def _shape(self) -> dict:
         first = self._networks[0]
-        return {"d_in": first.adapters[0].in_features, "n_targets": self.n_targets, "hidden": list(self.config.hidden)}
+        return {
+            "d_in": first.adapters[0].in_features,
+            "n_targets": self.n_targets,
+            "hidden": list(self.config.hidden),
+        }

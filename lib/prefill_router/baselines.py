@@ -1,10 +1,10 @@
 """Routers that do not read prefill activations: controls and semantic baselines, one interface.
 
-Every class has ``fit(X, Y, groups=None) -> self`` and ``predict_proba(X) -> float64 [n, K]``. Y [n, K] holds
-1 (right), 0 (wrong) and NaN (missing; masked, never counted as wrong). What X is differs by class and is said
-there. Hyper-parameters are chosen on the training rows, by cross-validation over ``groups`` (n labels;
-default: every row on its own), by the lowest Brier score over all known outcomes: it is proper, like the log
-loss, and stays finite for a P of exactly 0 or 1.
+Every class has ``fit(X, Y, groups=None) -> self`` and ``predict_proba(X) -> float64 [n, K]``. Y [n,
+K] holds 1 (right), 0 (wrong) and NaN (missing; masked, never counted as wrong). What X is differs
+by class and is said there. Hyper-parameters are chosen on the training rows, by cross-validation
+over ``groups`` (n labels; default: every row on its own), by the lowest Brier score over all known
+outcomes: it is proper, like the log loss, and stays finite for a P of exactly 0 or 1.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_union
 from sklearn.preprocessing import StandardScaler, normalize
 
-from .hardware import on_every_core
-from .probes import group_folds
-from .trunk import TrunkConfig, TrunkEnsemble
+from prefill_router.hardware import on_every_core
+from prefill_router.probes import group_folds
+from prefill_router.trunk import TrunkConfig, TrunkEnsemble
 
 _ROWS = 1024  # queries compared with all training queries at a time
 
@@ -41,8 +41,8 @@ def target_rates(Y: np.ndarray) -> np.ndarray:
     known = ~np.isnan(Y)
     if not known.any(axis=0).all():
         raise ValueError(
-            f"targets in columns {np.flatnonzero(~known.any(axis=0)).tolist()} of Y have no outcome; drop "
-            "them from the pool"
+            f"targets in columns {np.flatnonzero(~known.any(axis=0)).tolist()} of Y have no"
+            " outcome; drop them from the pool"
         )
     return np.nansum(Y, axis=0) / known.sum(axis=0)
 
@@ -70,7 +70,9 @@ class _Router:
         Y = np.asarray(Y, np.float64)
         groups = np.arange(len(Y)) if groups is None else np.asarray(groups)
         if not _rows(X) == len(Y) == len(groups):
-            raise ValueError(f"X has {_rows(X)} rows, Y {len(Y)}, groups {len(groups)}; they must be equal")
+            raise ValueError(
+                f"X has {_rows(X)} rows, Y {len(Y)}, groups {len(groups)}; they must be equal"
+            )
         self.rates_ = target_rates(Y)
         self._fit(X, Y, groups)
         return self
@@ -89,7 +91,7 @@ class _Router:
 
 
 class RandomRouter(_Router):
-    """Uniform random P, from ``seed``; X is anything with a length. Equal calls give equal numbers."""
+    """Uniform random P from ``seed``, the same at every call; X is anything with a length."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -106,10 +108,11 @@ class ConstantRouter(_Router):
 
 
 class GroupMeanRouter(_Router):
-    """Every target's training accuracy in the query's category, shrunk towards its overall accuracy.
+    """Every target's training accuracy in the query's category, shrunk towards its overall
+    accuracy.
 
-    P = (right answers in category + smoothing * overall) / (outcomes in category + smoothing). X is a 1-d
-    array of categories; an unseen one gets the overall accuracy.
+    P = (right answers in category + smoothing * overall) / (outcomes in category + smoothing). X is
+    a 1-d array of categories; an unseen one gets the overall accuracy.
 
     Parameters
     ----------
@@ -168,17 +171,21 @@ class PromptLengthRouter(_Router):
 
 
 class TfidfRouter(_Router):
-    """Logistic regression on TF-IDF of words (1-2) and characters within words (3-5); X is a list of prompts.
+    """Logistic regression on TF-IDF of words (1-2) and characters within words (3-5); X is a list
+    of prompts.
 
     Parameters
     ----------
     Cs : sequence of float
         Candidates for the inverse L2 strength, one for all targets; the choice is ``C_``.
     folds, seed : int
-        Of the cross-validation. The vocabulary is built once from all training prompts; no label enters it.
+        Of the cross-validation. The vocabulary is built once from all training prompts; no label
+        enters it.
     """
 
-    def __init__(self, Cs: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 30.0), folds: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self, Cs: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 30.0), folds: int = 3, seed: int = 0
+    ) -> None:
         self.Cs, self.folds, self.seed = tuple(Cs), folds, seed
 
     def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
@@ -187,7 +194,9 @@ class TfidfRouter(_Router):
             TfidfVectorizer(
                 ngram_range=(1, 2), token_pattern=r"(?u)\S+", sublinear_tf=True, max_features=30_000
             ),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, max_features=30_000),
+            TfidfVectorizer(
+                analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, max_features=30_000
+            ),
         )
         features = self._vectorizer.fit_transform(list(X)).tocsr()
         self.C_ = choose_C(self.Cs, features, Y, groups, self.folds, self.seed)
@@ -224,21 +233,24 @@ class LogisticRouter(_Router):
 
 
 class KNNRouter(_Router):
-    """Share of right answers among the k training prompts of highest cosine; X is a float ndarray [n, d].
+    """Share of right answers among the k training prompts of highest cosine; X is a float ndarray
+    [n, d].
 
-    Neighbours whose outcome for a target is missing are left out for that target; if all are, its overall
-    accuracy stands.
+    Neighbours whose outcome for a target is missing are left out for that target; if all are, its
+    overall accuracy stands.
 
     Parameters
     ----------
     ks : sequence of int
-        Candidates for k, one for all targets; the choice is ``k_``. Those above the number of rows to learn
-        from are skipped.
+        Candidates for k, one for all targets; the choice is ``k_``. Those above the number of rows
+        to learn from are skipped.
     folds, seed : int
         Of the cross-validation.
     """
 
-    def __init__(self, ks: Sequence[int] = (5, 10, 20, 40, 80, 160), folds: int = 5, seed: int = 0) -> None:
+    def __init__(
+        self, ks: Sequence[int] = (5, 10, 20, 40, 80, 160), folds: int = 5, seed: int = 0
+    ) -> None:
         self.ks, self.folds, self.seed = tuple(sorted(set(ks))), folds, seed
 
     def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
@@ -248,7 +260,8 @@ class KNNRouter(_Router):
         ks = [k for k in self.ks if k <= smallest]
         if not ks:
             raise ValueError(
-                f"every k in {self.ks} is above the {smallest} rows of a training fold; offer a smaller k"
+                f"every k in {self.ks} is above the {smallest} rows of a training fold; offer a"
+                " smaller k"
             )
         loss = np.zeros(len(ks))
         for f in range(self.folds):
@@ -261,8 +274,14 @@ class KNNRouter(_Router):
 
     def _predict(self, X: Any) -> np.ndarray:
         unit = normalize(np.asarray(X, np.float64))
-        # by blocks, since n x k x targets outcomes of all queries would be the largest table of a run
-        blocks = [self._share(self._outcomes[self._neighbours(unit[start : start + _ROWS], self._unit, self.k_)]) for start in range(0, len(unit), _ROWS)]
+        # by blocks, since n x k x targets outcomes of all queries would be the largest table of a
+        # run
+        blocks = [
+            self._share(
+                self._outcomes[self._neighbours(unit[start : start + _ROWS], self._unit, self.k_)]
+            )
+            for start in range(0, len(unit), _ROWS)
+        ]
         return np.vstack(blocks) if blocks else np.empty((0, self._outcomes.shape[1]))
 
     @staticmethod
@@ -271,7 +290,8 @@ class KNNRouter(_Router):
         found = np.empty((len(unit), k), np.intp)
         for start in range(0, len(unit), _ROWS):
             distance = -(unit[start : start + _ROWS] @ train_unit.T)
-            # a partition instead of a sort of all; of those as far as the k-th, the first ones that there is room for
+            # a partition instead of a sort of all; of those as far as the k-th, the first ones that
+            # there is room for
             limit = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
             nearer, tied = distance < limit, distance == limit
             room = k - nearer.sum(axis=1, keepdims=True)
@@ -288,9 +308,11 @@ class KNNRouter(_Router):
 
 
 class MLPRouter(_Router):
-    """The trunk's own ensemble on standardised vectors; X is a float ndarray [n, d], such as embeddings.
+    """The trunk's own ensemble on standardised vectors; X is a float ndarray [n, d], such as
+    embeddings.
 
-    Against the trunk on prefill features it shows what the features are worth, as the network is the same.
+    Against the trunk on prefill features it shows what the features are worth, as the network is
+    the same.
 
     Parameters
     ----------
@@ -299,7 +321,9 @@ class MLPRouter(_Router):
         As in :class:`prefill_router.trunk.TrunkEnsemble`.
     """
 
-    def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu"
+    ) -> None:
         self.ensemble = TrunkEnsemble(config, seed=seed, device=device)
 
     def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
@@ -317,18 +341,25 @@ def _rows(X: Any) -> int:
 def fit_columns(
     X: Any, Y: np.ndarray, C: float, start: Sequence[LogisticRegression | float] | None = None
 ) -> list[LogisticRegression | float]:
-    """One L2 logistic regression per target on its known outcomes; a number where these are all the same.
+    """One L2 logistic regression per target on its known outcomes; a number where these are all the
+    same.
 
-    ``start``: what this returned for the same X and Y with another C. Its regressions go on from their solutions, and are changed.
+    ``start``: what this returned for the same X and Y with another C. Its regressions go on from
+    their solutions, and are changed.
     """
     columns: list[LogisticRegression | float] = []
-    # a few hundred dense columns: Newton steps reach the optimum in a tenth of the time; the cost of a step grows with their square
+    # a few hundred dense columns: Newton steps reach the optimum in a tenth of the time; the cost
+    # of a step grows with their square
     newton = not issparse(X) and X.shape[1] <= 400
     solver = {"solver": "newton-cholesky", "tol": 1e-8} if newton else {"solver": "lbfgs"}
     for k, y in enumerate(Y.T):
         known = ~np.isnan(y)
         if len(np.unique(y[known])) == 2:
-            model = LogisticRegression(max_iter=1000, warm_start=True, **solver) if start is None else start[k]
+            model = (
+                LogisticRegression(max_iter=1000, warm_start=True, **solver)
+                if start is None
+                else start[k]
+            )
             columns.append(model.set_params(C=C).fit(X[known], y[known]))
         else:  # a fold may see one class only: the rule of succession, so that P is neither 0 nor 1
             columns.append(float((y[known].sum() + 1) / (known.sum() + 2)))
@@ -337,18 +368,34 @@ def fit_columns(
 
 def predict_columns(columns: list[LogisticRegression | float], X: Any) -> np.ndarray:
     return np.column_stack(
-        [np.full(X.shape[0], c) if isinstance(c, float) else c.predict_proba(X)[:, 1] for c in columns]
+        [
+            np.full(X.shape[0], c) if isinstance(c, float) else c.predict_proba(X)[:, 1]
+            for c in columns
+        ]
     )
 
 
-def choose_C(Cs: Sequence[float], X: Any, Y: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> float:
-    """The C with the lowest cross-validated Brier score of known outcomes; ties: the stronger penalty."""
+def choose_C(
+    Cs: Sequence[float], X: Any, Y: np.ndarray, groups: np.ndarray, folds: int, seed: int
+) -> float:
+    """The C with the lowest cross-validated Brier score of known outcomes; ties: the stronger
+    penalty.
+    """
     fold, rising = group_folds(groups, folds, seed), sorted(Cs)
-    losses = np.sum(list(on_every_core(lambda f: _fold_losses(rising, X, Y, fold, f), ((f,) for f in range(folds)))), axis=0)
+    losses = np.sum(
+        list(
+            on_every_core(
+                lambda f: _fold_losses(rising, X, Y, fold, f), ((f,) for f in range(folds))
+            )
+        ),
+        axis=0,
+    )
     return rising[int(losses.argmin())]
 
 
-def _fold_losses(Cs: Sequence[float], X: Any, Y: np.ndarray, fold: np.ndarray, f: int) -> list[float]:
+def _fold_losses(
+    Cs: Sequence[float], X: Any, Y: np.ndarray, fold: np.ndarray, f: int
+) -> list[float]:
     """Squared error, for each C, on the rows of fold ``f`` of regressions fitted on the other rows.
 
     The C rise, so that each search begins near its end: a third of the steps.

@@ -2,8 +2,8 @@
 
     python -m prefill_router.export --profile local --format switchyard
 
-``docs/formats.md`` has every field, its shape and dtype, the order of operations and a worked example; the readers of the tests know
-nothing but that page.
+``docs/formats.md`` has every field, its shape and dtype, the order of operations and a worked
+example; the readers of the tests know nothing but that page.
 """
 
 from __future__ import annotations
@@ -17,27 +17,47 @@ from pathlib import Path
 
 import numpy as np
 
-from .activations import ActivationError, ActivationStore, extract, store_folder
-from .adapter import adapter_config
-from .encoders import EncoderError, load_encoder
-from .experiment import pools, read_note
-from .formats import FORMATS, SWITCHYARD_SIZES, ExportError, dtype_of, parse_names, switchyard_order
-from .outcomes import Outcomes
-from .profiles import Workspace, open_workspace, project_root, subset_rows, write_own_profile
-from .router import Router
-from .routing import priced
-from .trunk import TrunkConfig
-from .weights import WHEELS, WeightsError
+from prefill_router.activations import ActivationError, ActivationStore, extract, store_folder
+from prefill_router.adapter import adapter_config
+from prefill_router.encoders import EncoderError, load_encoder
+from prefill_router.experiment import pools, read_note
+from prefill_router.formats import (
+    FORMATS,
+    SWITCHYARD_SIZES,
+    ExportError,
+    dtype_of,
+    parse_names,
+    switchyard_order,
+)
+from prefill_router.outcomes import Outcomes
+from prefill_router.profiles import (
+    Workspace,
+    open_workspace,
+    project_root,
+    subset_rows,
+    write_own_profile,
+)
+from prefill_router.router import Router
+from prefill_router.routing import priced
+from prefill_router.trunk import TrunkConfig
+from prefill_router.weights import WHEELS, WeightsError
 
 
 def hub_name(router: Router) -> str:
-    """The name by which other projects load the router's encoder: the Hub id of embedded weights, else its own name."""
+    """The name by which other projects load the router's encoder: the Hub id of embedded weights,
+    else its own name.
+    """
     name = router.encoder_note["name"].partition("@")[0]
     return WHEELS[name].hub_id if name in WHEELS else name
 
 
 def export(
-    router: Router, format: str, folder: str | Path, encoder_name: str | None = None, allow_pickle: bool = False, names: Mapping[str, str] | None = None
+    router: Router,
+    format: str,
+    folder: str | Path,
+    encoder_name: str | None = None,
+    allow_pickle: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write a router in a format.
 
@@ -49,9 +69,11 @@ def export(
     encoder_name : str, optional
         The name that the other project loads the encoder by; default: :func:`hub_name`.
     allow_pickle : bool
-        `toolkit` holds scikit-learn objects, hence a pickle, which can run code when it is loaded; it is written only on request.
+        `toolkit` holds scikit-learn objects, hence a pickle, which can run code when it is loaded;
+        it is written only on request.
     names : mapping of target to name, optional
-        `switchyard_json` alone, and needed there: which target is written under which of ``SWITCHYARD_NAMES``.
+        `switchyard_json` alone, and needed there: which target is written under which of
+        ``SWITCHYARD_NAMES``.
 
     Returns
     -------
@@ -61,24 +83,38 @@ def export(
     Raises
     ------
     ExportError
-        An unknown format, a router of a method, of layers, sizes or names that the format cannot hold, one that was not trained on float32
-        states (but for `own`), or a pickle that was not asked for.
+        An unknown format, a router of a method, of layers, sizes or names that the format cannot
+        hold, one that was not trained on float32 states (but for `own`), or a pickle that was not
+        asked for.
     """
     _check_request(format, names)
     write, methods = FORMATS[format]
     if router.method not in methods:
-        raise ExportError(f"{format} cannot hold a router of the method {router.method!r}; train one with Router.fit(..., method={' or '.join(map(repr, methods))})")
+        raise ExportError(
+            f"{format} cannot hold a router of the method {router.method!r}; train one with"
+            f" Router.fit(..., method={' or '.join(map(repr, methods))})"
+        )
     if format != "own" and (dtype := dtype_of(router)) != "float32":
         raise ExportError(
-            f"the router was trained on {dtype} states, and other projects read their encoder in float32 on a CPU, where P(correct) would differ by some hundredths; "
-            "train it on activations that were extracted with dtype float32, as make export does"
+            f"the router was trained on {dtype} states, and other projects read their encoder in"
+            " float32 on a CPU, where P(correct) would differ by some hundredths; train it on"
+            " activations that were extracted with dtype float32, as make export does"
         )
     if format == "toolkit":
         if not allow_pickle:
-            raise ExportError("the toolkit's checkpoint is a pickle (it holds scikit-learn objects), and loading a pickle can run code; pass allow_pickle=True (ALLOW_PICKLE=1) to write one all the same")
-        warnings.warn("a pickle is written: load it only where you trust whoever could have changed it", stacklevel=2)
+            raise ExportError(
+                "the toolkit's checkpoint is a pickle (it holds scikit-learn objects), and loading"
+                " a pickle can run code; pass allow_pickle=True (ALLOW_PICKLE=1) to write one all"
+                " the same"
+            )
+        warnings.warn(
+            "a pickle is written: load it only where you trust whoever could have changed it",
+            stacklevel=2,
+        )
     folder = Path(folder)
-    written = write(router, folder, encoder_name or hub_name(router), names)  # checks first: a router that is refused leaves no folder
+    written = write(
+        router, folder, encoder_name or hub_name(router), names
+    )  # checks first: a router that is refused leaves no folder
     return [folder / name for name in written]
 
 
@@ -86,11 +122,15 @@ def _check_request(format: str, names: Mapping[str, str] | None) -> None:
     if format not in FORMATS:
         raise ExportError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     if names and format != "switchyard_json":
-        raise ExportError(f"{format} keeps the targets' own names; NAMES= is of switchyard_json alone")
+        raise ExportError(
+            f"{format} keeps the targets' own names; NAMES= is of switchyard_json alone"
+        )
 
 
 def some_queries(outcomes: Outcomes, most: int) -> Outcomes:
-    """At most so many queries, in whole groups drawn with a fixed seed; more where a target would be right, or wrong, on fewer than ten of them."""
+    """At most so many queries, in whole groups drawn with a fixed seed; more where a target would
+    be right, or wrong, on fewer than ten of them.
+    """
 
     def fewest(of: Outcomes) -> np.ndarray:
         return np.minimum(np.nansum(of.correct, axis=0), np.nansum(1 - of.correct, axis=0))
@@ -104,25 +144,51 @@ def some_queries(outcomes: Outcomes, most: int) -> Outcomes:
 
 
 def float32_store(workspace: Workspace, outcomes: Outcomes) -> ActivationStore:
-    """Float32 activations of these queries by the profile's encoder: those of notebook 02 if they are, else extracted now.
+    """Float32 activations of these queries by the profile's encoder: those of notebook 02 if they
+    are, else extracted now.
 
     What is extracted stays in the build folder; an interrupted extraction goes on where it stopped.
     """
-    profile, store = workspace.profile, ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"])
+    profile, store = (
+        workspace.profile,
+        ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"]),
+    )
     if (dtype := store.fingerprint.get("dtype")) == "float32":
         return store
-    encoder = load_encoder(profile.encoder, device=profile.device, dtype="float32", plain_prompt=profile.encoder in profile.plain_prompt)
+    encoder = load_encoder(
+        profile.encoder,
+        device=profile.device,
+        dtype="float32",
+        plain_prompt=profile.encoder in profile.plain_prompt,
+    )
     query_ids, prompts = outcomes.queries["query_id"].tolist(), outcomes.prompts
-    print(f"the profile's activations are in {dtype}, other projects read float32: {outcomes.n} prompts are read again, unless they were already", flush=True)
-    return extract(encoder, query_ids, prompts, store_folder(workspace.activations, encoder, query_ids, prompts), batch_tokens=profile.batch_tokens)
+    print(
+        f"the profile's activations are in {dtype}, other projects read float32: {outcomes.n}"
+        " prompts are read again, unless they were already",
+        flush=True,
+    )
+    return extract(
+        encoder,
+        query_ids,
+        prompts,
+        store_folder(workspace.activations, encoder, query_ids, prompts),
+        batch_tokens=profile.batch_tokens,
+    )
 
 
 def router_for(
-    workspace: Workspace, format: str, method: str | None = None, pool: str | None = None, queries: int | None = None, names: Mapping[str, str] | None = None
+    workspace: Workspace,
+    format: str,
+    method: str | None = None,
+    pool: str | None = None,
+    queries: int | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Router:
-    """A router that a format can hold, trained on queries of a pool of a profile whose notebook 02 ran.
+    """A router that a format can hold, trained on queries of a pool of a profile whose notebook 02
+    ran.
 
-    For other projects it is trained on float32 states (:func:`float32_store`), for `own` on the profile's.
+    For other projects it is trained on float32 states (:func:`float32_store`), for `own` on the
+    profile's.
 
     Parameters
     ----------
@@ -143,57 +209,153 @@ def router_for(
     of_pool = dict(pools(workspace, workspace.load_outcomes()))
     pool = pool or next(iter(of_pool))
     if pool not in of_pool:
-        raise ExportError(f"the profile {workspace.profile.name} has no pool {pool!r}; it has {', '.join(of_pool)}")
+        raise ExportError(
+            f"the profile {workspace.profile.name} has no pool {pool!r}; it has"
+            f" {', '.join(of_pool)}"
+        )
     outcomes, profile = of_pool[pool], workspace.profile
     config = TrunkConfig(**profile.ensemble)
     config = adapter_config(config) if method == "adapter_trunk" else config
     if format == "switchyard_json":
         switchyard_order(names, (priced(outcomes) or outcomes).target_names)
         keep = SWITCHYARD_SIZES["members"]
-        config = replace(config, hidden=tuple(SWITCHYARD_SIZES["hidden"]), dropout=TrunkConfig().dropout, members=max(config.members, keep), keep=keep)
+        config = replace(
+            config,
+            hidden=tuple(SWITCHYARD_SIZES["hidden"]),
+            dropout=TrunkConfig().dropout,
+            members=max(config.members, keep),
+            keep=keep,
+        )
     outcomes = outcomes if queries is None else some_queries(outcomes, queries)
-    store = ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"]) if format == "own" else float32_store(workspace, outcomes)
+    store = (
+        ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"])
+        if format == "own"
+        else float32_store(workspace, outcomes)
+    )
     return Router.fit(
-        outcomes, store, method=method, config=config, sizes=profile.component_sizes, folds=profile.folds, layer_choice=profile.layer_choice, last_layer=format != "toolkit"
+        outcomes,
+        store,
+        method=method,
+        config=config,
+        sizes=profile.component_sizes,
+        folds=profile.folds,
+        layer_choice=profile.layer_choice,
+        last_layer=format != "toolkit",
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0, or 2 for what cannot be exported."""
-    parser = argparse.ArgumentParser(prog="python -m prefill_router.export", allow_abbrev=False, description="Train a router on a profile's pool and write it in a format.")
-    parser.add_argument("--profile", default="local", help="a profile whose notebooks ran (default: local)")
-    parser.add_argument("--outcomes", type=Path, help="the table of one's own that was given to make reproduce, instead of a profile")
+    parser = argparse.ArgumentParser(
+        prog="python -m prefill_router.export",
+        allow_abbrev=False,
+        description="Train a router on a profile's pool and write it in a format.",
+    )
+    parser.add_argument(
+        "--profile", default="local", help="a profile whose notebooks ran (default: local)"
+    )
+    parser.add_argument(
+        "--outcomes",
+        type=Path,
+        help="the table of one's own that was given to make reproduce, instead of a profile",
+    )
     parser.add_argument("--prices", type=Path, help="its price list")
-    parser.add_argument("--right-from", type=float, help="from which grade on an answer of that table is right")
+    parser.add_argument(
+        "--right-from", type=float, help="from which grade on an answer of that table is right"
+    )
     parser.add_argument("--prompt", help="template that joins columns of that table to the prompt")
-    parser.add_argument("--models", default="", help="the models of that table to keep, with commas between")
-    parser.add_argument("--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)")
-    parser.add_argument("--method", help="one of ours, paper, shared_block, adapter_trunk (default: the first that the format holds)")
+    parser.add_argument(
+        "--models", default="", help="the models of that table to keep, with commas between"
+    )
+    parser.add_argument(
+        "--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)"
+    )
+    parser.add_argument(
+        "--method",
+        help=(
+            "one of ours, paper, shared_block, adapter_trunk (default: the first that the format"
+            " holds)"
+        ),
+    )
     parser.add_argument("--pool", help="which pool of the profile (default: the first)")
-    parser.add_argument("--encoder-name", help="the name by which the other project loads the encoder (default: its Hub id)")
-    parser.add_argument("--names", help="for switchyard_json: under which of its four names each target is written, as ours=theirs,ours=theirs,…")
-    parser.add_argument("--allow-pickle", action="store_true", help="write a pickle, which the toolkit's checkpoint is")
-    parser.add_argument("--encoder", help="another encoder than the profile's, as in the run that is exported")
+    parser.add_argument(
+        "--encoder-name",
+        help="the name by which the other project loads the encoder (default: its Hub id)",
+    )
+    parser.add_argument(
+        "--names",
+        help=(
+            "for switchyard_json: under which of its four names each target is written, as"
+            " ours=theirs,ours=theirs,…"
+        ),
+    )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="write a pickle, which the toolkit's checkpoint is",
+    )
+    parser.add_argument(
+        "--encoder", help="another encoder than the profile's, as in the run that is exported"
+    )
     parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
     parser.add_argument("--build-dir", type=Path, help="another folder than build/")
-    parser.add_argument("--out", type=Path, help="where the files go (default: build/<profile>/export/<format>)")
+    parser.add_argument(
+        "--out", type=Path, help="where the files go (default: build/<profile>/export/<format>)"
+    )
     arguments = parser.parse_args(argv)
     try:
         if arguments.outcomes:
             folder = (arguments.build_dir or project_root() / "build") / "own"
             models = [name.strip() for name in arguments.models.split(",") if name.strip()]
-            arguments.profile = str(write_own_profile(arguments.outcomes, arguments.prices, folder, arguments.right_from, arguments.prompt, models))
-        workspace = open_workspace(arguments.profile, encoder=arguments.encoder, device=arguments.device, build_dir=arguments.build_dir)
+            arguments.profile = str(
+                write_own_profile(
+                    arguments.outcomes,
+                    arguments.prices,
+                    folder,
+                    arguments.right_from,
+                    arguments.prompt,
+                    models,
+                )
+            )
+        workspace = open_workspace(
+            arguments.profile,
+            encoder=arguments.encoder,
+            device=arguments.device,
+            build_dir=arguments.build_dir,
+        )
         if arguments.format == "toolkit" and not arguments.allow_pickle:
-            raise ExportError("the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write one all the same")
+            raise ExportError(
+                "the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write"
+                " one all the same"
+            )
         names = parse_names(arguments.names) if arguments.names else None
-        router = router_for(workspace, arguments.format, arguments.method, arguments.pool, names=names)
-        files = export(router, arguments.format, arguments.out or workspace.build / "export" / arguments.format, arguments.encoder_name, arguments.allow_pickle, names)
-    except (ValueError, ActivationError, EncoderError, WeightsError, FileNotFoundError) as error:  # of profiles, tables, encoders, routers and exports
+        router = router_for(
+            workspace, arguments.format, arguments.method, arguments.pool, names=names
+        )
+        files = export(
+            router,
+            arguments.format,
+            arguments.out or workspace.build / "export" / arguments.format,
+            arguments.encoder_name,
+            arguments.allow_pickle,
+            names,
+        )
+    except (
+        ValueError,
+        ActivationError,
+        EncoderError,
+        WeightsError,
+        FileNotFoundError,
+    ) as error:  # of profiles, tables, encoders, routers and exports
         print(f"error: {error}", file=sys.stderr)
         return 2
-    called = ", ".join(f"{name} as {names[name]}" if names else name for name in router.target_names)
-    print(f"{arguments.format}: {router.method} for {called}, trained on {router.trained_on} queries, encoder {arguments.encoder_name or hub_name(router)} in {dtype_of(router)}")
+    called = ", ".join(
+        f"{name} as {names[name]}" if names else name for name in router.target_names
+    )
+    print(
+        f"{arguments.format}: {router.method} for {called}, trained on {router.trained_on} queries,"
+        f" encoder {arguments.encoder_name or hub_name(router)} in {dtype_of(router)}"
+    )
     for file in files:
         print(f"  {file} ({file.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -15,10 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import randomized_svd
 from tqdm import tqdm
 
-from .activations import ActivationStore
-from .hardware import on_every_core
-from .probes import PROBE_C, fold_aucs, group_folds, nan_mean
-from .reduction import ScaledPCA
+from prefill_router.activations import ActivationStore
+from prefill_router.hardware import on_every_core
+from prefill_router.probes import PROBE_C, fold_aucs, group_folds, nan_mean
+from prefill_router.reduction import ScaledPCA
 
 FORMAT = 1
 
@@ -46,8 +46,8 @@ class FeatureChoice:
 def choose_layers(profile: pd.DataFrame, by: str = "fisher_j") -> dict[str, tuple[int, str]]:
     """The layer and pooling with the highest probe value, for every target.
 
-    All layers and poolings are compared, so the curve may have several peaks. Ties go to the pooling and
-    layer that come first in the profile.
+    All layers and poolings are compared, so the curve may have several peaks. Ties go to the
+    pooling and layer that come first in the profile.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def choose_layers(profile: pd.DataFrame, by: str = "fisher_j") -> dict[str, tupl
     for target, rows in profile.groupby("target", sort=False):
         if rows[by].isna().all():
             raise ValueError(
-                f"{by} of target {target!r} is undefined in every layer: its training outcomes are all the "
-                "same; drop it from the pool"
+                f"{by} of target {target!r} is undefined in every layer: its training outcomes are"
+                " all the same; drop it from the pool"
             )
         best = rows.loc[rows[by].idxmax()]
         layers[target] = (int(best["layer"]), str(best["pooling"]))
@@ -94,7 +94,8 @@ def choose_components(
     seed: int = 0,
     C: float = PROBE_C,
 ) -> list[FeatureChoice]:
-    """The number of principal components with the highest cross-validated probe AUC, for every target.
+    """The number of principal components with the highest cross-validated probe AUC, for every
+    target.
 
     Parameters
     ----------
@@ -120,13 +121,14 @@ def choose_components(
     Raises
     ------
     ValueError
-        If the columns of ``correct`` are not the targets of ``layers``, no size fits, or an AUC is undefined
-        everywhere.
+        If the columns of ``correct`` are not the targets of ``layers``, no size fits, or an AUC is
+        undefined everywhere.
     """
     correct = np.asarray(correct, np.float64)
     if correct.shape != (len(query_ids), len(layers)):
         raise ValueError(
-            f"correct has shape {correct.shape}; expected {len(query_ids)} queries x {len(layers)} targets"
+            f"correct has shape {correct.shape}; expected {len(query_ids)} queries x {len(layers)}"
+            " targets"
         )
     fold = group_folds(groups, folds, seed)
     sizes = sorted(set(sizes))
@@ -143,18 +145,24 @@ def choose_components(
     for k, (target, (layer, pooling)) in enumerate(layers.items()):
         if np.isnan(mean[:, k]).all():
             raise ValueError(
-                f"the probe AUC of target {target!r} is undefined in every fold: its outcomes are (nearly) "
-                "all the same; drop it from the pool"
+                f"the probe AUC of target {target!r} is undefined in every fold: its outcomes are"
+                " (nearly) all the same; drop it from the pool"
             )
-        choices.append(FeatureChoice(target, layer, pooling, sizes[possible[int(np.nanargmax(mean[:, k]))]]))
+        choices.append(
+            FeatureChoice(target, layer, pooling, sizes[possible[int(np.nanargmax(mean[:, k]))]])
+        )
     return choices
 
 
 def within_rank(sizes: Sequence[int], rank: int) -> list[int]:
-    """Positions of the sizes that the training rows have components for; ValueError if there is none."""
+    """Positions of the sizes that the training rows have components for; ValueError if there is
+    none.
+    """
     possible = [s for s, size in enumerate(sizes) if size <= rank]
     if not possible:
-        raise ValueError(f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes")
+        raise ValueError(
+            f"the training rows have rank {rank}, below every size in {sizes}; offer smaller sizes"
+        )
     return possible
 
 
@@ -171,7 +179,8 @@ def sweep(
     C: float = PROBE_C,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Cross-validated probe AUC of every layer, pooling, number of components and target: nothing is searched, all is computed.
+    """Cross-validated probe AUC of every layer, pooling, number of components and target: nothing
+    is searched, all is computed.
 
     Parameters
     ----------
@@ -186,12 +195,22 @@ def sweep(
     sizes = sorted(set(sizes))
 
     def probe(pooling: str, layer: int) -> pd.DataFrame:
-        aucs, rank = fold_aucs(store.read(layer, pooling, query_ids).astype(np.float64), correct, fold, sizes, C)
-        rows = [(pooling, layer, size, target, auc) for size, row in zip(sizes, nan_mean(aucs), strict=True) if size <= rank for target, auc in zip(target_names, row, strict=True)]
+        aucs, rank = fold_aucs(
+            store.read(layer, pooling, query_ids).astype(np.float64), correct, fold, sizes, C
+        )
+        rows = [
+            (pooling, layer, size, target, auc)
+            for size, row in zip(sizes, nan_mean(aucs), strict=True)
+            if size <= rank
+            for target, auc in zip(target_names, row, strict=True)
+        ]
         return pd.DataFrame(rows, columns=["pooling", "layer", "n_components", "target", "auc"])
 
     pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
-    return pd.concat(tqdm(on_every_core(probe, pairs), total=len(pairs), desc="sweep", disable=not progress), ignore_index=True)
+    return pd.concat(
+        tqdm(on_every_core(probe, pairs), total=len(pairs), desc="sweep", disable=not progress),
+        ignore_index=True,
+    )
 
 
 class FeaturePipeline:
@@ -215,7 +234,9 @@ class FeaturePipeline:
         self.blocks: list[ScaledPCA] = []
 
     def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> FeaturePipeline:
-        """Fit scalers and components on these rows; warns where a block has fewer components than chosen."""
+        """Fit scalers and components on these rows; warns where a block has fewer components than
+        chosen.
+        """
         fitted = {}
         for choice in self.choices:
             source = (choice.layer, choice.pooling, choice.n_components)
@@ -225,15 +246,18 @@ class FeaturePipeline:
             found = len(fitted[source].components)
             if found < choice.n_components:
                 warnings.warn(
-                    f"target {choice.target!r}: {found} components, not {choice.n_components}: training rows "
-                    f"of layer {choice.layer}, {choice.pooling}, have no more",
+                    f"target {choice.target!r}: {found} components, not {choice.n_components}:"
+                    f" training rows of layer {choice.layer}, {choice.pooling}, have no more",
                     stacklevel=2,
                 )
-        self.blocks = [fitted[choice.layer, choice.pooling, choice.n_components] for choice in self.choices]
+        self.blocks = [
+            fitted[choice.layer, choice.pooling, choice.n_components] for choice in self.choices
+        ]
         return self
 
     def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
-        """Features of these queries: float32 [n, sum of components], blocks in the order of ``choices``.
+        """Features of these queries: float32 [n, sum of components], blocks in the order of
+        ``choices``.
 
         Raises
         ------
@@ -244,10 +268,12 @@ class FeaturePipeline:
             raise ValueError("the pipeline is not fitted; call fit(store, train_query_ids) first")
         if store.hidden_size != len(self.blocks[0].mean):
             raise ValueError(
-                f"the pipeline was fitted on width {len(self.blocks[0].mean)}, not {store.hidden_size}; "
-                "use activations of the same encoder"
+                f"the pipeline was fitted on width {len(self.blocks[0].mean)}, not"
+                f" {store.hidden_size}; use activations of the same encoder"
             )
-        raw = {(c.layer, c.pooling): store.read(c.layer, c.pooling, query_ids) for c in self.choices}
+        raw = {
+            (c.layer, c.pooling): store.read(c.layer, c.pooling, query_ids) for c in self.choices
+        }
         blocks = [
             block.transform(raw[c.layer, c.pooling])
             for c, block in zip(self.choices, self.blocks, strict=True)
@@ -261,7 +287,13 @@ class FeaturePipeline:
             for i, block in enumerate(self.blocks)
             for name, array in vars(block).items()
         }
-        return tensors, {"format": FORMAT, "choices": [asdict(c) | {"n_components": len(b.components)} for c, b in zip(self.choices, self.blocks, strict=True)]}
+        return tensors, {
+            "format": FORMAT,
+            "choices": [
+                asdict(c) | {"n_components": len(b.components)}
+                for c, b in zip(self.choices, self.blocks, strict=True)
+            ],
+        }
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> FeaturePipeline:
@@ -274,7 +306,8 @@ class FeaturePipeline:
         """
         if meta.get("format") != FORMAT:
             raise ValueError(
-                f"feature state has format {meta.get('format')}, this library reads {FORMAT}; export it again"
+                f"feature state has format {meta.get('format')}, this library reads {FORMAT};"
+                " export it again"
             )
         pipeline = cls([FeatureChoice(**choice) for choice in meta["choices"]])
         try:
@@ -293,15 +326,17 @@ class FeaturePipeline:
 
 
 class SharedBlock:
-    """Layers of one pooling side by side, each standardised, then one PCA: the features of the published code's later variant.
+    """Layers of one pooling side by side, each standardised, then one PCA: the features of the
+    published code's later variant.
 
     Parameters
     ----------
     n_components : int
     pooling : str
     layers : sequence of int, optional
-        Indices of hidden states, in the order in which they stand side by side; default: 0 (embeddings) to ``n_layers`` - 1, as in
-        the published code, which numbers an encoder's layers so. The last block's output is not among them.
+        Indices of hidden states, in the order in which they stand side by side; default: 0
+        (embeddings) to ``n_layers`` - 1, as in the published code, which numbers an encoder's
+        layers so. The last block's output is not among them.
 
     Attributes
     ----------
@@ -309,21 +344,34 @@ class SharedBlock:
         After :meth:`fit`.
     """
 
-    FORMAT = 2  # without one: states that held the last block's output as well, and did not name their layers
+    # without one: states that held the last block's output as well, and did not name their layers
+    FORMAT = 2
 
-    def __init__(self, n_components: int = 200, pooling: str = "mean", layers: Sequence[int] | None = None) -> None:
-        self.n_components, self.pooling, self.layers = n_components, pooling, None if layers is None else tuple(layers)
+    def __init__(
+        self, n_components: int = 200, pooling: str = "mean", layers: Sequence[int] | None = None
+    ) -> None:
+        self.n_components, self.pooling, self.layers = (
+            n_components,
+            pooling,
+            None if layers is None else tuple(layers),
+        )
 
     def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> SharedBlock:
         """Fit the scaler and the components on these rows.
 
-        The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM Review 53, 2011) with a fixed
-        seed: with all layers side by side both the rows and the columns are too many for an exact one.
+        The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM
+        Review 53, 2011) with a fixed seed: with all layers side by side both the rows and the
+        columns are too many for an exact one.
         """
-        width, self.layers = store.hidden_size, tuple(range(store.n_layers)) if self.layers is None else self.layers
+        width, self.layers = (
+            store.hidden_size,
+            (tuple(range(store.n_layers)) if self.layers is None else self.layers),
+        )
         x = np.empty((len(train_query_ids), len(self.layers) * width), np.float32)
         mean, scale = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
-        for place, layer in enumerate(self.layers):  # all at once would need several copies of the whole
+        for place, layer in enumerate(
+            self.layers
+        ):  # all at once would need several copies of the whole
             at = slice(place * width, (place + 1) * width)
             x[:, at] = store.read(layer, self.pooling, train_query_ids)
             scaler = StandardScaler().fit(x[:, at])
@@ -331,33 +379,49 @@ class SharedBlock:
             x[:, at] -= mean[at]
             x[:, at] /= scale[at]
         _, values, components = randomized_svd(x, min(self.n_components, *x.shape), random_state=0)
-        self.reduction = ScaledPCA(mean, scale, components.astype(np.float32), values**2 / max(len(x) - 1, 1))
+        self.reduction = ScaledPCA(
+            mean, scale, components.astype(np.float32), values**2 / max(len(x) - 1, 1)
+        )
         return self
 
     def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
         """Features of these queries: float32 [n, n_components]."""
         if not hasattr(self, "reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
-        width, found = store.hidden_size, np.zeros((len(query_ids), len(self.reduction.components)), np.float32)
+        width, found = (
+            store.hidden_size,
+            np.zeros((len(query_ids), len(self.reduction.components)), np.float32),
+        )
         for place, layer in enumerate(self.layers):
             at = slice(place * width, (place + 1) * width)
             x = store.read(layer, self.pooling, query_ids).astype(np.float32)
-            found += ((x - self.reduction.mean[at]) / self.reduction.scale[at]) @ self.reduction.components[:, at].T
+            found += (
+                (x - self.reduction.mean[at]) / self.reduction.scale[at]
+            ) @ self.reduction.components[:, at].T
         return found
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
-        meta = {"format": self.FORMAT, "layers": list(self.layers), "pooling": self.pooling, "n_components": len(self.reduction.components)}
+        meta = {
+            "format": self.FORMAT,
+            "layers": list(self.layers),
+            "pooling": self.pooling,
+            "n_components": len(self.reduction.components),
+        }
         return vars(self.reduction), meta
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> SharedBlock:
-        """Rebuild a fitted block from :meth:`state`; KeyError if something is missing, ValueError for another format."""
+        """Rebuild a fitted block from :meth:`state`; KeyError if something is missing, ValueError
+        for another format.
+        """
         if meta.get("format") != cls.FORMAT:
             raise ValueError(
-                f"the block of all layers has format {meta.get('format')}, this library reads {cls.FORMAT}: older ones "
-                "read the last layer too; train the router again"
+                f"the block of all layers has format {meta.get('format')}, this library reads"
+                f" {cls.FORMAT}: older ones read the last layer too; train the router again"
             )
         block = cls(meta["n_components"], meta["pooling"], meta["layers"])
-        block.reduction = ScaledPCA(*(tensors[name] for name in ("mean", "scale", "components", "variance")))
+        block.reduction = ScaledPCA(
+            *(tensors[name] for name in ("mean", "scale", "components", "variance"))
+        )
         return block

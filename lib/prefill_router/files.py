@@ -8,9 +8,11 @@ from pathlib import Path
 
 
 def usual_mode(*paths: Path) -> None:
-    """Give files of one folder the permissions that a new file has here (0644 under the usual umask).
+    """Give files of one folder the permissions that a new file has here (0644 under the usual
+    umask).
 
-    safetensors, like other writers that go through a temporary file of their own, leaves files that only their owner can read (0600).
+    safetensors, like other writers that go through a temporary file of their own, leaves files that
+    only their owner can read (0600).
     """
     if not paths:
         return

@@ -2,7 +2,8 @@
 
     python -m prefill_router.gallery
 
-Everything the pages need lies in ``build/html``; nothing in them is fetched, and whatever prompts contain is shown as text.
+Everything the pages need lies in ``build/html``; nothing in them is fetched, and whatever prompts
+contain is shown as text.
 """
 
 from __future__ import annotations
@@ -19,19 +20,47 @@ from pathlib import Path
 from typing import Any
 
 import bleach
-import jinja2
 import nbformat
 import pandas as pd
 from bleach.css_sanitizer import CSSSanitizer
 
-from .captions import caption
-from .profiles import ProfileError, load_profile, profile_names, project_root, replacing
-from .verdict import verdicts
+from prefill_router.captions import caption
+from prefill_router.pages import page_templates
+from prefill_router.profiles import (
+    ProfileError,
+    load_profile,
+    profile_names,
+    project_root,
+    replacing,
+)
+from prefill_router.verdict import verdicts
 
 _GENERATOR = '<meta name="generator" content="prefill_router.gallery">'
 _TAGS = {
-    *bleach.ALLOWED_TAGS, "p", "br", "hr", "div", "span", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "img", "del", "sup", "sub",
-    "table", "thead", "tbody", "tr", "th", "td", "caption",
+    *bleach.ALLOWED_TAGS,
+    "p",
+    "br",
+    "hr",
+    "div",
+    "span",
+    "pre",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "img",
+    "del",
+    "sup",
+    "sub",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "caption",
 }
 # What a table of pandas brings along; its text would remain where only the tag is taken away.
 _PANDAS_STYLE = re.compile(r"<style scoped>.*?</style>", re.DOTALL)
@@ -49,15 +78,27 @@ class Page:
 def _allowed(tag: str, name: str, value: str) -> bool:
     """Whether an attribute stays: nothing that runs, and no image that would be fetched."""
     if tag == "img":
-        return name in ("alt", "width", "height", "class") or (name == "src" and value.startswith("data:image/"))
+        return name in ("alt", "width", "height", "class") or (
+            name == "src" and value.startswith("data:image/")
+        )
     if tag == "a":
-        return name in ("href", "title", "class", "id") and not value.strip().lower().startswith("data:")
+        return name in ("href", "title", "class", "id") and not value.strip().lower().startswith(
+            "data:"
+        )
     return name in ("class", "id") or (tag in ("th", "td") and name in ("colspan", "rowspan"))
 
 
 def clean(text: Any) -> str:
-    """HTML with the tags of prose, tables and images; everything else (scripts, frames, handlers) becomes text."""
-    return bleach.clean(_PANDAS_STYLE.sub("", str(text)), tags=_TAGS, attributes=_allowed, protocols={*bleach.ALLOWED_PROTOCOLS, "data"}, css_sanitizer=CSSSanitizer())
+    """HTML with the tags of prose, tables and images; everything else (scripts, frames, handlers)
+    becomes text.
+    """
+    return bleach.clean(
+        _PANDAS_STYLE.sub("", str(text)),
+        tags=_TAGS,
+        attributes=_allowed,
+        protocols={*bleach.ALLOWED_PROTOCOLS, "data"},
+        css_sanitizer=CSSSanitizer(),
+    )
 
 
 @functools.cache
@@ -66,10 +107,21 @@ def _exporter() -> Any:
     from traitlets.config import Config
 
     # widgets need a live kernel and scripts from the network: their still image is shown
-    priority = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+    priority = [
+        "text/html",
+        "text/markdown",
+        "image/svg+xml",
+        "image/png",
+        "image/jpeg",
+        "text/plain",
+    ]
     exporter = HTMLExporter(
-        template_name="basic", template_file="folded.html.j2", sanitize_html=True, exclude_anchor_links=True,
-        extra_loaders=[jinja2.DictLoader({"folded.html.j2": _FOLDED})], config=Config({"NbConvertBase": {"display_data_priority": priority}}),
+        template_name="basic",
+        template_file="folded.html.j2",
+        sanitize_html=True,
+        exclude_anchor_links=True,
+        extra_loaders=[page_templates().loader],
+        config=Config({"NbConvertBase": {"display_data_priority": priority}}),
     )
     exporter.register_filter("clean_html", clean)
     return exporter
@@ -82,7 +134,9 @@ def render(notebook: nbformat.NotebookNode, name: str) -> str:
         for output in cell.get("outputs", []):
             for kind in ("image/png", "image/jpeg"):
                 if kind in output.get("data", {}) and not output.metadata.get(kind, {}).get("alt"):
-                    output.metadata.setdefault(kind, {})["alt"] = f"Figure of cell {number} of {name}; the text around it says what it shows."
+                    output.metadata.setdefault(kind, {})["alt"] = (
+                        f"Figure of cell {number} of {name}; the text around it says what it shows."
+                    )
     body, _ = _exporter().from_notebook_node(notebook)
     return body
 
@@ -102,16 +156,33 @@ def _description(label: str, build: Path) -> tuple[str, str]:
         found = load_profile(str(own) if own.is_file() else name)
     except ProfileError:
         return "", ""
-    command = f"make reproduce OUTCOMES={found.outcomes} …" if own.is_file() else f"make reproduce PROFILE={name}"
+    command = (
+        f"make reproduce OUTCOMES={found.outcomes} …"
+        if own.is_file()
+        else f"make reproduce PROFILE={name}"
+    )
     command += f" ENCODER={encoder}" if encoder else ""
     return found.description + (f" Encoder: {encoder}." if encoder else ""), command
 
 
 def _profiles(results: Path) -> Iterator[str]:
-    """Labels of the profiles with results: those of config/ in the order of the README, then one's own."""
-    there = [folder.name for folder in sorted(results.iterdir()) if (folder / "metrics.csv").is_file()] if results.is_dir() else []
+    """Labels of the profiles with results: those of config/ in the order of the README, then one's
+    own.
+    """
+    there = (
+        [folder.name for folder in sorted(results.iterdir()) if (folder / "metrics.csv").is_file()]
+        if results.is_dir()
+        else []
+    )
     order = ["local", "local_encoders", "zeroeval", "mmlu_pro"]
-    yield from sorted(there, key=lambda label: (order.index(label) if label in order else len(order), label.partition("--")[0] not in profile_names(), label))
+    yield from sorted(
+        there,
+        key=lambda label: (
+            order.index(label) if label in order else len(order),
+            label.partition("--")[0] not in profile_names(),
+            label,
+        ),
+    )
 
 
 def _headlines(results: Path) -> list[dict[str, str]]:
@@ -128,7 +199,8 @@ def build_gallery(build: Path, results: Path, figures: Path, out: Path) -> Path:
     Parameters
     ----------
     build, results, figures : folders with one folder per profile
-        Executed notebooks are taken from ``build/<profile>/notebooks``; a profile that was not run here has its figures alone.
+        Executed notebooks are taken from ``build/<profile>/notebooks``; a profile that was not run
+        here has its figures alone.
     out : folder of the pages, made anew.
 
     Returns
@@ -148,7 +220,9 @@ def build_gallery(build: Path, results: Path, figures: Path, out: Path) -> Path:
     if out.exists() and any(out.iterdir()):
         index = out / "index.html"
         if not (index.is_file() and _GENERATOR in index.read_text(encoding="utf-8")):
-            raise FileExistsError(f"{out} holds other things than a gallery: name another folder with --out")
+            raise FileExistsError(
+                f"{out} holds other things than a gallery: name another folder with --out"
+            )
     # made aside and put in place at the end: whatever interrupts it, the old pages stay
     fresh = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -162,7 +236,7 @@ def build_gallery(build: Path, results: Path, figures: Path, out: Path) -> Path:
 
 
 def _fill(labels: Sequence[str], build: Path, results: Path, figures: Path, out: Path) -> None:
-    environment = jinja2.Environment(loader=jinja2.DictLoader({"base": _BASE, "index": _INDEX, "notebook": _NOTEBOOK}), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = page_templates()
     sections = []
     for label in [*labels, "benchmarks"]:
         drawn = []
@@ -172,10 +246,20 @@ def _fill(labels: Sequence[str], build: Path, results: Path, figures: Path, out:
             for file in (source, source.with_suffix(".svg")):
                 if file.is_file():
                     shutil.copyfile(file, target / file.name)
-            drawn.append({"name": source.stem, "caption": caption(source.stem), "folder": f"figures/{label}", "svg": source.with_suffix(".svg").is_file()})
+            drawn.append(
+                {
+                    "name": source.stem,
+                    "caption": caption(source.stem),
+                    "folder": f"figures/{label}",
+                    "svg": source.with_suffix(".svg").is_file(),
+                }
+            )
         description, command = _description(label, build)
         if label == "benchmarks":
-            description, command = "Every expensive step beside the published recipe, measured in the same run.", "make bench"
+            description, command = (
+                "Every expensive step beside the published recipe, measured in the same run.",
+                "make bench",
+            )
             if not drawn:
                 continue
         pages = []
@@ -186,19 +270,44 @@ def _fill(labels: Sequence[str], build: Path, results: Path, figures: Path, out:
             pages.append((_page(notebook, path.stem), render(notebook, path.stem)))
         for at, (page, body) in enumerate(pages):
             before, after = (pages[i][0] if 0 <= i < len(pages) else None for i in (at - 1, at + 1))
-            _write(out / "notebooks" / label / f"{page.name}.html", environment.get_template("notebook").render(
-                title=f"{page.title} ({label})", page=page, label=label, body=body, before=before, after=after, root="../../", style=_style(),
-            ))
+            _write(
+                out / "notebooks" / label / f"{page.name}.html",
+                environment.get_template("notebook.html.j2").render(
+                    title=f"{page.title} ({label})",
+                    page=page,
+                    label=label,
+                    body=body,
+                    before=before,
+                    after=after,
+                    root="../../",
+                    style=_style(),
+                ),
+            )
         report = results / label / "report.html"
         if report.is_file():
             (out / "reports").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(report, out / "reports" / f"{label}.html")
-        sections.append({
-            "label": label, "description": description, "command": command, "headlines": _headlines(results / label), "figures": drawn,
-            "pages": [page for page, _ in pages], "report": report.is_file(),
-        })
+        sections.append(
+            {
+                "label": label,
+                "description": description,
+                "command": command,
+                "headlines": _headlines(results / label),
+                "figures": drawn,
+                "pages": [page for page, _ in pages],
+                "report": report.is_file(),
+            }
+        )
         print(f"{label}: {len(drawn)} figures, {len(pages)} notebooks", flush=True)
-    _write(out / "index.html", environment.get_template("index").render(title="Routing by prefill activations: figures and notebooks", sections=sections, root="", style=_style()))
+    _write(
+        out / "index.html",
+        environment.get_template("index.html.j2").render(
+            title="Routing by prefill activations: figures and notebooks",
+            sections=sections,
+            root="",
+            style=_style(),
+        ),
+    )
 
 
 def _write(path: Path, text: str) -> None:
@@ -210,83 +319,35 @@ def _write(path: Path, text: str) -> None:
 def _style() -> str:
     from pygments.formatters import HtmlFormatter
 
-    return _CSS + HtmlFormatter(style="default").get_style_defs(".highlight")
-
-
-_FOLDED = """{%- extends 'basic/index.html.j2' -%}
-{% block input_group %}<details class="code"><summary>Code</summary>{{ super() }}</details>{% endblock %}
-{% block in_prompt %}{% endblock %}
-{% block empty_in_prompt %}{% endblock %}
-{% block output_area_prompt %}{% endblock %}
-"""
-
-_CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 0 1rem 4rem; color: #222; background: #fff; }
-a { color: #0058a3; } h1 { font-size: 1.7rem; } h2 { font-size: 1.35rem; margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1.2rem; }
-nav { padding: .6rem 0; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.5rem; }
-figure { margin: 0; } figcaption { color: #555; font-size: .85rem; } img { max-width: 100%; height: auto; }
-figure a { display: block; height: 14rem; } figure a img { width: 100%; height: 100%; object-fit: contain; object-position: left center; }
-code { background: #f4f4f4; padding: 0 .25em; } pre { overflow-x: auto; background: #f8f8f8; padding: .6rem; font-size: .82rem; }
-.output_stderr pre { max-height: 12rem; color: #666; }
-table { border-collapse: collapse; font-size: .82rem; display: block; overflow-x: auto; } td, th { padding: .15rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: right; }
-details.code { margin: .6rem 0; border-left: 3px solid #ddd; padding-left: .7rem; } details.code summary { color: #555; font-size: .85rem; cursor: pointer; }
-.headline { border-left: 4px solid #0072B2; padding: .3rem .8rem; background: #f3f7fa; }
-button { font: inherit; padding: .1rem .7rem; }
-"""
-
-_BASE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="prefill_router.gallery"><link rel="icon" href="data:,">
-<title>{{ title }}</title>
-<style>{{ style | safe }}</style></head><body>
-{% block body %}{% endblock %}
-</body></html>
-"""
-
-_INDEX = """{% extends "base" %}{% block body %}
-<h1>Routing between language models by prefill activations</h1>
-<p>All figures and executed notebooks of this checkout. The numbers behind them are in <code>results/</code>, one folder per profile.</p>
-<nav aria-label="profiles">{% for s in sections %}<a href="#{{ s.label }}">{{ s.label }}</a>{% endfor %}</nav>
-{% for s in sections %}
-<h2 id="{{ s.label }}">{{ s.label }}</h2>
-<p>{{ s.description }}{% if s.command %} <code>{{ s.command }}</code>{% endif %}{% if s.report %} · <a href="reports/{{ s.label }}.html">report: does routing pay here?</a>{% endif %}</p>
-{% for h in s.headlines %}<p class="headline">Pool <b>{{ h.pool }}</b>: {{ h.text }}</p>
-{% endfor %}
-{% if s.pages %}
-<ul>{% for page in s.pages %}<li><a href="notebooks/{{ s.label }}/{{ page.name }}.html">{{ page.title }}</a>{% if page.question %}: {{ page.question }}{% endif %}</li>
-{% endfor %}</ul>
-{% elif s.label != "benchmarks" %}<p>Its notebooks were not run in this checkout: run the command above, then <code>make html</code> again. The figures below are those that came with it.</p>
-{% endif %}
-<div class="figures">
-{% for f in s.figures %}
-<figure><a href="{{ f.folder }}/{{ f.name }}.{{ 'svg' if f.svg else 'png' }}"><img loading="lazy" alt="{{ f.caption }}" src="{{ f.folder }}/{{ f.name }}.png"></a><figcaption>{{ f.caption }}</figcaption></figure>
-{% endfor %}
-</div>
-{% endfor %}
-{% endblock %}
-"""
-
-_NOTEBOOK = """{% extends "base" %}{% block body %}
-<nav aria-label="notebooks"><a href="{{ root }}index.html#{{ label }}">All figures and notebooks</a>
-{% if before %}<a rel="prev" href="{{ before.name }}.html">← {{ before.title }}</a>{% endif %}
-{% if after %}<a rel="next" href="{{ after.name }}.html">{{ after.title }} →</a>{% endif %}
-<button type="button" onclick="const all = document.querySelectorAll('details.code'), open = ![...all].every(d => d.open); all.forEach(d => d.open = open)">Show or hide all code</button>
-<a href="http://localhost:8888/lab/tree/{{ page.name }}.ipynb">Open in JupyterLab</a> (while <code>make lab</code> runs)</nav>
-{{ body | safe }}
-{% endblock %}
-"""
+    css = page_templates().get_template("gallery.css").render()
+    return css + HtmlFormatter(style="default").get_style_defs(".highlight")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0, or 2 if there is nothing to show."""
-    parser = argparse.ArgumentParser(prog="python -m prefill_router.gallery", allow_abbrev=False, description="Write all figures and rendered notebooks as HTML.")
+    parser = argparse.ArgumentParser(
+        prog="python -m prefill_router.gallery",
+        allow_abbrev=False,
+        description="Write all figures and rendered notebooks as HTML.",
+    )
     for name in ("build", "results", "figures"):
-        parser.add_argument(f"--{name}-dir", type=Path, default=project_root() / name, help=f"another folder than {name}/")
-    parser.add_argument("--out", type=Path, help="where the pages go (default: html in the build folder)")
+        parser.add_argument(
+            f"--{name}-dir",
+            type=Path,
+            default=project_root() / name,
+            help=f"another folder than {name}/",
+        )
+    parser.add_argument(
+        "--out", type=Path, help="where the pages go (default: html in the build folder)"
+    )
     arguments = parser.parse_args(argv)
     try:
-        index = build_gallery(arguments.build_dir, arguments.results_dir, arguments.figures_dir, arguments.out or arguments.build_dir / "html")
+        index = build_gallery(
+            arguments.build_dir,
+            arguments.results_dir,
+            arguments.figures_dir,
+            arguments.out or arguments.build_dir / "html",
+        )
     except (FileNotFoundError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,9 @@ from threadpoolctl import OpenBLASController, threadpool_limits
 
 
 def native_bfloat16(device: torch.device | str) -> bool:
-    """Whether the device multiplies bfloat16 itself; where it only emulates them, float32 is faster."""
+    """Whether the device multiplies bfloat16 itself; where it only emulates them, float32 is
+    faster.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -34,17 +36,23 @@ def _of_glibc(name: str) -> Callable[..., int] | None:
 def keep_memory() -> None:
     """Let this process keep memory that it frees, up to 256 MB in each of glibc's heaps.
 
-    By default the few megabytes of every layer's states go back to the system as they are freed, and the page faults of getting them
-    anew take a quarter of a forward pass. No number changes. Where the environment sets one of these thresholds, both stay as they are.
+    By default the few megabytes of every layer's states go back to the system as they are freed,
+    and the page faults of getting them anew take a quarter of a forward pass. No number changes.
+    Where the environment sets one of these thresholds, both stay as they are.
     """
     mallopt = _of_glibc("mallopt")
-    if mallopt is not None and not os.environ.keys() & {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}:
+    if mallopt is not None and not os.environ.keys() & {
+        "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
+    }:
         mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: 32 MB, the most that glibc takes
         mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD
 
 
 def give_memory_back() -> None:
-    """Return freed memory to the system: glibc keeps what the threads of many batches once needed, a gigabyte and more."""
+    """Return freed memory to the system: glibc keeps what the threads of many batches once needed,
+    a gigabyte and more.
+    """
     trim = _of_glibc("malloc_trim")
     if trim is not None:
         trim(0)
@@ -52,12 +60,14 @@ def give_memory_back() -> None:
 
 @contextmanager
 def torch_threads(n: int) -> Iterator[None]:
-    """Within it torch computes with ``n`` threads in the calling thread; other threads keep their number.
+    """Within it torch computes with ``n`` threads in the calling thread; other threads keep their
+    number.
 
-    One is the choice for a forward pass or a training that may have company. Torch's threads wait for each other after every product, and
-    spin: on cores that others use as well, every product takes as long as the thread that gets a core last. On two cores a pass over 32 to 128 tokens
-    is 1.1 to 1.5 times faster with two threads where nothing else runs, and 3 times slower beside one busy process
-    (`benchmarks/latency.py`). As a decorator it works too.
+    One is the choice for a forward pass or a training that may have company. Torch's threads wait
+    for each other after every product, and spin: on cores that others use as well, every product
+    takes as long as the thread that gets a core last. On two cores a pass over 32 to 128 tokens is
+    1.1 to 1.5 times faster with two threads where nothing else runs, and 3 times slower beside one
+    busy process (`benchmarks/latency.py`). As a decorator it works too.
     """
     before = torch.get_num_threads()
     if before == n:  # torch would also tell the threads that are yet to come
@@ -71,12 +81,16 @@ def torch_threads(n: int) -> Iterator[None]:
 
 
 def _one_torch_thread() -> None:
-    torch.get_num_threads()  # a thread's first use of torch takes the number that any thread set last, even after its own setting
+    # a thread's first use of torch takes the number that any thread set last, even after its own
+    # setting
+    torch.get_num_threads()
     torch.set_num_threads(1)
 
 
 class _OneBlasThread(ContextDecorator):
-    """As `torch_threads` for BLAS, whose number of threads is the whole process's: one, from the first that enters until the last has left."""
+    """As `torch_threads` for BLAS, whose number of threads is the whole process's: one, from the
+    first that enters until the last has left.
+    """
 
     def __init__(self) -> None:
         # reentrant: a generator that is collected may leave while its thread is about to enter
@@ -87,7 +101,8 @@ class _OneBlasThread(ContextDecorator):
             self._inside += 1
             if self._inside == 1:
                 self._limits = threadpool_limits(1, user_api="blas")
-                OpenBLASController.clear_controlling_thread()  # the last to leave may be another thread
+                # the last to leave may be another thread
+                OpenBLASController.clear_controlling_thread()
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -100,11 +115,15 @@ class _OneBlasThread(ContextDecorator):
 one_blas_thread = _OneBlasThread()
 
 
-def on_every_core(function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device | str = "cpu") -> Iterator[Any]:
-    """``function(*job)`` of every job, in order: on a CPU a core each with one thread, on an accelerator one after the other.
+def on_every_core(
+    function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device | str = "cpu"
+) -> Iterator[Any]:
+    """``function(*job)`` of every job, in order: on a CPU a core each with one thread, on an
+    accelerator one after the other.
 
-    Small matrices gain little from being split, and the numbers do not depend on how many cores there are. A job is taken when a
-    core is nearly free, so memory stays flat; the first error ends the run.
+    Small matrices gain little from being split, and the numbers do not depend on how many cores
+    there are. A job is taken when a core is nearly free, so memory stays flat; the first error ends
+    the run.
     """
     workers = os.cpu_count() or 1 if torch.device(device).type == "cpu" else 1
     keep_memory()

@@ -1,4 +1,5 @@
-"""Semantic routers from the literature that learn a vector per target: matrix factorisation and item response theory.
+"""Semantic routers from the literature that learn a vector per target: matrix factorisation and
+item response theory.
 
 The interface is that of :mod:`prefill_router.semantic`.
 """
@@ -16,20 +17,21 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional
 
-from .baselines import _Router
-from .hardware import torch_threads
-from .probes import group_folds
-from .semantic import rows_with_outcomes
-from .members import masked_bce
-from .trunk import validation_rows
+from prefill_router.baselines import _Router
+from prefill_router.hardware import torch_threads
+from prefill_router.members import masked_bce
+from prefill_router.probes import group_folds
+from prefill_router.semantic import rows_with_outcomes
+from prefill_router.trunk import validation_rows
 
 
 class _LatentRouter(_Router):
     """Small networks with a vector per target: what the two routers below share.
 
-    The number of dimensions and the weight decay are chosen by cross-validation. ``members`` networks from
-    different seeds predict together (mean of P); each stops early on another validation part of whole groups,
-    so that together they learn from nearly every row. Fitted: ``scaler_`` of the embeddings, ``networks_``.
+    The number of dimensions and the weight decay are chosen by cross-validation. ``members``
+    networks from different seeds predict together (mean of P); each stops early on another
+    validation part of whole groups, so that together they learn from nearly every row. Fitted:
+    ``scaler_`` of the embeddings, ``networks_``.
     """
 
     dims: tuple[int, ...] = ()  # candidates, each router's own
@@ -60,7 +62,9 @@ class _LatentRouter(_Router):
         for i, (dim, weight_decay) in enumerate(candidates if len(candidates) > 1 else ()):
             for f in range(self.folds):
                 train, test = fold != f, fold == f
-                network = self._train(z[train], Y[train], groups[train], dim, weight_decay, self.seed)
+                network = self._train(
+                    z[train], Y[train], groups[train], dim, weight_decay, self.seed
+                )
                 loss[i] += np.nansum((_probabilities(network, z[test]) - Y[test]) ** 2)
         self.dim_, self.weight_decay_ = candidates[int(loss.argmin())]
         draws = np.random.SeedSequence(self.seed).generate_state(self.members)
@@ -73,9 +77,17 @@ class _LatentRouter(_Router):
         return np.mean([_probabilities(network, z) for network in self.networks_], axis=0)
 
     def _train(
-        self, z: np.ndarray, Y: np.ndarray, groups: np.ndarray, dim: int, weight_decay: float, seed: int
+        self,
+        z: np.ndarray,
+        Y: np.ndarray,
+        groups: np.ndarray,
+        dim: int,
+        weight_decay: float,
+        seed: int,
     ) -> nn.Module:
-        """A network of ``dim`` dimensions that stopped where its validation part was predicted best."""
+        """A network of ``dim`` dimensions that stopped where its validation part was predicted
+        best.
+        """
         held_out = validation_rows(groups, 0.15, seed)
         known = (~np.isnan(Y)).sum(axis=0)
         rates = (np.nansum(Y, axis=0) + 1) / (known + 2)  # never 0 or 1: its logit is finite
@@ -92,13 +104,14 @@ class _LatentRouter(_Router):
 
 
 class MatrixFactorisationRouter(_LatentRouter):
-    """P = sigmoid(w2^T (v_k * (W1^T x + b)) + c_k): a target's vector times a projection of the query's.
+    """P = sigmoid(w2^T (v_k * (W1^T x + b)) + c_k): a target's vector times a projection of the
+    query's.
 
-    The scoring function of RouteLLM's matrix factorisation (Ong et al., arXiv 2406.18665), * being the
-    elementwise product. RouteLLM learns it from pairwise preferences, P(k wins over l) = sigmoid(score of k -
-    score of l) (Bradley-Terry); here it is learned from correctness, by binary cross-entropy over the known
-    outcomes, and has a bias c_k per target, as what is wanted is P(correct) and not an order. x is the
-    standardised embedding.
+    The scoring function of RouteLLM's matrix factorisation (Ong et al., arXiv 2406.18665), * being
+    the elementwise product. RouteLLM learns it from pairwise preferences, P(k wins over l) =
+    sigmoid(score of k - score of l) (Bradley-Terry); here it is learned from correctness, by binary
+    cross-entropy over the known outcomes, and has a bias c_k per target, as what is wanted is
+    P(correct) and not an order. x is the standardised embedding.
 
     Parameters
     ----------
@@ -123,18 +136,18 @@ class MatrixFactorisationRouter(_LatentRouter):
 class IRTRouter(_LatentRouter):
     """P = sigmoid(a(x)^T theta_k - b(x)): discrimination, ability, difficulty.
 
-    Multidimensional two-parameter item response theory, as in IRT-Router (arXiv 2506.01048): a(x) >= 0
-    (softplus of a linear map) and b(x) (linear) are read from the query's standardised embedding x. theta_k is
-    a free vector per target here, where IRT-Router reads it from an embedding of the target's description.
-    Learned by binary cross-entropy over the known outcomes.
+    Multidimensional two-parameter item response theory, as in IRT-Router (arXiv 2506.01048): a(x)
+    >= 0 (softplus of a linear map) and b(x) (linear) are read from the query's standardised
+    embedding x. theta_k is a free vector per target here, where IRT-Router reads it from an
+    embedding of the target's description. Learned by binary cross-entropy over the known outcomes.
 
     Parameters
     ----------
     dims : sequence of int
         Candidates for the length of theta_k; the choice is ``dim_``.
     weight_decays : sequence of float
-        Candidates for the L2 term on the two linear maps (not on their biases) and theta; the choice is
-        ``weight_decay_``.
+        Candidates for the L2 term on the two linear maps (not on their biases) and theta; the
+        choice is ``weight_decay_``.
     learning_rate, members, folds, seed
         As in :class:`MatrixFactorisationRouter`.
     """
@@ -165,7 +178,8 @@ class _ItemResponse(nn.Module):
         self.difficulty = nn.Linear(d, 1)
         for linear in (self.discrimination, self.difficulty):
             nn.init.zeros_(linear.bias)
-        # a(0) = softplus(0) = log 2 in every dimension: the abilities start where each target's rate is met
+        # a(0) = softplus(0) = log 2 in every dimension: the abilities start where each target's
+        # rate is met
         start = prior[:, None] / (dim * np.log(2))
         self.ability = nn.Parameter(start + torch.randn(len(prior), dim) / dim**0.5)
 
@@ -194,13 +208,14 @@ def _train_early_stopped(
     max_epochs: int = 200,
     patience: int = 10,
 ) -> nn.Module:
-    """Adam on the masked cross-entropy; ends with the weights of the epoch with the lowest validation loss.
+    """Adam on the masked cross-entropy; ends with the weights of the epoch with the lowest
+    validation loss.
 
     Parameters
     ----------
     network : Module
-        [n, d] -> logits [n, K]; changed in place. Parameters named "...bias" have no weight decay: they hold
-        the targets' rates.
+        [n, d] -> logits [n, K]; changed in place. Parameters named "...bias" have no weight decay:
+        they hold the targets' rates.
     X, Y, X_val, Y_val : float32 tensors [n, d], [n, K]
         NaN in Y is missing.
 
@@ -212,7 +227,10 @@ def _train_early_stopped(
     named = list(network.named_parameters())
     optimizer = torch.optim.Adam(
         [
-            {"params": [p for name, p in named if not name.endswith("bias")], "weight_decay": weight_decay},
+            {
+                "params": [p for name, p in named if not name.endswith("bias")],
+                "weight_decay": weight_decay,
+            },
             {"params": [p for name, p in named if name.endswith("bias")], "weight_decay": 0.0},
         ],
         lr=learning_rate,

@@ -9,44 +9,77 @@ from typing import Any
 
 import pandas as pd
 
-from .encoders import EncoderError
-from .router import Route, Router
+from prefill_router.encoders import EncoderError
+from prefill_router.router import Route, Router
 
 
 def routes_table(router: Router, prompts: Sequence[str], tolerance: float = 0.0) -> pd.DataFrame:
-    """Route prompts one by one, as a server would; one that cannot be read goes to the router's fallback.
+    """Route prompts one by one, as a server would; one that cannot be read goes to the router's
+    fallback.
 
     Returns
     -------
     DataFrame[prompt, target, tokens, seconds, cost, P(t) for every target t]
-        ``cost``: expected, of the chosen target, in the router's cost unit; ``seconds``: from text to route. A column ``reason`` is
-        added if a prompt could not be read.
+        ``cost``: expected, of the chosen target, in the router's cost unit; ``seconds``: from text
+        to route. A column ``reason`` is added if a prompt could not be read.
     """
     rows = []
     for prompt in prompts:
         started = time.perf_counter()
         found = router.route(prompt, tolerance=tolerance, on_error="fallback")
         seconds = time.perf_counter() - started
-        rows.append({"prompt": prompt, "target": found.target, "tokens": found.tokens, "seconds": seconds, "cost": found.cost[found.target], **{f"P({t})": p for t, p in found.p_correct.items()}, "reason": found.reason})
+        rows.append(
+            {
+                "prompt": prompt,
+                "target": found.target,
+                "tokens": found.tokens,
+                "seconds": seconds,
+                "cost": found.cost[found.target],
+                **{f"P({t})": p for t, p in found.p_correct.items()},
+                "reason": found.reason,
+            }
+        )
     table = pd.DataFrame(rows)
     return table if table["reason"].notna().any() else table.drop(columns="reason")
+
+
+def _name(target: str, chosen: str) -> str:
+    name = html.escape(target)
+    return f"<b>{name}</b>" if target == chosen else name
 
 
 def _answer(found: Route, unit: str) -> str:
     """A route as an HTML table, the chosen target in bold."""
     rows = "".join(
-        f"<tr><td>{'<b>' if t == found.target else ''}{html.escape(t)}{'</b>' if t == found.target else ''}</td><td>{p:.3f}</td><td>{found.cost[t]:.4g}</td></tr>" for t, p in found.p_correct.items()
+        f"<tr><td>{_name(t, found.target)}</td><td>{p:.3f}</td><td>{found.cost[t]:.4g}</td></tr>"
+        for t, p in found.p_correct.items()
     )
-    return f"<p>Send it to <b>{html.escape(found.target)}</b> ({found.tokens} tokens read).</p><table><tr><th>target</th><th>P(correct)</th><th>expected cost ({html.escape(unit)})</th></tr>{rows}</table>"
+    return (
+        f"<p>Send it to <b>{html.escape(found.target)}</b> ({found.tokens} tokens"
+        " read).</p><table><tr><th>target</th><th>P(correct)</th><th>expected cost"
+        f" ({html.escape(unit)})</th></tr>{rows}</table>"
+    )
 
 
 def ask(router: Router, tolerance: float = 0.0, prompt: str = "What is 17 times 23?") -> None:
-    """Show a text field, a tolerance and a button in JupyterLab; where nobody can press it, the route of ``prompt``."""
+    """Show a text field, a tolerance and a button in JupyterLab; where nobody can press it, the
+    route of ``prompt``.
+    """
     import ipywidgets as widgets
     from IPython.display import display
 
-    text = widgets.Textarea(value=prompt, description="prompt", layout={"width": "50em", "height": "6em"})
-    slider = widgets.FloatSlider(value=tolerance, min=0, max=1, step=0.01, description="tolerance", continuous_update=False, layout={"width": "32em"})
+    text = widgets.Textarea(
+        value=prompt, description="prompt", layout={"width": "50em", "height": "6em"}
+    )
+    slider = widgets.FloatSlider(
+        value=tolerance,
+        min=0,
+        max=1,
+        step=0.01,
+        description="tolerance",
+        continuous_update=False,
+        layout={"width": "32em"},
+    )
     button = widgets.Button(description="Route", button_style="primary")
     view = widgets.HTML()
 
@@ -60,4 +93,7 @@ def ask(router: Router, tolerance: float = 0.0, prompt: str = "What is 17 times 
     slider.observe(update, "value")
     update()
     box = widgets.VBox([text, widgets.HBox([slider, button]), view])
-    display({**box._repr_mimebundle_(), "text/html": f"<p>{html.escape(prompt)}</p>{view.value}"}, raw=True)
+    display(
+        {**box._repr_mimebundle_(), "text/html": f"<p>{html.escape(prompt)}</p>{view.value}"},
+        raw=True,
+    )

@@ -1,9 +1,11 @@
 """L2 logistic regressions of many targets on many numbers of leading components, solved at once.
 
-The regressions of a fold share their features and differ only in labels and in how many leading columns they may use. Newton's
-method with conjugate gradients (Nocedal and Wright, Numerical Optimization, algorithm 7.1) needs no Hessian, only products of the features with one
-vector per regression, and these are one matrix product for all. Principal components are uncorrelated, so the Hessian is nearly
-diagonal and its diagonal a good preconditioner: a handful of products per Newton step.
+The regressions of a fold share their features and differ only in labels and in how many leading
+columns they may use. Newton's method with conjugate gradients (Nocedal and Wright, Numerical
+Optimization, algorithm 7.1) needs no Hessian, only products of the features with one vector per
+regression, and these are one matrix product for all. Principal components are uncorrelated, so the
+Hessian is nearly diagonal and its diagonal a good preconditioner: a handful of products per Newton
+step.
 """
 
 from __future__ import annotations
@@ -18,15 +20,20 @@ _TOLERANCE = 1e-6  # of the gradient's length relative to where the search begin
 _STEPS = 50
 
 
-def fit_logistic(x: np.ndarray, Y: np.ndarray, sizes: Sequence[int], C: float) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise ||w||^2 / 2 + C * (sum of log losses) for every target and number of leading columns.
+def fit_logistic(
+    x: np.ndarray, Y: np.ndarray, sizes: Sequence[int], C: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Minimise ||w||^2 / 2 + C * (sum of log losses) for every target and number of leading
+    columns.
 
-    The objective of scikit-learn's ``LogisticRegression(C=C)``, whose intercept is not shrunk either.
+    The objective of scikit-learn's ``LogisticRegression(C=C)``, whose intercept is not shrunk
+    either.
 
     Parameters
     ----------
     x : float64 ndarray [n, d]
-        Columns in their order of importance, best uncorrelated (principal components): then few steps are needed.
+        Columns in their order of importance, best uncorrelated (principal components): then few
+        steps are needed.
     Y : float ndarray [n, K]
         1, 0, NaN (left out). Every column needs both classes.
     sizes : S ints, 1 to d
@@ -58,7 +65,11 @@ def fit_logistic(x: np.ndarray, Y: np.ndarray, sizes: Sequence[int], C: float) -
     labels = np.tile(Y, len(sizes))
     known = ~np.isnan(labels)
     labels = np.where(known, labels, 0.0)
-    used = np.repeat(np.vstack([np.arange(d)[:, None] < np.asarray(sizes), np.ones(len(sizes), bool)]), Y.shape[1], axis=1)
+    used = np.repeat(
+        np.vstack([np.arange(d)[:, None] < np.asarray(sizes), np.ones(len(sizes), bool)]),
+        Y.shape[1],
+        axis=1,
+    )
     penalty = np.append(np.ones(d), 0.0)[:, None]
     w = np.zeros(used.shape)
     first = None
@@ -73,19 +84,52 @@ def fit_logistic(x: np.ndarray, Y: np.ndarray, sizes: Sequence[int], C: float) -
         going = length > _TOLERANCE * np.maximum(first[active], 1e-12)
         if not going.any():
             break
-        active, v, y, k, u, eta, p, gradient, length = active[going], v[:, going], y[:, going], k[:, going], u[:, going], eta[:, going], p[:, going], gradient[:, going], length[going]
+        active, v, y, k, u, eta, p, gradient, length = (
+            active[going],
+            v[:, going],
+            y[:, going],
+            k[:, going],
+            u[:, going],
+            eta[:, going],
+            p[:, going],
+            gradient[:, going],
+            length[going],
+        )
         curvature = C * p * (1 - p) * k
         # solve the Newton equations only as well as the distance to the optimum deserves
-        step = _conjugate_gradients(z, curvature, penalty, u, -gradient, squares.T @ curvature + penalty, np.minimum(0.1, np.sqrt(length / first[active])))
-        w[:, active] = v + step * _step_lengths(z, step, v, eta, y, k, penalty, C, (gradient * step).sum(axis=0))
+        step = _conjugate_gradients(
+            z,
+            curvature,
+            penalty,
+            u,
+            -gradient,
+            squares.T @ curvature + penalty,
+            np.minimum(0.1, np.sqrt(length / first[active])),
+        )
+        w[:, active] = v + step * _step_lengths(
+            z, step, v, eta, y, k, penalty, C, (gradient * step).sum(axis=0)
+        )
     else:
-        raise RuntimeError(f"{len(active)} logistic regressions did not converge in {_STEPS} Newton steps; scale the features")
+        raise RuntimeError(
+            f"{len(active)} logistic regressions did not converge in {_STEPS} Newton steps; scale"
+            " the features"
+        )
     w = w.T.reshape(len(sizes), Y.shape[1], d + 1)
     return w[:, :, :d], w[:, :, d]
 
 
-def _conjugate_gradients(z: np.ndarray, curvature: np.ndarray, penalty: np.ndarray, used: np.ndarray, right: np.ndarray, diagonal: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
-    """Solve (z' diag(curvature) z + penalty) s = right for every column, to a relative residual; columns that are there stand still."""
+def _conjugate_gradients(
+    z: np.ndarray,
+    curvature: np.ndarray,
+    penalty: np.ndarray,
+    used: np.ndarray,
+    right: np.ndarray,
+    diagonal: np.ndarray,
+    tolerance: np.ndarray,
+) -> np.ndarray:
+    """Solve (z' diag(curvature) z + penalty) s = right for every column, to a relative residual;
+    columns that are there stand still.
+    """
     step, residual = np.zeros_like(right), right.copy()
     scaled = residual / diagonal * used
     direction, product = scaled.copy(), (residual * scaled).sum(axis=0)
@@ -100,18 +144,32 @@ def _conjugate_gradients(z: np.ndarray, curvature: np.ndarray, penalty: np.ndarr
         residual -= alpha * bent
         scaled = residual / diagonal * used
         following = (residual * scaled).sum(axis=0)
-        direction = scaled + np.where(going, following / np.maximum(product, 1e-300), 0.0) * direction
+        direction = (
+            scaled + np.where(going, following / np.maximum(product, 1e-300), 0.0) * direction
+        )
         product = following
     return step
 
 
-def _step_lengths(z: np.ndarray, step: np.ndarray, w: np.ndarray, eta: np.ndarray, y: np.ndarray, known: np.ndarray, penalty: np.ndarray, C: float, slope: np.ndarray) -> np.ndarray:
-    """For every column the largest of 1, 1/2, 1/4, ... that lowers the objective enough (Armijo)."""
+def _step_lengths(
+    z: np.ndarray,
+    step: np.ndarray,
+    w: np.ndarray,
+    eta: np.ndarray,
+    y: np.ndarray,
+    known: np.ndarray,
+    penalty: np.ndarray,
+    C: float,
+    slope: np.ndarray,
+) -> np.ndarray:
+    """Per column the largest of 1, 1/2, 1/4, ... that lowers the objective enough (Armijo)."""
     along = z @ step
 
     def objective(length: np.ndarray) -> np.ndarray:
         at = eta + length * along
-        return C * ((np.logaddexp(0, at) - y * at) * known).sum(axis=0) + 0.5 * (penalty * (w + length * step) ** 2).sum(axis=0)
+        return C * ((np.logaddexp(0, at) - y * at) * known).sum(axis=0) + 0.5 * (
+            penalty * (w + length * step) ** 2
+        ).sum(axis=0)
 
     lengths, before = np.ones(step.shape[1]), objective(np.zeros(step.shape[1]))
     for _ in range(30):
@@ -126,7 +184,8 @@ def _step_lengths(z: np.ndarray, step: np.ndarray, w: np.ndarray, eta: np.ndarra
 def rank_auc(scores: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every column, ties counted half: float64 [m].
 
-    The Mann-Whitney statistic from ranks, one sort for all columns. NaN where a column of Y lacks a class.
+    The Mann-Whitney statistic from ranks, one sort for all columns. NaN where a column of Y lacks a
+    class.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The members of a SharedTrunkNet ensemble, trained side by side.
 
-Their weights are stacked to [members, in, out], so one batched product does for all what each would do alone. A member has its
-own initial weights, order of batches, dropout and early stopping, drawn from its own seed: it becomes the same network,
-up to rounding, whoever is trained beside it.
+Their weights are stacked to [members, in, out], so one batched product does for all what each would
+do alone. A member has its own initial weights, order of batches, dropout and early stopping, drawn
+from its own seed: it becomes the same network, up to rounding, whoever is trained beside it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,32 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .hardware import native_bfloat16, torch_threads
+from prefill_router.hardware import native_bfloat16, torch_threads
 
 if TYPE_CHECKING:
-    from .trunk import SharedTrunkNet, TrunkConfig
+    from prefill_router.trunk import SharedTrunkNet, TrunkConfig
 
 
 @dataclass
 class Trained:
-    """What became of a member: its lowest validation loss, and (epoch, train_loss, validation_loss) of every epoch."""
+    """What became of a member: its lowest validation loss, and (epoch, train_loss, validation_loss)
+    of every epoch.
+    """
 
     loss: float = float("inf")
     best_epoch: int = 0
     rows: list[tuple[int, float, float]] = field(default_factory=list)
 
-    def improved(self, epoch: int, train_loss: float, validation_loss: float, config: TrunkConfig) -> bool:
-        """Note an epoch; whether it is the best one so far. RuntimeError if a loss is not finite."""
+    def improved(
+        self, epoch: int, train_loss: float, validation_loss: float, config: TrunkConfig
+    ) -> bool:
+        """Note an epoch; True if it is the best so far. RuntimeError if a loss is not finite."""
         self.rows.append((epoch, train_loss, validation_loss))
         if not np.isfinite(train_loss + validation_loss):
-            raise RuntimeError(f"the loss is not finite in epoch {epoch}; scale the features or lower learning_rate")
+            raise RuntimeError(
+                f"the loss is not finite in epoch {epoch}; scale the features or lower"
+                " learning_rate"
+            )
         if validation_loss >= self.loss - config.min_improvement:
             return False
         self.loss, self.best_epoch = validation_loss, epoch
@@ -47,7 +54,12 @@ class Trained:
 
 @torch_threads(1)
 def train_members(
-    networks: Sequence[SharedTrunkNet], seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray, config: TrunkConfig
+    networks: Sequence[SharedTrunkNet],
+    seeds: Sequence[int],
+    X: torch.Tensor,
+    Y: torch.Tensor,
+    held_out: np.ndarray,
+    config: TrunkConfig,
 ) -> list[Trained]:
     """Train the networks in place; each ends with the weights of its best epoch.
 
@@ -67,11 +79,20 @@ def train_members(
     RuntimeError
         If a loss is not finite.
     """
-    dtype = torch.bfloat16 if config.dtype == "bfloat16" or config.dtype == "auto" and native_bfloat16(X.device) else torch.float32
+    dtype = (
+        torch.bfloat16
+        if config.dtype == "bfloat16" or (config.dtype == "auto" and native_bfloat16(X.device))
+        else torch.float32
+    )
     X = X.to(dtype)
     shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
     # another stream than the shuffles', on the device where the masks are needed
-    drops = [torch.Generator(X.device).manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])) for seed in seeds]
+    drops = [
+        torch.Generator(X.device).manual_seed(
+            int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
+        )
+        for seed in seeds
+    ]
     own = [torch.from_numpy(np.flatnonzero(~rows)) for rows in held_out]
     per_epoch = rows_per_epoch(held_out, config)
     stack = _Stack(networks, config, dtype)
@@ -79,17 +100,24 @@ def train_members(
     active = list(range(len(networks)))
     validation = _padded(X, Y, held_out)
     for epoch in range(1, config.max_epochs + 1):
-        orders = torch.stack([own[m][torch.randperm(len(own[m]), generator=shuffles[m])[:per_epoch]] for m in active]).to(X.device)
+        orders = torch.stack(
+            [own[m][torch.randperm(len(own[m]), generator=shuffles[m])[:per_epoch]] for m in active]
+        ).to(X.device)
         totals = torch.zeros(len(active), device=X.device)
         for batch in orders.split(config.batch_size, dim=1):
-            masks = [_kept(batch.shape[1], width, rate, [drops[m] for m in active], X.device) for width, rate in zip(config.hidden, config.dropout, strict=True)]
+            masks = [
+                _kept(batch.shape[1], width, rate, [drops[m] for m in active], X.device)
+                for width, rate in zip(config.hidden, config.dropout, strict=True)
+            ]
             losses = masked_bce(stack.logits(X[batch], masks), Y[batch])
             stack.step(losses)
             totals += losses.detach() * (batch.shape[1] / per_epoch)
         with torch.inference_mode():
             lowest = masked_bce(stack.logits(validation[0]), validation[1])
         ended = []
-        for place, (m, total, loss) in enumerate(zip(active, totals.tolist(), lowest.tolist(), strict=True)):
+        for place, (m, total, loss) in enumerate(
+            zip(active, totals.tolist(), lowest.tolist(), strict=True)
+        ):
             if trained[m].improved(epoch, total, loss, config):
                 stack.copy_to(networks[m], place)
             elif trained[m].ended(config):
@@ -107,17 +135,22 @@ def train_members(
 def rows_per_epoch(held_out: np.ndarray, config: TrunkConfig) -> int:
     """Rows that every member sees in an epoch, so that all take the same steps.
 
-    Whole groups fill the validation split up to its share, seldom to the row: what a member has beyond ``n - share`` waits for another epoch.
+    Whole groups fill the validation split up to its share, seldom to the row: what a member has
+    beyond ``n - share`` waits for another epoch.
     """
-    members, n = held_out.shape
+    n = held_out.shape[1]
     wanted = max(1, round(config.validation_fraction * n))
     return min(n - wanted, int((n - held_out.sum(axis=1)).min()))
 
 
 def _padded(X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[torch.Tensor]:
-    """Each member's validation rows [M, v, d], [M, v, K]; shorter ones are filled up with rows whose labels are missing."""
+    """Each member's validation rows [M, v, d], [M, v, K]; shorter ones are filled up with rows
+    whose labels are missing.
+    """
     most = int(held_out.sum(axis=1).max())
-    rows = torch.from_numpy(np.stack([np.pad(np.flatnonzero(mask), (0, most - mask.sum())) for mask in held_out])).to(X.device)
+    rows = torch.from_numpy(
+        np.stack([np.pad(np.flatnonzero(mask), (0, most - mask.sum())) for mask in held_out])
+    ).to(X.device)
     labels = Y[rows]
     for member, mask in zip(labels, held_out, strict=True):
         member[int(mask.sum()) :] = torch.nan
@@ -125,18 +158,26 @@ def _padded(X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[torc
 
 
 @torch_threads(1)
-def train_alone(network: nn.Module, seed: int, parts: Sequence[torch.Tensor], config: TrunkConfig) -> Trained:
-    """Train one network of any shape in place, in float32, as `train_members` trains its own, but without dropout masks.
+def train_alone(
+    network: nn.Module, seed: int, parts: Sequence[torch.Tensor], config: TrunkConfig
+) -> Trained:
+    """Train one network of any shape in place, in float32, as `train_members` trains its own, but
+    without dropout masks.
 
-    ``parts`` are float32 tensors [n, d], [n, K], [v, d], [v, K]: its training rows, then its validation rows. Errors: as there.
+    ``parts`` are float32 tensors [n, d], [n, K], [v, d], [v, K]: its training rows, then its
+    validation rows. Errors: as there.
     """
     X, Y, X_val, Y_val = parts
     shuffle = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     found, best = Trained(), {name: value.clone() for name, value in network.state_dict().items()}
     for epoch in range(1, config.max_epochs + 1):
         total = 0.0
-        for batch in torch.randperm(len(X), generator=shuffle).to(X.device).split(config.batch_size):
+        for batch in (
+            torch.randperm(len(X), generator=shuffle).to(X.device).split(config.batch_size)
+        ):
             loss = masked_bce(network(X[batch]), Y[batch])
             optimizer.zero_grad()
             loss.backward()
@@ -155,20 +196,41 @@ def train_alone(network: nn.Module, seed: int, parts: Sequence[torch.Tensor], co
 class _Stack:
     """Weights [M, in, out] and biases [M, 1, out] of M networks, and their one optimizer."""
 
-    def __init__(self, networks: Sequence[SharedTrunkNet], config: TrunkConfig, dtype: torch.dtype) -> None:
+    def __init__(
+        self, networks: Sequence[SharedTrunkNet], config: TrunkConfig, dtype: torch.dtype
+    ) -> None:
         self.dtype, self.config = dtype, config
-        linears = list(zip(*([layer for layer in network.layers if isinstance(layer, nn.Linear)] for network in networks), strict=True))
-        self._weights = [torch.stack([layer.weight.detach().T for layer in same]).contiguous().requires_grad_() for same in linears]
-        self._biases = [torch.stack([layer.bias.detach()[None] for layer in same]).requires_grad_() for same in linears]
+        linears = list(
+            zip(
+                *(
+                    [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+                    for network in networks
+                ),
+                strict=True,
+            )
+        )
+        self._weights = [
+            torch.stack([layer.weight.detach().T for layer in same]).contiguous().requires_grad_()
+            for same in linears
+        ]
+        self._biases = [
+            torch.stack([layer.bias.detach()[None] for layer in same]).requires_grad_()
+            for same in linears
+        ]
         self._optimizer = self._adam()
 
     def logits(self, x: torch.Tensor, masks: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
-        """float32 [M, B, K] of x [M, B, d]; ``masks`` bool [M, B, width] per hidden layer say which units dropout keeps."""
+        """float32 [M, B, K] of x [M, B, d]; ``masks`` bool [M, B, width] per hidden layer say which
+        units dropout keeps.
+        """
         last, scale = len(self._weights) - 1, 1.0
         for i, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             dtype = torch.float32 if i == last else self.dtype
-            # what dropout divides by is multiplied into the next weights: they are fewer than the units
-            x = torch.baddbmm(bias.to(dtype), x.to(dtype), (weight if scale == 1.0 else weight * scale).to(dtype))
+            # what dropout divides by is multiplied into the next weights: they are fewer than the
+            # units
+            x = torch.baddbmm(
+                bias.to(dtype), x.to(dtype), (weight if scale == 1.0 else weight * scale).to(dtype)
+            )
             if i < last:
                 x = functional.relu(x)
                 if masks is not None:
@@ -184,24 +246,43 @@ class _Stack:
     def copy_to(self, network: SharedTrunkNet, place: int) -> None:
         """Give a network the present weights of the member at this place."""
         with torch.no_grad():
-            for layer, weight, bias in zip((layer for layer in network.layers if isinstance(layer, nn.Linear)), self._weights, self._biases, strict=True):
+            for layer, weight, bias in zip(
+                (layer for layer in network.layers if isinstance(layer, nn.Linear)),
+                self._weights,
+                self._biases,
+                strict=True,
+            ):
                 layer.weight.copy_(weight[place].T)
                 layer.bias.copy_(bias[place, 0])
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the members at these places, each with its moments of Adam."""
         states = [self._optimizer.state[p] for p in (*self._weights, *self._biases)]
-        self._weights, self._biases = ([p.detach()[places].requires_grad_() for p in group] for group in (self._weights, self._biases))
+        self._weights, self._biases = (
+            [p.detach()[places].requires_grad_() for p in group]
+            for group in (self._weights, self._biases)
+        )
         self._optimizer = self._adam()
         for p, state in zip((*self._weights, *self._biases), states, strict=True):
-            self._optimizer.state[p] = {name: value[places] if value.ndim else value for name, value in state.items()}
+            self._optimizer.state[p] = {
+                name: value[places] if value.ndim else value for name, value in state.items()
+            }
 
     def _adam(self) -> torch.optim.Adam:
-        return torch.optim.Adam([*self._weights, *self._biases], lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True)
+        return torch.optim.Adam(
+            [*self._weights, *self._biases],
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=True,
+        )
 
 
-def _kept(rows: int, width: int, rate: float, generators: Sequence[torch.Generator], device: torch.device) -> torch.Tensor:
-    """Bool [M, rows, width]: True with probability 1 - rate, to 16 bits. Sixteen random bits a unit cost a tenth of a Bernoulli draw."""
+def _kept(
+    rows: int, width: int, rate: float, generators: Sequence[torch.Generator], device: torch.device
+) -> torch.Tensor:
+    """Bool [M, rows, width]: True with probability 1 - rate, to 16 bits. Sixteen random bits a unit
+    cost a tenth of a Bernoulli draw.
+    """
     words = torch.empty(len(generators), -(-rows * width // 4), dtype=torch.int64, device=device)
     for row, generator in zip(words, generators, strict=True):
         row.random_(-(2**63), None, generator=generator)
@@ -210,7 +291,8 @@ def _kept(rows: int, width: int, rate: float, generators: Sequence[torch.Generat
 
 
 def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean binary cross-entropy over the entries of the last two axes whose label is not NaN (0 without any).
+    """Mean binary cross-entropy over the entries of the last two axes whose label is not NaN (0
+    without any).
 
     Parameters
     ----------
@@ -222,5 +304,7 @@ def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     float tensor [...]
     """
     known = ~torch.isnan(labels)
-    each = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num().expand_as(logits), reduction="none")
+    each = functional.binary_cross_entropy_with_logits(
+        logits, labels.nan_to_num().expand_as(logits), reduction="none"
+    )
     return (each * known).sum(dim=(-2, -1)) / known.sum(dim=(-2, -1)).clamp(min=1)

@@ -1,8 +1,9 @@
 """Metrics of LLM Router (arXiv 2603.20895), vectorised over bootstrap weights.
 
-Shapes: n queries, K targets, B replicates (one row of weights each), T points of a curve. Accuracies are
-shares in [0, 1], costs are in the unit of the outcomes, differences are in the same units. Missing outcomes
-(NaN) are masked where a target is looked at alone (AUC, Brier, ECE); whatever routes needs complete rows.
+Shapes: n queries, K targets, B replicates (one row of weights each), T points of a curve.
+Accuracies are shares in [0, 1], costs are in the unit of the outcomes, differences are in the same
+units. Missing outcomes (NaN) are masked where a target is looked at alone (AUC, Brier, ECE);
+whatever routes needs complete rows.
 """
 
 from __future__ import annotations
@@ -16,32 +17,54 @@ import pandas as pd
 from prefill_router.routing import CurveSteps, convex_hull, curve_steps
 
 METRICS = (
-    "mean_auc", "accuracy", "best_single_accuracy", "oracle_accuracy", "gap_closed", "cost_saving_vs_max",
-    "cost_saving_at_best_single", "p_auccc", "model_pareto_auccc", "mdp_auccc", "pdp_auccc", "brier", "ece",
-    "log_loss", "disagreement_auc", "disagree_accuracy",
-)  # fmt: skip
+    "mean_auc",
+    "accuracy",
+    "best_single_accuracy",
+    "oracle_accuracy",
+    "gap_closed",
+    "cost_saving_vs_max",
+    "cost_saving_at_best_single",
+    "p_auccc",
+    "model_pareto_auccc",
+    "mdp_auccc",
+    "pdp_auccc",
+    "brier",
+    "ece",
+    "log_loss",
+    "disagreement_auc",
+    "disagree_accuracy",
+)
 # Those that need a cost; all others need P and correctness alone.
 COST_METRICS = (
-    "cost_saving_vs_max", "cost_saving_at_best_single", "p_auccc", "model_pareto_auccc", "mdp_auccc",
+    "cost_saving_vs_max",
+    "cost_saving_at_best_single",
+    "p_auccc",
+    "model_pareto_auccc",
+    "mdp_auccc",
     "pdp_auccc",
-)  # fmt: skip
-# Distances, which noise only raises, and the power in which noise adds to them: see ``stats.basic_interval``. PDP-AUCCC is a
+)
+# Distances, which noise only raises, and the power in which noise adds to them: see
+# ``stats.basic_interval``. PDP-AUCCC is a
 # difference of areas and adds as it is; a bin's |mean P - accuracy| and its noise add as squares.
 DISTANCES = {"pdp_auccc": 1, "ece": 2}
 ECE_BINS = 15
-LOG_LOSS_CLIP = 1e-7  # P is kept this far from 0 and 1: one certain and wrong P would make the mean infinite
+LOG_LOSS_CLIP = (
+    1e-7  # P is kept this far from 0 and 1: one certain and wrong P would make the mean infinite
+)
 _SAME = 1e-12  # relative difference below which two mean costs or accuracies are equal
 _BLOCK = 200_000  # numbers per temporary array of the bootstrap: several fit in a processor's cache
 
 
-# --- one target alone ---------------------------------------------------------------------------------------
+# --- one target alone
+# ---------------------------------------------------------------------------------------
 
 
 def weighted_auc(score: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve for many weightings of the same queries.
 
-    P(score of a right one > score of a wrong one) + half P(equal), each query counted by its weight: what
-    ``sklearn.metrics.roc_auc_score(label, score, sample_weight=w)`` gives for every row w.
+    P(score of a right one > score of a wrong one) + half P(equal), each query counted by its
+    weight: what ``sklearn.metrics.roc_auc_score(label, score, sample_weight=w)`` gives for every
+    row w.
 
     Parameters
     ----------
@@ -68,13 +91,18 @@ def weighted_auc(score: np.ndarray, label: np.ndarray, weights: np.ndarray) -> n
     right, wrong = seen[label[seen] == 1], seen[label[seen] == 0]
     wrong = wrong[np.argsort(score[wrong], kind="stable")]
     below = _cumulated(weights[:, wrong])
-    # Weight of the wrong ones with a score below that of each right one; of equal scores half counts.
-    first, last = (np.searchsorted(score[wrong], score[right], side=side) for side in ("left", "right"))
+    # Weight of the wrong ones with a score below that of each right one; of equal scores half
+    # counts.
+    first, last = (
+        np.searchsorted(score[wrong], score[right], side=side) for side in ("left", "right")
+    )
     right_weights, wrong_below = weights[:, right], below[:, first]
     if (first != last).any():
         wrong_below = (wrong_below + below[:, last]) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.einsum("bn,bn->b", right_weights, wrong_below) / (right_weights.sum(axis=1) * below[:, -1])
+        return np.einsum("bn,bn->b", right_weights, wrong_below) / (
+            right_weights.sum(axis=1) * below[:, -1]
+        )
 
 
 def per_target_auc(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
@@ -84,8 +112,11 @@ def per_target_auc(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
     return np.array([weighted_auc(p[:, k], correct[:, k], unit)[0] for k in range(p.shape[1])])
 
 
-def per_target_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """AUC, Brier score, ECE and log loss of every target for every weighting; the pool's are their means.
+def per_target_boot(
+    p: np.ndarray, correct: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """AUC, Brier score, ECE and log loss of every target for every weighting; the pool's are their
+    means.
 
     Parameters
     ----------
@@ -101,7 +132,9 @@ def per_target_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> 
     p, correct = _same_shape(p, correct)
     weights = _weight_rows(weights, len(p))
     return {
-        "auc": np.stack([weighted_auc(p[:, k], correct[:, k], weights) for k in range(p.shape[1])], axis=1),
+        "auc": np.stack(
+            [weighted_auc(p[:, k], correct[:, k], weights) for k in range(p.shape[1])], axis=1
+        ),
         "brier": _brier_rows(p, correct, weights),
         "ece": _ece_rows(p, correct, weights, ECE_BINS),
         "log_loss": _log_loss_rows(p, correct, weights),
@@ -130,7 +163,8 @@ def brier(p: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> fl
     Parameters
     ----------
     p, y : ndarray [n] or [n, K]
-        P(correct) and correctness (NaN = missing: left out). With K targets, the mean of their scores.
+        P(correct) and correctness (NaN = missing: left out). With K targets, the mean of their
+        scores.
     weights : ndarray [n], optional
     """
     return float(_nanmean(_brier_rows(*_columns(p, y), _one_row(weights, len(p)))[0]))
@@ -147,16 +181,19 @@ def log_loss(p: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) ->
 def ece_equal_mass(
     p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS, weights: np.ndarray | None = None
 ) -> float:
-    """Expected calibration error over bins of equal mass: sum over bins of share x |mean p - accuracy|.
+    """Expected calibration error over bins of equal mass: sum over bins of share x |mean p -
+    accuracy|.
 
-    Queries are put in order of p and cut into ``bins`` parts of equal weight (15 of 45 queries: 3 each; sizes
-    differ by at most one where they must). Equal values of p stay together, in the bin that holds the middle
-    of their weight, so that the order of the rows cannot matter; a constant p is one bin.
+    Queries are put in order of p and cut into ``bins`` parts of equal weight (15 of 45 queries: 3
+    each; sizes differ by at most one where they must). Equal values of p stay together, in the bin
+    that holds the middle of their weight, so that the order of the rows cannot matter; a constant p
+    is one bin.
 
     Parameters
     ----------
     p, y : ndarray [n] or [n, K]
-        P(correct) and correctness (NaN = missing: left out). With K targets, the mean of their errors.
+        P(correct) and correctness (NaN = missing: left out). With K targets, the mean of their
+        errors.
     bins : int
     weights : ndarray [n], optional
     """
@@ -172,42 +209,58 @@ def reliability_table(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> pd.
     """
     p, y = _columns(p, y)
     if p.shape[1] != 1:
-        raise ValueError(f"reliability_table takes one target, not {p.shape[1]}; call it per column")
+        raise ValueError(
+            f"reliability_table takes one target, not {p.shape[1]}; call it per column"
+        )
     seen = ~np.isnan(y[:, 0])
     p, y = p[seen, 0], y[seen, 0]
     order = np.argsort(p, kind="stable")
     p, y = p[order], y[order]
-    table = pd.DataFrame({"bin": _equal_mass_bins(p, np.ones((1, len(p))), bins)[0], "p": p, "y": y})
+    table = pd.DataFrame(
+        {"bin": _equal_mass_bins(p, np.ones((1, len(p))), bins)[0], "p": p, "y": y}
+    )
     return table.groupby("bin", as_index=False).agg(
-        n=("p", "size"), p_min=("p", "min"), p_max=("p", "max"), p_mean=("p", "mean"), accuracy=("y", "mean")
+        n=("p", "size"),
+        p_min=("p", "min"),
+        p_max=("p", "max"),
+        p_mean=("p", "mean"),
+        accuracy=("y", "mean"),
     )
 
 
-# --- the pool -----------------------------------------------------------------------------------------------
+# --- the pool
+# -----------------------------------------------------------------------------------------------
 
 
 def best_single(correct: np.ndarray) -> tuple[int, float]:
     """Index and accuracy of the most accurate target of [n, K] (the first one of equals).
 
-    Targets are compared on the same queries, those with every outcome: one that was asked the easy ones alone would
-    otherwise be the best. ValueError if there is no such query.
+    Targets are compared on the same queries, those with every outcome: one that was asked the easy
+    ones alone would otherwise be the best. ValueError if there is no such query.
     """
     correct = _with_every_outcome(correct)
     if not len(correct):
-        raise ValueError("no query has an outcome of every target, so targets cannot be compared; fill outcomes in or drop a target")
+        raise ValueError(
+            "no query has an outcome of every target, so targets cannot be compared; fill outcomes"
+            " in or drop a target"
+        )
     accuracy = correct.mean(axis=0)
     best = int(accuracy.argmax())
     return best, float(accuracy[best])
 
 
 def oracle_accuracy(correct: np.ndarray) -> float:
-    """Share of queries that any target answers, of those with every outcome, as for ``best_single``; NaN if there is none."""
+    """Share of queries that any target answers, of those with every outcome, as for
+    ``best_single``; NaN if there is none.
+    """
     correct = _with_every_outcome(correct)
     return float(correct.max(axis=1).mean()) if len(correct) else float("nan")
 
 
 def win_shares(correct: np.ndarray) -> np.ndarray:
-    """[K, K]: entry (a, b) is the share of queries on which a is right and b is wrong, of those with every outcome; NaN if there is none."""
+    """[K, K]: entry (a, b) is the share of queries on which a is right and b is wrong, of those
+    with every outcome; NaN if there is none.
+    """
     correct = _with_every_outcome(correct)
     return _ratio((correct == 1).T.astype(np.float64) @ (correct == 0), np.float64(len(correct)))
 
@@ -219,18 +272,22 @@ def gap_closed(accuracy, best, oracle):
 
 
 def cost_saving(router_cost, reference_cost):
-    """1 - router_cost / reference_cost, elementwise; negative = dearer; NaN where the reference is 0."""
+    """1 - router_cost / reference_cost, elementwise; negative = dearer; NaN where the reference is
+    0.
+    """
     return 1.0 - _ratio(router_cost, reference_cost)
 
 
-def auccc(cost: np.ndarray, accuracy: np.ndarray, c_min: float, c_max: float, floor: float) -> float:
+def auccc(
+    cost: np.ndarray, accuracy: np.ndarray, c_min: float, c_max: float, floor: float
+) -> float:
     """Area under a cost-coverage curve above the floor, per unit of cost.
 
-    The points are sorted by cost and joined by straight lines. The curve is padded to [c_min, c_max]: left of
-    its first point it is constant at ``floor`` and jumps up (or down) vertically at the first point's cost;
-    right of its last point it stays at that point's accuracy. Where it extends beyond c_min or c_max it is
-    cut there by linear interpolation. The result is the trapezoid integral of (curve - floor) over [c_min,
-    c_max] / (c_max - c_min).
+    The points are sorted by cost and joined by straight lines. The curve is padded to [c_min,
+    c_max]: left of its first point it is constant at ``floor`` and jumps up (or down) vertically at
+    the first point's cost; right of its last point it stays at that point's accuracy. Where it
+    extends beyond c_min or c_max it is cut there by linear interpolation. The result is the
+    trapezoid integral of (curve - floor) over [c_min, c_max] / (c_max - c_min).
 
     Parameters
     ----------
@@ -247,10 +304,16 @@ def auccc(cost: np.ndarray, accuracy: np.ndarray, c_min: float, c_max: float, fl
         If the curve has no point, a point is not finite, or c_max <= c_min.
     """
     cost, accuracy = _same_shape(cost, accuracy)
-    if cost.ndim != 1 or cost.size == 0 or not (np.isfinite(cost).all() and np.isfinite(accuracy).all()):
+    if (
+        cost.ndim != 1
+        or cost.size == 0
+        or not (np.isfinite(cost).all() and np.isfinite(accuracy).all())
+    ):
         raise ValueError("a curve needs at least one point, all of them finite")
     if not c_max > c_min:
-        raise ValueError(f"AUCCC needs c_max > c_min, not [{c_min}, {c_max}]: all targets cost the same")
+        raise ValueError(
+            f"AUCCC needs c_max > c_min, not [{c_min}, {c_max}]: all targets cost the same"
+        )
     bounds = (np.array([v], dtype=np.float64) for v in (c_min, c_max, floor))
     return float(_auccc_rows(cost[None, :], accuracy[None, :], *bounds)[0])
 
@@ -262,7 +325,9 @@ def pool_metrics(
     overhead: float | np.ndarray = 0.0,
     weights: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """All of ``METRICS`` for a router on a pool: ``pool_metrics_boot`` for one weighting (default: all 1)."""
+    """All of ``METRICS`` for a router on a pool: ``pool_metrics_boot`` for one weighting (default:
+    all 1).
+    """
     values = pool_metrics_boot(p, cost, correct, overhead, _one_row(weights, len(np.asarray(p))))
     return {name: float(value[0]) for name, value in values.items()}
 
@@ -277,14 +342,15 @@ def pool_metrics_boot(
 ) -> dict[str, np.ndarray]:
     """All of ``METRICS`` for every weighting of the queries.
 
-    Everything that depends on the queries is redone for each row of weights: the curve, the best single
-    target, the front, c_min, c_max and the floor. Noise raises ECE, maxima and fronts, so their draws tend to
-    lie above the value on the queries themselves.
+    Everything that depends on the queries is redone for each row of weights: the curve, the best
+    single target, the front, c_min, c_max and the floor. Noise raises ECE, maxima and fronts, so
+    their draws tend to lie above the value on the queries themselves.
 
     Parameters
     ----------
     p, cost, correct : ndarray [n, K]
-        P(correct), cost of each target, correctness; no NaN (take ``Outcomes.complete_rows`` first).
+        P(correct), cost of each target, correctness; no NaN (take ``Outcomes.complete_rows``
+        first).
     overhead : float or ndarray [n]
         The router's own cost per query, added to its curve but not to the single targets.
     weights : ndarray [B, n]
@@ -295,23 +361,28 @@ def pool_metrics_boot(
     Returns
     -------
     dict of ndarray [B]
-        - mean_auc: mean over targets of the AUC of P (targets with one class in a replicate left out).
+        - mean_auc: mean over targets of the AUC of P (targets with one class in a replicate left
+          out).
         - accuracy: of the routed answers at tolerance 0.
         - best_single_accuracy, oracle_accuracy, gap_closed: see the functions of these names.
         - cost_saving_vs_max: at tolerance 0, against the target with the largest mean cost.
-        - cost_saving_at_best_single: at the cheapest point of the curve that is at least as accurate as the
-          best single target, against that target's mean cost (the cheaper of equals); NaN if no point is.
-        - p_auccc, model_pareto_auccc: ``auccc`` of the router's curve, of the Pareto front of the single
-          targets.
-        - mdp_auccc: p_auccc - model_pareto_auccc (lift over the single targets). The front is not the zero
-          router: where it is not concave, random mixing alone has a positive lift (``zero_router_boot``).
-        - pdp_auccc: AUCCC of the Pareto front of targets and router points together, minus p_auccc. It can
-          fall below 0: a target that no point dominates, yet below the router's line, bends the front down.
+        - cost_saving_at_best_single: at the cheapest point of the curve that is at least as
+          accurate as the best single target, against that target's mean cost (the cheaper of
+          equals); NaN if no point is.
+        - p_auccc, model_pareto_auccc: ``auccc`` of the router's curve, of the Pareto front of the
+          single targets.
+        - mdp_auccc: p_auccc - model_pareto_auccc (lift over the single targets). The front is not
+          the zero router: where it is not concave, random mixing alone has a positive lift
+          (``zero_router_boot``).
+        - pdp_auccc: AUCCC of the Pareto front of targets and router points together, minus p_auccc.
+          It can fall below 0: a target that no point dominates, yet below the router's line, bends
+          the front down.
         - brier, ece, log_loss: means over targets; ece with 15 bins of equal mass.
-        - disagreement_auc: mean over pairs of targets of the AUC of ``pairwise_disagreement`` (pairs with one
-          class in a replicate left out): can P tell which of two is right, where just one is?
-        - disagree_accuracy: of the routed answers at tolerance 0, on the queries that some but not all targets
-          answer; NaN if there is none.
+        - disagreement_auc: mean over pairs of targets of the AUC of ``pairwise_disagreement``
+          (pairs with one class in a replicate left out): can P tell which of two is right, where
+          just one is?
+        - disagree_accuracy: of the routed answers at tolerance 0, on the queries that some but not
+          all targets answer; NaN if there is none.
         AUCCCs are NaN where all targets cost the same.
     """
     steps = curve_steps(p, cost, correct, overhead)
@@ -323,7 +394,12 @@ def pool_metrics_boot(
     values["mdp_auccc"] = values["p_auccc"] - values["model_pareto_auccc"]
     values["pdp_auccc"] = values.pop("front_auccc") - values["p_auccc"]
     alone = per_target_boot(p, correct, weights)
-    for name, of_pool in (("auc", "mean_auc"), ("brier", "brier"), ("ece", "ece"), ("log_loss", "log_loss")):
+    for name, of_pool in (
+        ("auc", "mean_auc"),
+        ("brier", "brier"),
+        ("ece", "ece"),
+        ("log_loss", "log_loss"),
+    ):
         values[of_pool] = _nanmean(alone[name].T)
     values["disagreement_auc"] = _nanmean(_pair_auc_rows(p, correct, weights))
     values["disagree_accuracy"] = _disagree_accuracy(steps.start_correct, correct, weights)
@@ -340,7 +416,8 @@ def point_metrics_boot(
     correct: np.ndarray,
     weights: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """The metrics of a method with one fixed choice per query (a single target, the oracle): no P, no curve.
+    """The metrics of a method with one fixed choice per query (a single target, the oracle): no P,
+    no curve.
 
     Parameters
     ----------
@@ -354,26 +431,32 @@ def point_metrics_boot(
     -------
     dict of ndarray [B]
         accuracy, best_single_accuracy, oracle_accuracy, gap_closed, cost_saving_vs_max,
-        cost_saving_at_best_single, disagree_accuracy, as in ``pool_metrics_boot``, the curve being the single
-        point.
+        cost_saving_at_best_single, disagree_accuracy, as in ``pool_metrics_boot``, the curve being
+        the single point.
     """
     weights = _weight_rows(weights, len(np.asarray(cost)))
     pool = _pool_values(cost, correct, weights)
     chosen = [
-        _complete(*named) for named in (("chosen_cost", chosen_cost), ("chosen_correct", chosen_correct))
+        _complete(*named)
+        for named in (("chosen_cost", chosen_cost), ("chosen_correct", chosen_correct))
     ]
     curve_cost, curve_accuracy = (_means(values[:, None], weights) for values in chosen)
     values = _curve_values(curve_cost, curve_accuracy, pool)
-    values["disagree_accuracy"] = _disagree_accuracy(chosen[1], np.asarray(correct, dtype=np.float64), weights)
+    values["disagree_accuracy"] = _disagree_accuracy(
+        chosen[1], np.asarray(correct, dtype=np.float64), weights
+    )
     return values
 
 
-def zero_router_boot(cost: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The zero router's metrics: the upper convex hull of the single targets, their best random mixing.
+def zero_router_boot(
+    cost: np.ndarray, correct: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The zero router's metrics: the upper convex hull of the single targets, their best random
+    mixing.
 
-    Parameters and result are those of ``point_metrics_boot`` with p_auccc, model_pareto_auccc and mdp_auccc
-    instead of disagree_accuracy (it has no one answer to a query); the curve is the hull, recomputed in each
-    replicate, and its accuracy is the best single target's.
+    Parameters and result are those of ``point_metrics_boot`` with p_auccc, model_pareto_auccc and
+    mdp_auccc instead of disagree_accuracy (it has no one answer to a query); the curve is the hull,
+    recomputed in each replicate, and its accuracy is the best single target's.
     """
     weights = _weight_rows(weights, len(np.asarray(cost)))
     pool = _pool_values(cost, correct, weights)
@@ -381,17 +464,21 @@ def zero_router_boot(cost: np.ndarray, correct: np.ndarray, weights: np.ndarray)
     for row_cost, row_accuracy in zip(curve_cost, curve_accuracy, strict=True):
         if np.isfinite(row_accuracy).all():
             hull = convex_hull(row_cost, row_accuracy)
-            # Dearest first, as in a router's curve; the cheapest is repeated so that rows are equally long.
+            # Dearest first, as in a router's curve; the cheapest is repeated so that rows are
+            # equally long.
             hull = hull[::-1][np.minimum(np.arange(len(row_cost)), len(hull) - 1)]
             row_cost[:], row_accuracy[:] = row_cost[hull], row_accuracy[hull]
     values = _curve_values(curve_cost, curve_accuracy, pool)
-    values["p_auccc"] = _auccc_rows(curve_cost, curve_accuracy, pool["c_min"], pool["c_max"], pool["floor"])
+    values["p_auccc"] = _auccc_rows(
+        curve_cost, curve_accuracy, pool["c_min"], pool["c_max"], pool["floor"]
+    )
     values["model_pareto_auccc"] = _front_auccc(pool["cost"], pool["accuracy"], pool)
     values["mdp_auccc"] = values["p_auccc"] - values["model_pareto_auccc"]
     return values
 
 
-# --- where targets differ -----------------------------------------------------------------------------------
+# --- where targets differ
+# -----------------------------------------------------------------------------------
 
 
 def agreement_zones(correct: np.ndarray) -> dict[str, float]:
@@ -400,8 +487,8 @@ def agreement_zones(correct: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict
-        all_right, disagree, all_wrong (sum 1 over the queries with every outcome), n (their number),
-        n_incomplete.
+        all_right, disagree, all_wrong (sum 1 over the queries with every outcome), n (their
+        number), n_incomplete.
     """
     correct = np.asarray(correct, dtype=np.float64)
     complete = _with_every_outcome(correct)
@@ -425,11 +512,15 @@ def pairwise_win_rates(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
     return rates
 
 
-def pairwise_disagreement(p: np.ndarray, correct: np.ndarray, target_names: Sequence[str]) -> pd.DataFrame:
-    """How well P tells which of two targets is right, over the queries on which just one of them is.
+def pairwise_disagreement(
+    p: np.ndarray, correct: np.ndarray, target_names: Sequence[str]
+) -> pd.DataFrame:
+    """How well P tells which of two targets is right, over the queries on which just one of them
+    is.
 
-    The AUC of P_a - P_b for "a is right", the same for (a, b) and (b, a). A router decides by such differences
-    alone: a P that only knows which queries are hard has an AUC of 0.5 here, however large its AUC per target.
+    The AUC of P_a - P_b for "a is right", the same for (a, b) and (b, a). A router decides by such
+    differences alone: a P that only knows which queries are hard has an AUC of 0.5 here, however
+    large its AUC per target.
 
     Parameters
     ----------
@@ -440,7 +531,8 @@ def pairwise_disagreement(p: np.ndarray, correct: np.ndarray, target_names: Sequ
     Returns
     -------
     DataFrame [target_a, target_b, n, auc], one row per unordered pair
-        n: queries on which just one of the two is right; auc is NaN unless each of the two is on some.
+        n: queries on which just one of the two is right; auc is NaN unless each of the two is on
+        some.
     """
     p, correct = _same_shape(p, correct)
     auc = _pair_auc_rows(p, correct, np.ones((1, len(p))))[:, 0]
@@ -456,12 +548,14 @@ def pairwise_disagreement(p: np.ndarray, correct: np.ndarray, target_names: Sequ
 
 
 def near_misses(p: np.ndarray, correct: np.ndarray, margin: float = 0.05) -> dict[str, float]:
-    """Queries routed (argmax of P) to a wrong target though a right one was within ``margin`` of its P.
+    """Queries routed (argmax of P) to a wrong target though a right one was within ``margin`` of
+    its P.
 
     Returns
     -------
     dict
-        count; wrong (routed wrong at all); n (queries whose routed target has an outcome); share = count / n.
+        count; wrong (routed wrong at all); n (queries whose routed target has an outcome); share =
+        count / n.
     """
     p, correct = _same_shape(p, correct)
     rows = np.arange(len(p))
@@ -473,25 +567,37 @@ def near_misses(p: np.ndarray, correct: np.ndarray, margin: float = 0.05) -> dic
     missed = wrong & (within & (correct == 1)).any(axis=1)
     n = int(observed.sum())
     count = int(missed.sum())
-    return {"count": count, "wrong": int(wrong.sum()), "n": n, "share": count / n if n else float("nan")}
+    return {
+        "count": count,
+        "wrong": int(wrong.sum()),
+        "n": n,
+        "share": count / n if n else float("nan"),
+    }
 
 
-# --- rows of replicates -------------------------------------------------------------------------------------
+# --- rows of replicates
+# -------------------------------------------------------------------------------------
 
 
 def _router_values(steps: CurveSteps, weights, pool) -> dict[str, np.ndarray]:
-    """What is read off the router's curve, [B] each, in blocks of replicates: the curve has many points."""
+    """What is read off the router's curve, [B] each, in blocks of replicates: the curve has many
+    points.
+    """
     parts = []
     for rows in _blocks(len(weights), len(steps.query)):
         here = {name: values[rows] for name, values in pool.items()}
         cost, accuracy = steps.evaluate(weights[rows])
         part = _curve_values(cost, accuracy, here)
-        # The tolerance only ever moves a query to a cheaper target: backwards, the curve is sorted by cost.
+        # The tolerance only ever moves a query to a cheaper target: backwards, the curve is sorted
+        # by cost.
         cost, accuracy = _sorted_rows(cost[:, ::-1], accuracy[:, ::-1])
         part["p_auccc"] = _area_rows(cost, accuracy, here["c_min"], here["c_max"], here["floor"])
-        # A point that is not above all cheaper ones of the curve is not on the front of curve and targets.
+        # A point that is not above all cheaper ones of the curve is not on the front of curve and
+        # targets.
         front = _records(cost, accuracy)
-        points = (np.hstack(both) for both in zip((here["cost"], here["accuracy"]), front, strict=True))
+        points = (
+            np.hstack(both) for both in zip((here["cost"], here["accuracy"]), front, strict=True)
+        )
         part["front_auccc"] = _front_auccc(*points, here)
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -502,7 +608,8 @@ def _pool_values(cost, correct, weights) -> dict[str, np.ndarray]:
     cost, correct = _complete("cost", cost), _complete("correct", correct)
     mean_cost, accuracy = _means(cost, weights), _means(correct, weights)
     c_min, c_max, best = mean_cost.min(axis=1), mean_cost.max(axis=1), accuracy.max(axis=1)
-    # Ties: of equally cheap targets the more accurate is the floor, of equally accurate the cheaper is the
+    # Ties: of equally cheap targets the more accurate is the floor, of equally accurate the cheaper
+    # is the
     # best.
     cheapest = mean_cost <= (c_min + _SAME * np.abs(c_min))[:, None]
     most_accurate = accuracy >= (best - _SAME)[:, None]
@@ -549,7 +656,9 @@ def _sorted_rows(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
     if (wrong := ~(rises | level).all(axis=1)).any():
         cost, accuracy = cost.copy(), accuracy.copy()
         order = np.lexsort((accuracy[wrong], cost[wrong]), axis=1)
-        cost[wrong], accuracy[wrong] = (np.take_along_axis(a[wrong], order, axis=1) for a in (cost, accuracy))
+        cost[wrong], accuracy[wrong] = (
+            np.take_along_axis(a[wrong], order, axis=1) for a in (cost, accuracy)
+        )
     return cost, accuracy
 
 
@@ -558,12 +667,15 @@ def _area_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
     x, y = cost, accuracy - floor[:, None]
     inside = np.clip(x, c_min[:, None], c_max[:, None])
     width = np.diff(inside, axis=1)
-    # Height at the middle of the part of each segment inside [c_min, c_max]; vertical segments have no area.
+    # Height at the middle of the part of each segment inside [c_min, c_max]; vertical segments have
+    # no area.
     run = np.diff(x, axis=1)
     slope = np.divide(np.diff(y, axis=1), run, out=np.zeros_like(run), where=width > 0)
     middle = (inside[:, 1:] + inside[:, :-1]) / 2
     area = (width * (y[:, :-1] + slope * (middle - x[:, :-1]))).sum(axis=1)
-    area += (c_max - inside[:, -1]) * y[:, -1]  # right padding; the left one is the floor itself, no area
+    area += (c_max - inside[:, -1]) * y[
+        :, -1
+    ]  # right padding; the left one is the floor itself, no area
     span = c_max - c_min
     # Targets of equal price differ by rounding dust in their means: no cost axis, no curve.
     return np.where(span > _SAME * np.abs(c_max), _ratio(area, span), np.nan)
@@ -572,11 +684,15 @@ def _area_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
 def _front_auccc(cost, accuracy, pool) -> np.ndarray:
     """AUCCC of the Pareto front of the points of each row [B, T]."""
     order = np.lexsort((-accuracy, cost), axis=1)
-    cost, accuracy = np.take_along_axis(cost, order, axis=1), np.take_along_axis(accuracy, order, axis=1)
+    cost, accuracy = (
+        np.take_along_axis(cost, order, axis=1),
+        np.take_along_axis(accuracy, order, axis=1),
+    )
     best = np.maximum.accumulate(accuracy, axis=1)
     on_front = np.ones(cost.shape, dtype=bool)
     on_front[:, 1:] = accuracy[:, 1:] > best[:, :-1]
-    # A dominated point is replaced by the front point before it: rows stay equally long, the line is
+    # A dominated point is replaced by the front point before it: rows stay equally long, the line
+    # is
     # unchanged.
     last = np.maximum.accumulate(np.where(on_front, np.arange(cost.shape[1]), 0), axis=1)
     front = (np.take_along_axis(a, last, axis=1) for a in (cost, accuracy))
@@ -584,8 +700,9 @@ def _front_auccc(cost, accuracy, pool) -> np.ndarray:
 
 
 def _records(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
-    """Points of each sorted row [B, T] that are more accurate than all before; the first is repeated until
-    rows are equally long."""
+    """Points of each sorted row [B, T] that are more accurate than all before; the first is
+    repeated until rows are equally long.
+    """
     best = np.maximum.accumulate(accuracy, axis=1)
     record = np.ones(accuracy.shape, dtype=bool)
     record[:, 1:] = accuracy[:, 1:] > best[:, :-1]
@@ -598,13 +715,17 @@ def _records(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _just_one_right(correct, a: int, b: int) -> np.ndarray:
-    """Mask [n] of the queries on which just one of two targets is right; missing outcomes are neither."""
+    """Mask [n] of the queries on which just one of two targets is right; missing outcomes are
+    neither.
+    """
     a, b = correct[:, a], correct[:, b]
     return ((a == 1) & (b == 0)) | ((a == 0) & (b == 1))
 
 
 def _pair_auc_rows(p, correct, weights) -> np.ndarray:
-    """AUC of P_a - P_b for "a is right" where just one is, [pairs, B], in the order of ``combinations``."""
+    """AUC of P_a - P_b for "a is right" where just one is, [pairs, B], in the order of
+    ``combinations``.
+    """
     values = [np.empty((0, len(weights)))]
     for a, b in combinations(range(p.shape[1]), 2):
         rows = _just_one_right(correct, a, b)
@@ -646,7 +767,9 @@ def _ece_rows(p, y, weights, bins: int) -> np.ndarray:
             w = weights[rows][:, order]
             flat = _equal_mass_bins(score, w, bins) + bins * np.arange(len(w))[:, None]
             excess = np.bincount(flat.ravel(), (w * error).ravel(), minlength=bins * len(w))
-            values[rows, k] = _ratio(np.abs(excess.reshape(len(w), bins)).sum(axis=1), w.sum(axis=1))
+            values[rows, k] = _ratio(
+                np.abs(excess.reshape(len(w), bins)).sum(axis=1), w.sum(axis=1)
+            )
     return values
 
 
@@ -657,8 +780,9 @@ def _blocks(n_rows: int, n_columns: int) -> list[slice]:
 
 
 def _equal_mass_bins(p: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
-    """Bin [B, n] of each query, by ascending p [n]: where the middle of the weight of its value of p lies, in
-    units of a bin."""
+    """Bin [B, n] of each query, by ascending p [n]: where the middle of the weight of its value of
+    p lies, in units of a bin.
+    """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, not {bins}")
     below = _cumulated(weights)
@@ -711,7 +835,9 @@ def _same_shape(a, b) -> tuple[np.ndarray, np.ndarray]:
 def _complete(what: str, values) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise ValueError(f"{what} has missing values; take outcomes.subset(outcomes.complete_rows()) first")
+        raise ValueError(
+            f"{what} has missing values; take outcomes.subset(outcomes.complete_rows()) first"
+        )
     return values
 
 
@@ -726,6 +852,11 @@ def _one_row(weights, n: int) -> np.ndarray:
 
 def _weight_rows(weights, n: int) -> np.ndarray:
     weights = np.asarray(weights, dtype=np.float64)
-    if weights.ndim != 2 or weights.shape[1] != n or not np.isfinite(weights).all() or (weights < 0).any():
+    if (
+        weights.ndim != 2
+        or weights.shape[1] != n
+        or not np.isfinite(weights).all()
+        or (weights < 0).any()
+    ):
         raise ValueError(f"weights must be [B, {n}], finite and >= 0, not of shape {weights.shape}")
     return weights

@@ -2,11 +2,13 @@
 
 An outcomes folder holds three files:
 
-- ``queries.parquet``: query_id, benchmark, category, prompt, group. Queries that are near-duplicates or come
-  from one template share a ``group``; groups never straddle a split.
-- ``outcomes.parquet``: query_id, target, correct (0 or 1), input_tokens, output_tokens, cost (realised, in
-  cost units). A (query, target) pair may be absent or empty: it is *missing* (NaN), never wrong.
-- ``targets.json``: ``{"name", "cost_unit", "targets": [{"name", "input_price", "output_price", ...}]}``.
+- ``queries.parquet``: query_id, benchmark, category, prompt, group. Queries that are
+  near-duplicates or come from one template share a ``group``; groups never straddle a split.
+- ``outcomes.parquet``: query_id, target, correct (0 or 1), input_tokens, output_tokens, cost
+  (realised, in cost units). A (query, target) pair may be absent or empty: it is *missing* (NaN),
+  never wrong.
+- ``targets.json``: ``{"name", "cost_unit", "targets": [{"name", "input_price", "output_price",
+  ...}]}``.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ class OutcomesError(ValueError):
 class Target:
     """One candidate that queries can be routed to; prices are per token, in ``Outcomes.cost_unit``.
 
-    A price is NaN (``null`` in ``targets.json``) where none is known: the target then has no cost, not a cost of 0,
-    unless what its answers did cost is known (``Outcomes.realised_only``).
+    A price is NaN (``null`` in ``targets.json``) where none is known: the target then has no cost,
+    not a cost of 0, unless what its answers did cost is known (``Outcomes.realised_only``).
     """
 
     name: str
@@ -54,7 +56,8 @@ class Outcomes:
     Attributes
     ----------
     queries : DataFrame, n rows
-        Columns query_id (unique), benchmark, category, prompt, group; row i of every array below is query i.
+        Columns query_id (unique), benchmark, category, prompt, group; row i of every array below is
+        query i.
     targets : tuple of Target, length K >= 2
     correct : float ndarray [n, K]
         In [0, 1]; NaN = missing.
@@ -86,7 +89,9 @@ class Outcomes:
         missing = [c for c in QUERY_COLUMNS if c not in self.queries.columns]
         if missing:
             raise OutcomesError(f"{self.name}: queries lack column {', '.join(missing)}; add it")
-        object.__setattr__(self, "queries", self.queries[list(QUERY_COLUMNS)].reset_index(drop=True))
+        object.__setattr__(
+            self, "queries", self.queries[list(QUERY_COLUMNS)].reset_index(drop=True)
+        )
         object.__setattr__(self, "targets", tuple(self.targets))
         problems = []
         names = [t.name for t in self.targets]
@@ -101,9 +106,14 @@ class Outcomes:
             object.__setattr__(self, field, values)
             if values.shape != (len(self.queries), len(names)):
                 problems.append(
-                    f"{field} has shape {values.shape}, expected ({len(self.queries)}, {len(names)})"
+                    f"{field} has shape {values.shape}, expected ({len(self.queries)},"
+                    f" {len(names)})"
                 )
-            elif (values < 0).any() or np.isinf(values).any() or (field == "correct" and (values > 1).any()):
+            elif (
+                (values < 0).any()
+                or np.isinf(values).any()
+                or (field == "correct" and (values > 1).any())
+            ):
                 problems.append(f"{field} has values out of range")
         _raise_all(problems, self.name)
 
@@ -123,7 +133,9 @@ class Outcomes:
         return self.queries["prompt"].tolist()
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> Outcomes:
-        """The queries at ``rows`` (integer positions or a boolean mask [n]), in that order, all targets."""
+        """The queries at ``rows`` (integer positions or a boolean mask [n]), in that order, all
+        targets.
+        """
         rows = np.asarray(rows)
         if rows.dtype == bool:
             if rows.shape != (self.n,):
@@ -134,7 +146,11 @@ class Outcomes:
         rows = rows.astype(np.intp)
         arrays = {field: getattr(self, field)[rows] for field in _VALUE_COLUMNS}
         return Outcomes(
-            self.queries.iloc[rows], self.targets, cost_unit=self.cost_unit, name=self.name, **arrays
+            self.queries.iloc[rows],
+            self.targets,
+            cost_unit=self.cost_unit,
+            name=self.name,
+            **arrays,
         )
 
     def pool(self, names: Iterable[str]) -> Outcomes:
@@ -143,8 +159,8 @@ class Outcomes:
         Raises
         ------
         OutcomesError
-            On a name that is not a target (the known ones are listed), a repeated name, or fewer than two
-            names.
+            On a name that is not a target (the known ones are listed), a repeated name, or fewer
+            than two names.
         """
         names = list(names)
         known = self.target_names
@@ -164,13 +180,18 @@ class Outcomes:
         return ~np.isnan(self.correct).any(axis=1)
 
     def realised_only(self) -> np.ndarray:
-        """Boolean mask [K]: targets without any price whose realised costs are known, so that these alone tell what they cost."""
-        without_price = np.isnan([[t.input_price, t.output_price] for t in self.targets]).all(axis=1)
+        """Boolean mask [K]: targets without any price whose realised costs are known, so that these
+        alone tell what they cost.
+        """
+        without_price = np.isnan([[t.input_price, t.output_price] for t in self.targets]).all(
+            axis=1
+        )
         return without_price & ~np.isnan(self.cost).all(axis=0)
 
     def content_hash(self) -> str:
-        """SHA-256 (hex) of everything here: the same queries in the same order, targets and values, nothing
-        else."""
+        """SHA-256 (hex) of everything here: the same queries in the same order, targets and values,
+        nothing else.
+        """
         digest = hashlib.sha256()
         header = {
             "name": self.name,
@@ -193,7 +214,8 @@ def load_outcomes(folder: str | Path) -> Outcomes:
     Raises
     ------
     OutcomesError
-        If a file is missing or unreadable; otherwise with *all* problems of all three files at once.
+        If a file is missing or unreadable; otherwise with *all* problems of all three files at
+        once.
     """
     folder = Path(folder)
     queries = _read_parquet(folder / "queries.parquet")
@@ -208,15 +230,27 @@ def load_outcomes(folder: str | Path) -> Outcomes:
 
 
 def write_outcomes(outcomes: Outcomes, folder: str | Path) -> None:
-    """Write a folder that :func:`load_outcomes` reads; ``targets.json``, without which it is none, comes last."""
+    """Write a folder that :func:`load_outcomes` reads; ``targets.json``, without which it is none,
+    comes last.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     outcomes.queries.to_parquet(folder / "queries.parquet", index=False)
-    columns = {"query_id": np.repeat(outcomes.queries["query_id"].to_numpy(), len(outcomes.targets)), "target": np.tile(outcomes.target_names, outcomes.n)}
-    table = pd.DataFrame(columns | {name: getattr(outcomes, name).ravel() for name in _VALUE_COLUMNS})
-    table.dropna(subset=_VALUE_COLUMNS, how="all").to_parquet(folder / "outcomes.parquet", index=False)
+    columns = {
+        "query_id": np.repeat(outcomes.queries["query_id"].to_numpy(), len(outcomes.targets)),
+        "target": np.tile(outcomes.target_names, outcomes.n),
+    }
+    table = pd.DataFrame(
+        columns | {name: getattr(outcomes, name).ravel() for name in _VALUE_COLUMNS}
+    )
+    table.dropna(subset=_VALUE_COLUMNS, how="all").to_parquet(
+        folder / "outcomes.parquet", index=False
+    )
     # JSON has no NaN: null where no price is known
-    targets = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in vars(t).items()} for t in outcomes.targets]
+    targets = [
+        {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in vars(t).items()}
+        for t in outcomes.targets
+    ]
     header = {"name": outcomes.name, "cost_unit": outcomes.cost_unit, "targets": targets}
     (folder / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
@@ -240,9 +274,9 @@ def outcomes_from_tables(
     Raises
     ------
     OutcomesError
-        With all problems at once: missing columns, unknown targets or query ids, duplicates, empty ids or
-        prompts, correctness other than 0/1, negative or infinite tokens, costs or prices, fewer than two
-        targets.
+        With all problems at once: missing columns, unknown targets or query ids, duplicates, empty
+        ids or prompts, correctness other than 0/1, negative or infinite tokens, costs or prices,
+        fewer than two targets.
     """
     targets, problems = _targets(header)
     for table, columns, file in (
@@ -262,14 +296,18 @@ def outcomes_from_tables(
     problems += _rows(file, "query_id", "empty query id", _empty(ids), ids)
     problems += _rows(file, "query_id", "duplicate query id", ids.duplicated(), ids)
     problems += _rows(file, "prompt", "empty prompt: drop the query", _empty(prompts), ids)
-    problems += _rows(file, "group", "empty group: a query alone is a group of its own", _empty(groups), ids)
+    problems += _rows(
+        file, "group", "empty group: a query alone is a group of its own", _empty(groups), ids
+    )
 
     file = "outcomes.parquet"
     row_ids = pd.Series(outcomes["query_id"].tolist(), dtype=object)
     row_targets = pd.Series(outcomes["target"].tolist(), dtype=object)
     pairs = row_ids.astype(str) + " / " + row_targets.astype(str)
     names = [t.name for t in targets]
-    problems += _rows(file, "query_id", "query id not in queries.parquet", ~row_ids.isin(ids), row_ids)
+    problems += _rows(
+        file, "query_id", "query id not in queries.parquet", ~row_ids.isin(ids), row_ids
+    )
     unknown = f"unknown target (targets.json has {', '.join(names)})"
     repeated = pd.concat([row_ids, row_targets], axis=1).duplicated()
     problems += _rows(file, "target", unknown, ~row_targets.isin(names), pairs)
@@ -284,7 +322,9 @@ def outcomes_from_tables(
             what = "correctness is neither 0 nor 1: threshold it (empty = missing)"
             problems += _rows(file, column, what, bad, pairs)
         else:
-            problems += _rows(file, column, "negative or infinite", (number < 0) | np.isinf(number), pairs)
+            problems += _rows(
+                file, column, "negative or infinite", (number < 0) | np.isinf(number), pairs
+            )
         values[column] = number.to_numpy()
     _raise_all(problems, where)
 
@@ -294,15 +334,22 @@ def outcomes_from_tables(
     for column in _VALUE_COLUMNS:
         arrays[column] = np.full((len(ids), len(names)), np.nan)
         arrays[column][row, column_of] = values[column]
-    # Plain strings whatever the file used (categories, dictionary columns): later code compares and sorts
+    # Plain strings whatever the file used (categories, dictionary columns): later code compares and
+    # sorts
     # them.
     texts = pd.DataFrame({c: [str(v) for v in queries[c].tolist()] for c in QUERY_COLUMNS})
     return Outcomes(
-        texts, tuple(targets), cost_unit=str(header["cost_unit"]), name=str(header["name"]), **arrays
+        texts,
+        tuple(targets),
+        cost_unit=str(header["cost_unit"]),
+        name=str(header["name"]),
+        **arrays,
     )
 
 
-def check_trainable(correct: np.ndarray, names: Sequence[str], where: str = "training rows") -> None:
+def check_trainable(
+    correct: np.ndarray, names: Sequence[str], where: str = "training rows"
+) -> None:
     """Refuse targets from which nothing can be learned.
 
     Parameters
@@ -316,7 +363,8 @@ def check_trainable(correct: np.ndarray, names: Sequence[str], where: str = "tra
     Raises
     ------
     OutcomesError
-        If a target is always right, always wrong or has no outcome on these rows; all such targets are named.
+        If a target is always right, always wrong or has no outcome on these rows; all such targets
+        are named.
     """
     correct = np.asarray(correct, dtype=np.float64)
     problems = []
@@ -344,12 +392,12 @@ class Split:
 def grouped_split(
     outcomes: Outcomes, seed: int, fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)
 ) -> Split:
-    """Split queries into train, calibration and test; groups never straddle, categories are balanced as
-    groups allow.
+    """Split queries into train, calibration and test; groups never straddle, categories are
+    balanced as groups allow.
 
-    Groups come in an order shuffled by ``seed``; each goes where the parts' sizes, over all queries and
-    within its categories, are furthest below ``fractions``. The result depends on the query ids, groups and
-    categories and on the seed, not on the order of the rows.
+    Groups come in an order shuffled by ``seed``; each goes where the parts' sizes, over all queries
+    and within its categories, are furthest below ``fractions``. The result depends on the query
+    ids, groups and categories and on the seed, not on the order of the rows.
 
     Parameters
     ----------
@@ -365,9 +413,15 @@ def grouped_split(
     """
     share = np.asarray(fractions, dtype=np.float64)
     if share.shape != (3,) or (share <= 0).any() or not np.isclose(share.sum(), 1.0):
-        raise OutcomesError(f"fractions must be three positive numbers with sum 1, not {tuple(fractions)}")
-    counts = pd.crosstab(outcomes.queries["group"].astype(str), outcomes.queries["category"].astype(str))
-    sizes = counts.sort_index(axis=0).sort_index(axis=1).to_numpy(dtype=np.float64)  # [groups, categories]
+        raise OutcomesError(
+            f"fractions must be three positive numbers with sum 1, not {tuple(fractions)}"
+        )
+    counts = pd.crosstab(
+        outcomes.queries["group"].astype(str), outcomes.queries["category"].astype(str)
+    )
+    sizes = (
+        counts.sort_index(axis=0).sort_index(axis=1).to_numpy(dtype=np.float64)
+    )  # [groups, categories]
     goal = share[:, None] * sizes.sum(axis=0)  # [parts, categories]
     goal_all = share * sizes.sum()
     filled = np.zeros_like(goal)
@@ -375,8 +429,10 @@ def grouped_split(
     for g in np.random.default_rng(seed).permutation(len(sizes)):
         size = sizes[g]
         inside = size > 0
-        # Growth of sum((filled - goal)^2 / goal) if the group went to each part. The overall term is weighted
-        # up: categories of a single group would otherwise all go to the largest part and leave the test part
+        # Growth of sum((filled - goal)^2 / goal) if the group went to each part. The overall term
+        # is weighted
+        # up: categories of a single group would otherwise all go to the largest part and leave the
+        # test part
         # empty.
         within = ((2 * size * (filled - goal) + size**2)[:, inside] / goal[:, inside]).sum(axis=1)
         overall = (2 * size.sum() * (filled.sum(axis=1) - goal_all) + size.sum() ** 2) / goal_all
@@ -389,8 +445,8 @@ def grouped_split(
     parts = [np.flatnonzero(part_of_query == part) for part in range(3)]
     if any(rows.size == 0 for rows in parts):
         raise OutcomesError(
-            f"{outcomes.name}: {len(sizes)} groups of up to {int(sizes.sum(axis=1).max())} queries cannot "
-            f"fill a split of {tuple(fractions)}; use more queries or smaller groups"
+            f"{outcomes.name}: {len(sizes)} groups of up to {int(sizes.sum(axis=1).max())} queries"
+            f" cannot fill a split of {tuple(fractions)}; use more queries or smaller groups"
         )
     return Split(*parts)
 
@@ -398,7 +454,8 @@ def grouped_split(
 def _read_parquet(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise OutcomesError(
-            f"{path}: no such file; a folder of outcomes has queries.parquet, outcomes.parquet, targets.json"
+            f"{path}: no such file; a folder of outcomes has queries.parquet, outcomes.parquet,"
+            " targets.json"
         )
     try:
         return pd.read_parquet(path)
@@ -412,7 +469,9 @@ def _targets(header: dict) -> tuple[list[Target], list[str]]:
     file = "targets.json"
     if not isinstance(header, dict) or not isinstance(header.get("targets"), list):
         return [], [f'{file}: expected {{"name": ..., "cost_unit": ..., "targets": [...]}}']
-    problems = [f"{file}: missing key {key}" for key in ("name", "cost_unit") if not header.get(key)]
+    problems = [
+        f"{file}: missing key {key}" for key in ("name", "cost_unit") if not header.get(key)
+    ]
     targets = []
     fields = set(Target.__dataclass_fields__)
     for i, entry in enumerate(header["targets"]):
@@ -422,7 +481,9 @@ def _targets(header: dict) -> tuple[list[Target], list[str]]:
         if absent or extra:
             problems += [f"{file}: target {i} lacks {key}" for key in absent]
             known = ", ".join(sorted(fields))
-            problems += [f"{file}: target {i} has unknown key {key}; known: {known}" for key in extra]
+            problems += [
+                f"{file}: target {i} has unknown key {key}; known: {known}" for key in extra
+            ]
             continue
         for key in ("input_price", "output_price"):
             price = entry[key]
@@ -435,13 +496,17 @@ def _targets(header: dict) -> tuple[list[Target], list[str]]:
                     f"{file}: target {entry['name']!r}: {key} is {price!r}, expected a number >= 0 "
                     "(null where no price is known)"
                 )
-        unknown = {key: float("nan") for key in ("input_price", "output_price") if entry[key] is None}
+        unknown = {
+            key: float("nan") for key in ("input_price", "output_price") if entry[key] is None
+        }
         targets.append(Target(**entry | unknown))
     names = [t.name for t in targets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     problems += [f"{file}: target {name!r} is there {names.count(name)} times" for name in repeated]
     if len(header["targets"]) < 2:
-        problems.append(f"{file}: a pool needs at least two targets, this one has {len(header['targets'])}")
+        problems.append(
+            f"{file}: a pool needs at least two targets, this one has {len(header['targets'])}"
+        )
     return targets, problems
 
 
@@ -461,4 +526,6 @@ def _rows(file: str, column: str, what: str, bad: pd.Series, labels: pd.Series) 
 
 def _raise_all(problems: list[str], where: str) -> None:
     if problems:
-        raise OutcomesError(f"{where}: " + "\n  ".join(["", *problems] if len(problems) > 1 else problems))
+        raise OutcomesError(
+            f"{where}: " + "\n  ".join(["", *problems] if len(problems) > 1 else problems)
+        )

@@ -1,7 +1,8 @@
-"""Layerwise geometric probes: which layer separates prompts that a target gets right from the others.
+"""Layerwise geometric probes: which layer separates prompts that a target gets right from the
+others.
 
-Formulas: LLM Router (arXiv 2603.20895), probes. Class labels are a target's outcomes: 1 right, 0 wrong, NaN
-missing.
+Formulas: LLM Router (arXiv 2603.20895), probes. Class labels are a target's outcomes: 1 right, 0
+wrong, NaN missing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .activations import ActivationStore
-from .hardware import on_every_core
-from .logistic import fit_logistic, rank_auc
-from .reduction import ScaledPCA, fold_reductions
+from prefill_router.activations import ActivationStore
+from prefill_router.hardware import on_every_core
+from prefill_router.logistic import fit_logistic, rank_auc
+from prefill_router.reduction import ScaledPCA, fold_reductions
 
-# With C = 0.01 and n training rows a direction of variance v is shrunk little if 0.01 * n * v / 4 >> 1: at
+# With C = 0.01 and n training rows a direction of variance v is shrunk little if 0.01 * n * v / 4
+# >> 1: at
 # 1,500 rows the leading principal components are free and the noisy last ones are not.
 PROBE_C = 0.01
 
@@ -25,8 +27,8 @@ PROBE_C = 0.01
 def group_folds(groups: Sequence, folds: int, seed: int) -> np.ndarray:
     """Assign whole groups to folds of nearly equal size.
 
-    Groups are shuffled, then taken from the largest to the smallest, each into the fold with the fewest rows
-    so far.
+    Groups are shuffled, then taken from the largest to the smallest, each into the fold with the
+    fewest rows so far.
 
     Parameters
     ----------
@@ -51,7 +53,8 @@ def group_folds(groups: Sequence, folds: int, seed: int) -> np.ndarray:
     )
     if folds < 2 or len(labels) < folds:
         raise ValueError(
-            f"{len(labels)} groups cannot fill {folds} folds; need 2 or more folds and a group for each"
+            f"{len(labels)} groups cannot fill {folds} folds; need 2 or more folds and a group for"
+            " each"
         )
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     fold_of_group = np.empty(len(labels), np.int64)
@@ -74,10 +77,12 @@ def fisher_j(x: np.ndarray, y: np.ndarray) -> float:
     Returns
     -------
     float
-        S are class covariances with divisor n_class. NaN if a class is empty; 0 if the class means are equal;
-        infinite if they differ and no class has any spread.
+        S are class covariances with divisor n_class. NaN if a class is empty; 0 if the class means
+        are equal; infinite if they differ and no class has any spread.
     """
-    shifted = np.asarray(x, np.float64) - x[0]  # J does not change, and equal rows become exact zeros
+    shifted = (
+        np.asarray(x, np.float64) - x[0]
+    )  # J does not change, and equal rows become exact zeros
     zero, one = shifted[y == 0], shifted[y == 1]
     if len(zero) == 0 or len(one) == 0:
         return float("nan")
@@ -89,11 +94,12 @@ def fisher_j(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def effective_dimensionality(x: np.ndarray) -> float:
-    """Participation ratio d_eff = (sum lambda)^2 / sum lambda^2 of the covariance spectrum of ``x`` [n, d].
+    """Participation ratio d_eff = (sum lambda)^2 / sum lambda^2 of the covariance spectrum of ``x``
+    [n, d].
 
-    Between 1 and min(n - 1, d); 0 if the rows are all equal. No eigenvalues are needed: their sum is the
-    trace of the covariance, the sum of their squares its squared Frobenius norm (LLM Router, arXiv
-    2603.20895).
+    Between 1 and min(n - 1, d); 0 if the rows are all equal. No eigenvalues are needed: their sum
+    is the trace of the covariance, the sum of their squares its squared Frobenius norm (LLM Router,
+    arXiv 2603.20895).
     """
     shifted = np.asarray(x, np.float64) - x[0]  # so that equal rows become exact zeros
     centred = shifted - shifted.mean(axis=0)
@@ -105,8 +111,8 @@ def effective_dimensionality(x: np.ndarray) -> float:
 def anisotropy(x: np.ndarray) -> float:
     """Mean cosine over the n (n - 1) / 2 distinct pairs of rows of ``x`` [n, d].
 
-    Closed form (||sum u||^2 - n) / (n (n - 1)) with unit rows u. Zero rows have no direction and are left
-    out; NaN with fewer than two others.
+    Closed form (||sum u||^2 - n) / (n (n - 1)) with unit rows u. Zero rows have no direction and
+    are left out; NaN with fewer than two others.
     """
     x = np.asarray(x, np.float64)
     norms = np.linalg.norm(x, axis=1)
@@ -126,9 +132,9 @@ def probe_auc(
 ) -> float:
     """Cross-validated AUC of a logistic regression on standardised, PCA-reduced features.
 
-    Scaler, PCA and regression are fitted inside the training folds; groups never straddle folds; the result
-    is the mean of the folds' AUCs (pooled scores of different fits are not comparable), over folds in which
-    it is defined.
+    Scaler, PCA and regression are fitted inside the training folds; groups never straddle folds;
+    the result is the mean of the folds' AUCs (pooled scores of different fits are not comparable),
+    over folds in which it is defined.
 
     Parameters
     ----------
@@ -144,7 +150,9 @@ def probe_auc(
     float
         NaN if no fold has both classes.
     """
-    aucs, _ = fold_aucs(x, np.asarray(y, float)[:, None], group_folds(groups, folds, seed), [n_components], C)
+    aucs, _ = fold_aucs(
+        x, np.asarray(y, float)[:, None], group_folds(groups, folds, seed), [n_components], C
+    )
     return float(nan_mean(aucs)[0, 0])
 
 
@@ -163,9 +171,9 @@ def layer_profile(
 ) -> pd.DataFrame:
     """All probes for every layer, pooling and target.
 
-    J is computed on standardised, PCA-reduced features, d_eff on standardised features, anisotropy on the raw
-    vectors, the AUC with scaler and PCA inside the training folds. d_eff and anisotropy need no labels and
-    repeat for every target.
+    J is computed on standardised, PCA-reduced features, d_eff on standardised features, anisotropy
+    on the raw vectors, the AUC with scaler and PCA inside the training folds. d_eff and anisotropy
+    need no labels and repeat for every target.
 
     Parameters
     ----------
@@ -233,8 +241,8 @@ def fold_aucs(
 ) -> tuple[np.ndarray, int]:
     """AUC of L2 logistic regressions on the leading principal components, on the rows of each fold.
 
-    Scaler, PCA and regressions are fitted on the rows of the other folds: one PCA for all sizes, since components
-    are nested, and one solution for all sizes and targets.
+    Scaler, PCA and regressions are fitted on the rows of the other folds: one PCA for all sizes,
+    since components are nested, and one solution for all sizes and targets.
 
     Parameters
     ----------
@@ -250,7 +258,8 @@ def fold_aucs(
     Returns
     -------
     aucs : float64 ndarray [folds, S, K]
-        NaN if training or test rows of a target hold one class only; 0.5 without any component, for constant features rank nothing.
+        NaN if training or test rows of a target hold one class only; 0.5 without any component, for
+        constant features rank nothing.
     rank : int
         Components that all folds have, at most the largest size.
     """
@@ -262,7 +271,9 @@ def fold_aucs(
         rank = min(rank, train_x.shape[1])
         both = [k for k, y in enumerate(correct[train].T) if np.isin([0, 1], y).all()]
         if train_x.shape[1] and both:
-            w, intercept = fit_logistic(train_x, correct[train][:, both], np.minimum(sizes, train_x.shape[1]), C)
+            w, intercept = fit_logistic(
+                train_x, correct[train][:, both], np.minimum(sizes, train_x.shape[1]), C
+            )
             scores = np.einsum("nd,skd->nsk", test_x, w, optimize=True) + intercept
         else:
             scores = np.zeros((len(test_x), len(sizes), len(both)))

@@ -1,9 +1,10 @@
-"""Profiles (one YAML file per experiment) and the workspace that a notebook reads from and writes to.
+"""Profiles (one YAML file per experiment) and the workspace that a notebook reads from and writes
+to.
 
-A profile says which outcomes, encoder, split seeds and settings an experiment uses. A workspace adds the
-three folders: `build` (ignored by git, may be deleted), `results` (tables) and `figures`. Everything a
-notebook writes goes through the workspace, so that tables have one number format, figures carry no dates and
-no file is ever half written.
+A profile says which outcomes, encoder, split seeds and settings an experiment uses. A workspace
+adds the three folders: `build` (ignored by git, may be deleted), `results` (tables) and `figures`.
+Everything a notebook writes goes through the workspace, so that tables have one number format,
+figures carry no dates and no file is ever half written.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from .files import usual_mode
+from prefill_router.files import usual_mode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,16 +62,20 @@ def project_root() -> Path:
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings of one experiment; the defaults are the specification's (LLM Router, arXiv 2603.20895).
+    """Settings of one experiment; the defaults are the specification's (LLM Router, arXiv
+    2603.20895).
 
     Attributes
     ----------
     name : file name without `.yaml`.
-    outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the project root, or `public:`
+    outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the
+        project root, or `public:`
         and the name of a source of `prefill_router.public`.
-    prices : price list, relative to the project root: of public outcomes (None: `config/prices.yaml`) or of one's own table (None: no prices).
+    prices : price list, relative to the project root: of public outcomes (None:
+    `config/prices.yaml`) or of one's own table (None: no prices).
     right_from : from which grade on an answer of one's own table counts as right.
-    prompt : template over columns of one's own table, such as ``{context}\\n\\n{question}``; None for its column of prompts.
+    prompt : template over columns of one's own table, such as ``{context}\\n\\n{question}``; None
+    for its column of prompts.
     models : the models of one's own table that are kept; none for all.
     more_encoders : further encoders, which `ours` and the encoder comparison read as well.
     more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
@@ -81,10 +86,12 @@ class Profile:
     fractions : shares of queries for training, calibration and test.
     pools : pool name -> target names, or "*" for all targets.
     subset : None for all queries, else how many (whole groups, drawn with a fixed seed).
-    profile_components : PCA size of the layer profile; `component_sizes` are those tried for the features.
+    profile_components : PCA size of the layer profile; `component_sizes` are those tried for the
+    features.
     ensemble : fields of `trunk.TrunkConfig`.
     verify : tolerances of `verify`: rtol, atol, and `columns` / `metrics` with their own pairs.
-    label : name of the profile's folders. An encoder given on the command line adds its name, so that a trial
+    label : name of the profile's folders. An encoder given on the command line adds its name, so
+        that a trial
         with another encoder never overwrites the results of the profile itself.
     """
 
@@ -120,7 +127,7 @@ class Profile:
     label: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Every key with plain lists and dicts, as it would stand in the YAML file (plus `label`)."""
+        """Every key with plain lists and dicts, as in the YAML file, and `label`."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     def pool_targets(self, known: Sequence[str]) -> dict[str, list[str]]:
@@ -203,7 +210,11 @@ def _is_pools(value: Any) -> bool:
 
 
 def _is_tolerance(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) <= {"rtol", "atol"} and all(map(_is_number, value.values()))
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"rtol", "atol"}
+        and all(map(_is_number, value.values()))
+    )
 
 
 def _is_verify(value: Any) -> bool:
@@ -228,12 +239,18 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outcomes": (_is_text, "a folder, a table, or public: and a name"),
     "prices": (lambda v: v is None or _is_text(v), "a YAML file, or null"),
     "right_from": (lambda v: _is_number(v) and 0 < v <= 1, "a grade above 0, at most 1"),
-    "prompt": (lambda v: v is None or _is_text(v), "a template over columns, such as {context} {question}, or null"),
+    "prompt": (
+        lambda v: v is None or _is_text(v),
+        "a template over columns, such as {context} {question}, or null",
+    ),
     "models": (lambda v: _is_texts(v) and len(v) != 1, "a list of two or more different models"),
     "more_encoders": (lambda v: _is_texts(v), "a list of different encoders"),
     "more_sentence_encoders": (lambda v: _is_texts(v), "a list of different sentence encoders"),
     "plain_prompt": (lambda v: _is_texts(v), "a list of different encoders"),
-    "methods": (lambda v: _is_texts(v) and "paper" in v and set(v) <= set(METHODS), f"a list of {', '.join(METHODS)}, with paper among them"),
+    "methods": (
+        lambda v: _is_texts(v) and "paper" in v and set(v) <= set(METHODS),
+        f"a list of {', '.join(METHODS)}, with paper among them",
+    ),
     "encoder": (_is_text, "the name of an encoder"),
     "sentence_encoder": (_is_text, "the name of a sentence encoder"),
     "description": (lambda v: isinstance(v, str), "a text"),
@@ -246,14 +263,22 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "auto, float32, float16 or bfloat16",
     ),
     "seeds": (lambda v: _is_ints(v, 0), "a list of different whole numbers"),
-    "fractions": (_is_fractions, "three positive shares (training, calibration, test) that add up to 1"),
-    "pools": (_is_pools, 'pool names, each with "*" or a list of two or more different target names'),
+    "fractions": (
+        _is_fractions,
+        "three positive shares (training, calibration, test) that add up to 1",
+    ),
+    "pools": (
+        _is_pools,
+        'pool names, each with "*" or a list of two or more different target names',
+    ),
     "subset": (lambda v: v is None or _is_int(v, 1), "null or a number of queries"),
     "poolings": (
-        lambda v: isinstance(v, list)
-        and bool(v)
-        and len(set(map(str, v))) == len(v)
-        and set(map(str, v)) <= {"last", "mean"},
+        lambda v: (
+            isinstance(v, list)
+            and bool(v)
+            and len(set(map(str, v))) == len(v)
+            and set(map(str, v)) <= {"last", "mean"}
+        ),
         "a list of last and mean",
     ),
     "profile_components": (lambda v: _is_int(v, 1), "a whole number from 1"),
@@ -266,13 +291,18 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: v in ("median_output", "input_only", "realised"),
         "median_output, input_only or realised",
     ),
-    "batch_tokens": (lambda v: v is None or _is_int(v, 1), "a whole number from 1, or null for what suits the device"),
+    "batch_tokens": (
+        lambda v: v is None or _is_int(v, 1),
+        "a whole number from 1, or null for what suits the device",
+    ),
     "verify": (_is_verify, "rtol, atol, and columns/metrics tables of {rtol, atol}"),
 }
 
 
 def profile_names(config_dir: str | Path | None = None) -> list[str]:
-    """Names of the profiles in `config/`; other YAML files there (no `encoder` key) are not profiles."""
+    """Names of the profiles in `config/`; other YAML files there (no `encoder` key) are not
+    profiles.
+    """
     folder = Path(config_dir) if config_dir else project_root() / "config"
     found = []
     for path in sorted(folder.glob("*.yaml")):
@@ -293,8 +323,8 @@ def load_profile(name: str, config_dir: str | Path | None = None, **overrides: A
     Raises
     ------
     ProfileError
-        Unknown profile or key (with the nearest known one), missing key, or a value that cannot be used; all
-        problems of a file at once.
+        Unknown profile or key (with the nearest known one), missing key, or a value that cannot be
+        used; all problems of a file at once.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -311,7 +341,9 @@ def load_profile(name: str, config_dir: str | Path | None = None, **overrides: A
     if not isinstance(content, dict):
         raise ProfileError(f"{path}: expected `key: value` lines.")
     own_encoder = content.get("encoder")
-    content = content | {key: _plain(value) for key, value in overrides.items() if value is not None}
+    content = content | {
+        key: _plain(value) for key, value in overrides.items() if value is not None
+    }
     problems = _problems(content, path)
     if problems:
         raise ProfileError("\n".join(f"{path}: {problem}" for problem in problems))
@@ -324,9 +356,15 @@ def load_profile(name: str, config_dir: str | Path | None = None, **overrides: A
 
 
 def write_own_profile(
-    outcomes: Path, prices: Path | None, folder: Path, right_from: float | None = None, prompt: str | None = None, models: Sequence[str] = ()
+    outcomes: Path,
+    prices: Path | None,
+    folder: Path,
+    right_from: float | None = None,
+    prompt: str | None = None,
+    models: Sequence[str] = (),
 ) -> Path:
-    """Write the profile of a table of one's own, named after the file: the settings of `local` with `paper` and `ours`.
+    """Write the profile of a table of one's own, named after the file: the settings of `local` with
+    `paper` and `ours`.
 
     Returns
     -------
@@ -337,10 +375,17 @@ def write_own_profile(
         name = f"own_{name}"
     # another table of the same name gets results of its own
     taken = folder / f"{name}.yaml"
-    if taken.is_file() and yaml.safe_load(taken.read_text(encoding="utf-8"))["outcomes"] != str(outcomes.resolve()):
+    if taken.is_file() and yaml.safe_load(taken.read_text(encoding="utf-8"))["outcomes"] != str(
+        outcomes.resolve()
+    ):
         name += "_" + hashlib.sha256(str(outcomes.resolve()).encode()).hexdigest()[:6]
     content = yaml.safe_load((project_root() / "config" / "local.yaml").read_text(encoding="utf-8"))
-    content |= {"name": name, "description": f"The outcomes of {outcomes.name}.", "outcomes": str(outcomes.resolve()), "methods": ["paper", "ours"]}
+    content |= {
+        "name": name,
+        "description": f"The outcomes of {outcomes.name}.",
+        "outcomes": str(outcomes.resolve()),
+        "methods": ["paper", "ours"],
+    }
     content["component_sizes"] = [10, 25, *content["component_sizes"]]  # for small tables
     content.pop("verify", None)
     if right_from is not None:
@@ -352,12 +397,18 @@ def write_own_profile(
     if prices is not None:
         content["prices"] = str(prices.resolve())
     with replacing(folder / f"{name}.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        temporary.write_text(
+            yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
     return folder / f"{name}.yaml"
 
 
 def _problems(content: Mapping[str, Any], path: Path) -> list[str]:
-    problems = [f"unknown key '{key}'{_suggest(key, list(_CHECKS))}" for key in content if key not in _CHECKS]
+    problems = [
+        f"unknown key '{key}'{_suggest(key, list(_CHECKS))}"
+        for key in content
+        if key not in _CHECKS
+    ]
     problems += [
         f"the key '{key}' is missing; it must be {_CHECKS[key][1]}."
         for key in ("name", "outcomes", "encoder", "sentence_encoder")
@@ -387,7 +438,9 @@ def _problems(content: Mapping[str, Any], path: Path) -> list[str]:
             f"ensemble: keep ({ensemble['keep']}) is larger than members ({ensemble['members']})."
         )
     if "name" in content and content["name"] != path.stem:
-        problems.append(f"'name' is {content['name']!r} but the file is called {path.name}; make them agree.")
+        problems.append(
+            f"'name' is {content['name']!r} but the file is called {path.name}; make them agree."
+        )
     return problems
 
 
@@ -397,7 +450,8 @@ def subset_rows(queries: pd.DataFrame, size: int, seed: int = 0) -> np.ndarray:
     Parameters
     ----------
     queries : n rows with `query_id`, `category` and `group`.
-    size : number of queries wanted; a group that would exceed it is passed over, so fewer may come back.
+    size : number of queries wanted; a group that would exceed it is passed over, so fewer may come
+        back.
 
     Returns
     -------
@@ -427,7 +481,9 @@ def subset_rows(queries: pd.DataFrame, size: int, seed: int = 0) -> np.ndarray:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path` that takes its place, with a new file's usual permissions, when the block ends without an error."""
+    """Yield a temporary path next to `path` that takes its place, with a new file's usual
+    permissions, when the block ends without an error.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -440,7 +496,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A profile and its folders; the arguments are the parents, the properties the profile's own."""
+    """A profile and its folders: parents as arguments, the profile's own as properties."""
 
     profile: Profile
     build_dir: Path
@@ -469,23 +525,36 @@ class Workspace:
 
     @property
     def outcomes_folder(self) -> Path:
-        """Folder of the outcomes; published ones are fetched and converted first, once, and so is a table of one's own."""
+        """Folder of the outcomes; published ones are fetched and converted first, once, and so is a
+        table of one's own.
+        """
         if self.profile.outcomes.startswith("public:"):
             from prefill_router.public import outcomes_folder
 
-            return outcomes_folder(self.profile.outcomes.removeprefix("public:"), project_root() / (self.profile.prices or "config/prices.yaml"))
+            return outcomes_folder(
+                self.profile.outcomes.removeprefix("public:"),
+                project_root() / (self.profile.prices or "config/prices.yaml"),
+            )
         path = project_root() / self.profile.outcomes
         if path.is_file():
             from prefill_router.own import Reads, own_outcomes_folder
 
             own = self.profile
             return own_outcomes_folder(
-                path, own.prices and project_root() / own.prices, self.build, own.right_from, prompt=own.prompt, models=own.models,
-                encoders=[Reads(name, name in own.plain_prompt) for name in (own.encoder, *own.more_encoders)],
+                path,
+                own.prices and project_root() / own.prices,
+                self.build,
+                own.right_from,
+                prompt=own.prompt,
+                models=own.models,
+                encoders=[
+                    Reads(name, name in own.plain_prompt)
+                    for name in (own.encoder, *own.more_encoders)
+                ],
             )
         return path
 
-    def load_outcomes(self) -> "Outcomes":
+    def load_outcomes(self) -> Outcomes:
         """The profile's outcomes, cut to `subset` queries where the profile asks for it."""
         from prefill_router.outcomes import load_outcomes
 
@@ -495,7 +564,7 @@ class Workspace:
         return outcomes.subset(subset_rows(outcomes.queries, self.profile.subset))
 
     def write_table(self, table: pd.DataFrame, name: str) -> Path:
-        """Write `name`.csv (six digits, empty = missing), or Parquet if `name` ends in `.parquet`."""
+        """Write `name`.csv (six digits, empty = missing), or Parquet for a `.parquet` name."""
         path = self.results / (name if name.endswith((".csv", ".parquet")) else f"{name}.csv")
         with replacing(path) as temporary:
             if path.suffix == ".parquet":
@@ -524,11 +593,14 @@ class Workspace:
         """Write `name`.json into the results folder, keys sorted."""
         path = self.results / (name if name.endswith(".json") else f"{name}.json")
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+            )
         return path
 
-    def save_figure(self, fig: "Figure", name: str) -> Path:
-        """Write `name`.svg and `name`.png without dates or random ids: equal figures are equal byte for byte.
+    def save_figure(self, fig: Figure, name: str) -> Path:
+        """Write `name`.svg and `name`.png without dates or random ids: equal figures are equal byte
+        for byte.
 
         Returns
         -------
@@ -545,8 +617,10 @@ class Workspace:
                 fig.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight", dpi=DPI)
         return self.figures / f"{name}.svg"
 
-    def show_figure(self, fig: "Figure", name: str) -> None:
-        """Save a figure, show the saved PNG with its caption as text for those who do not see it, and close the figure."""
+    def show_figure(self, fig: Figure, name: str) -> None:
+        """Save a figure, show the saved PNG with its caption as text for those who do not see it,
+        and close the figure.
+        """
         import matplotlib.pyplot as plt
         from IPython.display import Image, display
 
@@ -572,7 +646,8 @@ def open_workspace(
     ----------
     profile : profile name, or the path of a YAML file.
     encoder, device : replace those of the profile; None keeps them.
-    build_dir, results_dir, figures_dir : parents of the profile's folders; None for `build/`, `results/` and
+    build_dir, results_dir, figures_dir : parents of the profile's folders; None for `build/`,
+        `results/` and
         `figures/` of the project.
     """
     root = project_root()
@@ -580,7 +655,11 @@ def open_workspace(
         load_profile(profile, encoder=encoder, device=device),
         *(
             Path(given).resolve() if given else root / default
-            for given, default in ((build_dir, "build"), (results_dir, "results"), (figures_dir, "figures"))
+            for given, default in (
+                (build_dir, "build"),
+                (results_dir, "results"),
+                (figures_dir, "figures"),
+            )
         ),
     )
     for folder in (workspace.build, workspace.results, workspace.figures):

@@ -19,8 +19,8 @@ class ScaledPCA:
     mean, scale : float64 ndarray [d]
         A constant column has scale 1, so it becomes zero.
     components : float64 ndarray [k, d]
-        Orthonormal rows by falling variance; the largest absolute loading of each is positive, which fixes
-        the sign.
+        Orthonormal rows by falling variance; the largest absolute loading of each is positive,
+        which fixes the sign.
     variance : float64 ndarray [k]
         Variance of the training rows along each component (divisor n - 1).
     """
@@ -32,16 +32,18 @@ class ScaledPCA:
 
     @classmethod
     def fit(cls, x: np.ndarray, n_components: int) -> ScaledPCA:
-        """Fit on the rows of ``x`` [n, d]; k is ``n_components`` or the numerical rank, whichever is smaller.
+        """Fit on the rows of ``x`` [n, d]; k is ``n_components`` or the numerical rank, whichever
+        is smaller.
 
-        The eigenvectors come from the d x d covariance, or from the n x n Gram matrix where that is smaller,
-        and only the leading ones are computed; both are deterministic.
+        The eigenvectors come from the d x d covariance, or from the n x n Gram matrix where that is
+        smaller, and only the leading ones are computed; both are deterministic.
         """
         if n_components < 1:
             raise ValueError(f"n_components={n_components}; keep at least one component")
         x = np.asarray(x, np.float64)
         scaler = StandardScaler().fit(x)
-        # a mean may be off in its last bit; constant columns (the last token of a template in layer 0) must
+        # a mean may be off in its last bit; constant columns (the last token of a template in layer
+        # 0) must
         # become zero
         mean = np.where((x == x[0]).all(axis=0), x[0], scaler.mean_)
         z = (x - mean) / scaler.scale_
@@ -59,9 +61,9 @@ class ScaledPCA:
 def fold_reductions(x: np.ndarray, fold: np.ndarray, n_components: int) -> Iterator[ScaledPCA]:
     """For every fold, the ScaledPCA of the rows outside it.
 
-    Equal to ``ScaledPCA.fit(x[fold != f], n_components)`` up to rounding, but the d x d moments are summed
-    once per fold and subtracted from the total, instead of once per training set: a fifth of the work with
-    five folds.
+    Equal to ``ScaledPCA.fit(x[fold != f], n_components)`` up to rounding, but the d x d moments are
+    summed once per fold and subtracted from the total, instead of once per training set: a fifth of
+    the work with five folds.
 
     Parameters
     ----------
@@ -103,11 +105,14 @@ def fold_reductions(x: np.ndarray, fold: np.ndarray, n_components: int) -> Itera
 
 
 def _leading(moments: np.ndarray, k: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest eigenvalues and their eigenvectors (columns), without those that are only rounding."""
+    """The k largest eigenvalues and their eigenvectors (columns), without those that are only
+    rounding.
+    """
     last = len(moments) - 1
     values, vectors = eigh(moments, subset_by_index=[max(0, last + 1 - k), last])
     values, vectors = values[::-1], vectors[:, ::-1]
-    # a column that varies has variance 1, so without an eigenvalue of that order there is only rounding
+    # a column that varies has variance 1, so without an eigenvalue of that order there is only
+    # rounding
     keep = values > max(values[0], 1.0) * size * np.finfo(np.float64).eps
     return values[keep], vectors[:, keep]
 

@@ -2,10 +2,10 @@
 
     python -m prefill_router.reproduce --profile local
 
-A notebook is skipped when nothing that shaped it changed: its cells, the library, the profile, the outcomes,
-the versions of the libraries, what the notebooks before it wrote, and what it wrote itself. This is kept as
-one JSON stamp per notebook in `build/<profile>/stamps`; hashes of contents and no file times, which a clone
-scrambles.
+A notebook is skipped when nothing that shaped it changed: its cells, the library, the profile, the
+outcomes, the versions of the libraries, what the notebooks before it wrote, and what it wrote
+itself. This is kept as one JSON stamp per notebook in `build/<profile>/stamps`; hashes of contents
+and no file times, which a clone scrambles.
 """
 
 from __future__ import annotations
@@ -22,17 +22,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import nbformat
 import pandas as pd
 import psutil
 
 from prefill_router.outcomes import OutcomesError
-from prefill_router.profiles import ProfileError, Workspace, open_workspace, project_root, replacing, write_own_profile
+from prefill_router.profiles import (
+    ProfileError,
+    Workspace,
+    open_workspace,
+    project_root,
+    replacing,
+    write_own_profile,
+)
 
 PACKAGES = (
     "torch",
@@ -53,11 +60,13 @@ NOT_HASHED = ("reproduce.py", "verify.py", "gallery.py", "litellm_strategy.py")
 
 
 class NotebookError(ValueError):
-    """A notebook that is refused: no or several tagged cells, or a parameter that it does not take."""
+    """A refused notebook: not just one tagged cell, or a parameter that it does not take."""
 
 
 class NotebookFailed(RuntimeError):
-    """A notebook that raised; the message holds the end of its traceback and where the failing copy lies."""
+    """A notebook that raised; the message holds the end of its traceback and where the failing copy
+    lies.
+    """
 
 
 def check_parameters(notebook: nbformat.NotebookNode, name: str, given: Iterable[str]) -> None:
@@ -66,7 +75,8 @@ def check_parameters(notebook: nbformat.NotebookNode, name: str, given: Iterable
     Raises
     ------
     NotebookError
-        Not exactly one cell is tagged `parameters`, or `given` holds a name that this cell does not assign.
+        Not exactly one cell is tagged `parameters`, or `given` holds a name that this cell does not
+        assign.
     """
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1 or tagged[0].cell_type != "code":
@@ -79,7 +89,9 @@ def check_parameters(notebook: nbformat.NotebookNode, name: str, given: Iterable
         targets = (
             statement.targets
             if isinstance(statement, ast.Assign)
-            else [statement.target] if isinstance(statement, ast.AnnAssign) else []
+            else [statement.target]
+            if isinstance(statement, ast.AnnAssign)
+            else []
         )
         assigned |= {target.id for target in targets if isinstance(target, ast.Name)}
     unknown = sorted(set(given) - assigned)
@@ -153,7 +165,9 @@ def find_notebooks(folder: Path) -> list[Path]:
 
 
 def _source_hash(notebook: nbformat.NotebookNode) -> str:
-    return _hash([(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells])
+    return _hash(
+        [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+    )
 
 
 def _state(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
@@ -167,7 +181,9 @@ def _state(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
     ):
         for path in folder.rglob("*"):
             # The runner's own manifests; those in build are of activation stores.
-            own = runner_files & set(path.parents) or (path.name == "manifest.json" and label != "build")
+            own = runner_files & set(path.parents) or (
+                path.name == "manifest.json" and label != "build"
+            )
             if path.is_file() and not own and not path.name.startswith("."):
                 status = path.stat()
                 found[f"{label}/{path.relative_to(folder).as_posix()}"] = (
@@ -186,7 +202,7 @@ def _output_path(workspace: Workspace, name: str) -> Path:
 
 
 def _fingerprint(workspace: Workspace, name: str) -> str | int | None:
-    """Hash of a table or figure; of the large files in build only the size, which costs no reading."""
+    """Hash of a table or figure; of the large files in build the size, which costs no reading."""
     path = _output_path(workspace, name)
     if not path.is_file():
         return None
@@ -199,13 +215,17 @@ def _read_stamp(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return (
-        stamp if isinstance(stamp, dict) and {"key", "outputs", "seconds", "peak_mb"} <= set(stamp) else None
+        stamp
+        if isinstance(stamp, dict) and {"key", "outputs", "seconds", "peak_mb"} <= set(stamp)
+        else None
     )
 
 
 @contextmanager
 def _kernel_environment(folder: Path) -> Iterator[None]:
-    """Environment in which the kernel `python3` is this Python and library, whatever the home holds."""
+    """Environment in which the kernel `python3` is this Python and library, whatever the home
+    holds.
+    """
     folder = folder.resolve()
     library = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
@@ -222,7 +242,8 @@ def _kernel_environment(folder: Path) -> Iterator[None]:
     before = {key: os.environ.get(key) for key in changes}
     for key in ("runtime", "ipython"):
         (folder / key).mkdir(parents=True, exist_ok=True)
-    # ipykernel warns at every start that it talks TCP on this machine without encryption: five lines of noise a run.
+    # ipykernel warns at every start that it talks TCP on this machine without encryption: five
+    # lines of noise a run.
     settings = folder / "ipython" / "profile_default" / "ipython_kernel_config.py"
     settings.parent.mkdir(exist_ok=True)
     settings.write_text("c.IPKernelApp.log_level = 40\n", encoding="utf-8")
@@ -263,10 +284,11 @@ def _end(processes: Iterable[psutil.Process]) -> None:
 
 
 def execute(source: Path, target: Path, parameters: dict[str, Any]) -> tuple[float, int]:
-    """Execute one notebook with papermill and keep the executed copy at `target` only if it ran to its end.
+    """Execute one notebook with papermill and keep the executed copy at `target` only if it ran to
+    its end.
 
-    Papermill works in a thread, so that this one can watch the memory of the kernel and its children and
-    answer an interrupt at once.
+    Papermill works in a thread, so that this one can watch the memory of the kernel and its
+    children and answer an interrupt at once.
 
     Returns
     -------
@@ -275,7 +297,8 @@ def execute(source: Path, target: Path, parameters: dict[str, Any]) -> tuple[flo
     Raises
     ------
     NotebookFailed
-        A cell raised or the kernel died; the failing copy stays beside `target` as `*.failed.ipynb`.
+        A cell raised or the kernel died; the failing copy stays beside `target` as
+        `*.failed.ipynb`.
     """
     import papermill
 
@@ -328,14 +351,16 @@ def _last_lines(error: BaseException, failed: Path) -> str:
     traceback = "\n".join(getattr(error, "traceback", []) or [])
     tail = re.sub(r"\x1b\[[0-9;]*m", "", traceback).rstrip().splitlines()[-12:]
     where = [f"The notebook up to the failing cell: {failed}"] if failed.is_file() else []
-    return "\n".join(tail + ([] if tail and tail[-1].startswith(lines[0].split("\n")[0]) else lines) + where)
+    return "\n".join(
+        tail + ([] if tail and tail[-1].startswith(lines[0].split("\n")[0]) else lines) + where
+    )
 
 
 def not_for(notebook: nbformat.NotebookNode, workspace: Workspace) -> str:
     """Why a notebook does not apply to a profile, or "" if it does.
 
-    A notebook says what it needs in its metadata: ``prefill_router: {needs: FILE}``, a file of the outcomes folder, or
-    ``{method: NAME}``, a method of the profile.
+    A notebook says what it needs in its metadata: ``prefill_router: {needs: FILE}``, a file of the
+    outcomes folder, or ``{method: NAME}``, a method of the profile.
     """
     wants = notebook["metadata"].get("prefill_router", {})
     if "needs" in wants and not (workspace.outcomes_folder / wants["needs"]).is_file():
@@ -402,7 +427,9 @@ def run(
             stamp is not None
             and stamp["key"] == key
             and target.is_file()
-            and all(_fingerprint(workspace, name) == value for name, value in stamp["outputs"].items())
+            and all(
+                _fingerprint(workspace, name) == value for name, value in stamp["outputs"].items()
+            )
         )
         if path.name[:2] in wanted and (force or not fresh):
             stamp_path.unlink(missing_ok=True)
@@ -426,14 +453,18 @@ def run(
             say(f"[{number}/{len(paths)}] {path.stem:<32} unchanged")
         if stamp is not None and fresh:
             stamps[path.stem] = stamp
-        # A notebook that did not run yet counts as such, so that those after it run again once it has.
+        # A notebook that did not run yet counts as such, so that those after it run again once it
+        # has.
         upstream.append(
             [path.stem, _hash([stamp["key"], stamp["outputs"]]) if stamp and fresh else "not run"]
         )
     if len(stamps) == len(paths):
         if executed or not (workspace.results / "manifest.json").is_file():
             write_manifests(
-                workspace, shared, {path.stem: _source_hash(sources[path]) for path in paths}, stamps
+                workspace,
+                shared,
+                {path.stem: _source_hash(sources[path]) for path in paths},
+                stamps,
             )
         _name_strays(workspace, stamps, say)
     else:
@@ -452,7 +483,11 @@ def _new_stamp(
     after = _state(workspace)
     written = {name for name, state in after.items() if before.get(name) != state}
     # A store in build that was found complete and not written again still belongs to its notebook.
-    kept = {name for name in (old or {}).get("outputs", {}) if name.startswith("build/") and name in after}
+    kept = {
+        name
+        for name in (old or {}).get("outputs", {})
+        if name.startswith("build/") and name in after
+    }
     return {
         "key": key,
         "outputs": {name: _fingerprint(workspace, name) for name in sorted(written | kept)},
@@ -461,28 +496,38 @@ def _new_stamp(
     }
 
 
-def _name_strays(workspace: Workspace, stamps: dict[str, dict[str, Any]], say: Callable[[str], None]) -> None:
+def _name_strays(
+    workspace: Workspace, stamps: dict[str, dict[str, Any]], say: Callable[[str], None]
+) -> None:
     known = {name for stamp in stamps.values() for name in stamp["outputs"]}
     strays = [
-        name for name in sorted(_state(workspace)) if not name.startswith("build/") and name not in known
+        name
+        for name in sorted(_state(workspace))
+        if not name.startswith("build/") and name not in known
     ]
     if strays:
         say(f"Note: no notebook writes {', '.join(strays)} any more; delete or keep them yourself.")
 
 
 def machine_class() -> dict[str, Any]:
-    """The kind of machine, without anything that names this one: processor, cores, memory in GiB, GPU."""
+    """The kind of machine, without anything that names this one: processor, cores, memory in GiB,
+    GPU.
+    """
     import torch
 
     cpu = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
+        found = re.search(
+            r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE
+        )
         cpu = found.group(1).strip() if found else cpu
     gpu = (
         torch.cuda.get_device_name(0)
         if torch.cuda.is_available()
-        else "Apple GPU" if torch.backends.mps.is_available() else "none"
+        else "Apple GPU"
+        if torch.backends.mps.is_available()
+        else "none"
     )
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -494,9 +539,14 @@ def machine_class() -> dict[str, Any]:
 
 
 def write_manifests(
-    workspace: Workspace, inputs: dict[str, Any], notebooks: dict[str, str], stamps: dict[str, dict[str, Any]]
+    workspace: Workspace,
+    inputs: dict[str, Any],
+    notebooks: dict[str, str],
+    stamps: dict[str, dict[str, Any]],
 ) -> None:
-    """Write `manifest.json` beside the tables (everything) and beside the figures (hashes only, no times)."""
+    """Write `manifest.json` beside the tables (everything) and beside the figures (hashes only, no
+    times).
+    """
     hashes = {
         "outcomes": inputs["outcomes"],
         "library": inputs["library"],
@@ -510,16 +560,21 @@ def write_manifests(
         "inputs": hashes,
         "machine": machine_class(),
         "notebooks": {
-            name: {"seconds": stamp["seconds"], "peak_mb": stamp["peak_mb"]} for name, stamp in stamps.items()
+            name: {"seconds": stamp["seconds"], "peak_mb": stamp["peak_mb"]}
+            for name, stamp in stamps.items()
         },
     }
-    figures = {name: digest for name, digest in _tree(workspace.figures).items() if name != "manifest.json"}
+    figures = {
+        name: digest for name, digest in _tree(workspace.figures).items() if name != "manifest.json"
+    }
     for folder, content in (
         (workspace.results, full),
         (workspace.figures, {"figures": figures, "inputs": hashes}),
     ):
         with replacing(folder / "manifest.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+            )
 
 
 def headline(workspace: Workspace) -> str:
@@ -538,9 +593,11 @@ def headline(workspace: Workspace) -> str:
         (
             ""
             if pd.isna(row.value)
-            else f"{row.value:z.3f}"
-            if pd.isna(row.ci_low)
-            else f"{row.value:z.3f} [{row.ci_low:z.3f}, {row.ci_high:z.3f}]"
+            else (
+                f"{row.value:z.3f}"
+                if pd.isna(row.ci_low)
+                else f"{row.value:z.3f} [{row.ci_low:z.3f}, {row.ci_high:z.3f}]"
+            )
         )
         for row in metrics.itertuples()
     ]
@@ -549,7 +606,10 @@ def headline(workspace: Workspace) -> str:
     )
     table = table[[name for name in HEADLINE if name in table]].fillna("")
     table.columns.name = table.index.name = None
-    return f"{table.to_string()}\n(95 % intervals; n = {metrics['n'].max()} test queries; all of it: {path})"
+    return (
+        f"{table.to_string()}\n(95 % intervals; n = {metrics['n'].max()} test queries; all of it:"
+        f" {path})"
+    )
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -564,11 +624,33 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--encoder", help="another encoder than the profile's; its results get folders of their own"
     )
-    parser.add_argument("--outcomes", type=Path, help="a table of your own instead of a profile: .csv, .tsv, .json, .jsonl or .parquet")
-    parser.add_argument("--prices", type=Path, help="prices of its models per million tokens, a YAML file")
-    parser.add_argument("--right-from", type=float, help="from which grade on an answer of that table is right (default: 0.5)")
-    parser.add_argument("--prompt", help='template that joins columns of that table to the prompt, such as "{context}\\n\\n{question}"')
-    parser.add_argument("--models", help="the models of that table to keep, with commas between; says which columns of a wide one are models")
+    parser.add_argument(
+        "--outcomes",
+        type=Path,
+        help="a table of your own instead of a profile: .csv, .tsv, .json, .jsonl or .parquet",
+    )
+    parser.add_argument(
+        "--prices", type=Path, help="prices of its models per million tokens, a YAML file"
+    )
+    parser.add_argument(
+        "--right-from",
+        type=float,
+        help="from which grade on an answer of that table is right (default: 0.5)",
+    )
+    parser.add_argument(
+        "--prompt",
+        help=(
+            "template that joins columns of that table to the prompt, such as"
+            ' "{context}\\n\\n{question}"'
+        ),
+    )
+    parser.add_argument(
+        "--models",
+        help=(
+            "the models of that table to keep, with commas between; says which columns of a wide"
+            " one are models"
+        ),
+    )
     parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
     for name in ("build", "results", "figures"):
         parser.add_argument(f"--{name}-dir", type=Path, help=f"another folder than {name}/")
@@ -578,12 +660,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.prices and not arguments.outcomes:
         parser.error("--prices goes with --outcomes (a profile names its own price list)")
-    if arguments.right_from is not None and not (arguments.outcomes and 0 < arguments.right_from <= 1):
+    if arguments.right_from is not None and not (
+        arguments.outcomes and 0 < arguments.right_from <= 1
+    ):
         parser.error("--right-from is a grade above 0, at most 1, and goes with --outcomes")
     for name in ("prompt", "models"):
         if getattr(arguments, name) is not None and not arguments.outcomes:
             parser.error(f"--{name} goes with --outcomes")
-    arguments.models = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
+    arguments.models = [
+        name.strip() for name in (arguments.models or "").split(",") if name.strip()
+    ]
     for given in (arguments.outcomes, arguments.prices):
         if given is not None and not given.is_file():
             parser.error(f"{given}: no such file")
@@ -591,7 +677,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns 0, 1 (a notebook failed), 2 (wrong arguments or files) or 130 (interrupted)."""
+    """Command line. Returns 0, 1 (a notebook failed), 2 (wrong arguments or files) or 130
+    (interrupted).
+    """
     arguments = _arguments(argv)
 
     def interrupt(signum: int, frame: Any) -> None:
@@ -615,7 +703,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen["profile"] = str(Path(arguments.profile).resolve())
     if arguments.outcomes:
         own = write_own_profile(
-            arguments.outcomes, arguments.prices, (arguments.build_dir or project_root() / "build") / "own", arguments.right_from, arguments.prompt,
+            arguments.outcomes,
+            arguments.prices,
+            (arguments.build_dir or project_root() / "build") / "own",
+            arguments.right_from,
+            arguments.prompt,
             arguments.models,
         )
         chosen["profile"] = str(own.resolve())
@@ -628,8 +720,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         workspace = open_workspace(**parameters)
         if not workspace.outcomes_folder.is_dir():
             raise ProfileError(
-                f"profile {workspace.profile.name}: its outcomes folder {workspace.outcomes_folder} "
-                "does not exist."
+                f"profile {workspace.profile.name}: its outcomes folder {workspace.outcomes_folder}"
+                " does not exist."
             )
         executed = run(
             workspace,
@@ -643,8 +735,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.force,
         )
         print(
-            f"\n{headline(workspace)}\n\n{len(executed)} notebook(s) ran. Tables: {workspace.results}\n"
-            f"Figures: {workspace.figures}\nExecuted notebooks: {workspace.build / 'notebooks'}"
+            f"\n{headline(workspace)}\n\n{len(executed)} notebook(s) ran. Tables:"
+            f" {workspace.results}\nFigures: {workspace.figures}\nExecuted notebooks:"
+            f" {workspace.build / 'notebooks'}"
         )
         return 0
     except (ProfileError, NotebookError, OutcomesError) as error:

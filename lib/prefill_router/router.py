@@ -1,6 +1,7 @@
 """A trained router: from a prompt to the target that should answer it.
 
-`Router.fit` learns one from outcomes and activations, `save` and `load` keep it as safetensors and JSON, `route` asks it.
+`Router.fit` learns one from outcomes and activations, `save` and `load` keep it as safetensors and
+JSON, `route` asks it.
 """
 
 from __future__ import annotations
@@ -19,34 +20,47 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from . import __version__
-from .activations import ActivationStore
-from .adapter import AdapterEnsemble, LayerMean, choose_layer_mean
-from .asking import probabilities, read_prompts
-from .encoders import Encoder, EncoderError, load_encoder, render_prompt
-from .features import FeaturePipeline, SharedBlock, choose_components, choose_layers
-from .hardware import one_blas_thread
-from .kernel import KernelRouter, read_states
-from .outcomes import Outcomes, check_trainable
-from .prefill import Prefill
-from .probes import layer_profile
-from .profiles import replacing
-from .routing import cost_lines, priced, route, without_cost
-from .trunk import TrunkConfig, TrunkEnsemble
+from prefill_router import __version__
+from prefill_router.activations import ActivationStore
+from prefill_router.adapter import AdapterEnsemble, LayerMean, choose_layer_mean
+from prefill_router.asking import probabilities, read_prompts
+from prefill_router.encoders import Encoder, EncoderError, load_encoder, render_prompt
+from prefill_router.features import FeaturePipeline, SharedBlock, choose_components, choose_layers
+from prefill_router.hardware import one_blas_thread
+from prefill_router.kernel import KernelRouter, read_states
+from prefill_router.outcomes import Outcomes, check_trainable
+from prefill_router.prefill import Prefill
+from prefill_router.probes import layer_profile
+from prefill_router.profiles import replacing
+from prefill_router.routing import cost_lines, priced, route, without_cost
+from prefill_router.trunk import TrunkConfig, TrunkEnsemble
 
 FORMAT = 3
-# What each method reads its features with (the kernel router reads states as they are), and what predicts from them.
-FEATURES: dict[str, Any] = {"ours": None, "paper": FeaturePipeline, "shared_block": SharedBlock, "adapter_trunk": LayerMean}
-HEADS: dict[str, Any] = {"ours": KernelRouter, "paper": TrunkEnsemble, "shared_block": TrunkEnsemble, "adapter_trunk": AdapterEnsemble}
+# What each method reads its features with (the kernel router reads states as they are), and what
+# predicts from them.
+FEATURES: dict[str, Any] = {
+    "ours": None,
+    "paper": FeaturePipeline,
+    "shared_block": SharedBlock,
+    "adapter_trunk": LayerMean,
+}
+HEADS: dict[str, Any] = {
+    "ours": KernelRouter,
+    "paper": TrunkEnsemble,
+    "shared_block": TrunkEnsemble,
+    "adapter_trunk": AdapterEnsemble,
+}
 METHODS = tuple(HEADS)
-# What must agree between the encoder of the training and the one at hand. The dtype should: an encoder that is loaded by name gets
-# that of the training, with one that is given in another dtype P(correct) differs by some hundredths, and a warning says so.
+# What must agree between the encoder of the training and the one at hand. The dtype should: an
+# encoder that is loaded by name gets
+# that of the training, with one that is given in another dtype P(correct) differs by some
+# hundredths, and a warning says so.
 _IDENTITY = ("sha256", "revision", "template_sha256", "template_date")
 LENGTH = 1000  # tokens of the prompt by which the dearest target is told
 
 
 class RouterError(ValueError):
-    """A router that cannot be trained, saved, loaded or asked; the message says why and what to do."""
+    """A router cannot be trained, saved, loaded or asked; says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,8 @@ class RoutedTarget:
     Attributes
     ----------
     cost_per_query, cost_per_input_token : float
-        Expected cost in the cost unit, as `routing.cost_lines` has them: what a query costs whatever its length, and each token that the target reads.
+        Expected cost in the cost unit, as `routing.cost_lines` has them: what a query costs
+        whatever its length, and each token that the target reads.
     tokens_per_encoder_token : float
         How many tokens the target counts for one of the encoder's.
     input_price, output_price : float or None
@@ -79,9 +94,11 @@ class RoutedTarget:
 
 @dataclass(frozen=True)
 class Route:
-    """Where a query goes: the target, P(correct) and expected cost of every target, the encoder's tokens.
+    """Where a query goes: the target, P(correct) and expected cost of every target, the encoder's
+    tokens.
 
-    ``reason`` is None, or says why the prompt could not be read: then the fallback is the target, P and cost are NaN and the tokens 0.
+    ``reason`` is None, or says why the prompt could not be read: then the fallback is the target, P
+    and cost are NaN and the tokens 0.
     """
 
     target: str
@@ -105,45 +122,74 @@ class Router:
         Queries.
     """
 
-    def __init__(self, method: str, head: Any, features: Any, targets: Sequence[RoutedTarget], cost_unit: str, trained_on: int, encoder: dict[str, Any]) -> None:
-        self.method, self.targets, self.cost_unit, self.trained_on = method, tuple(targets), cost_unit, trained_on
+    def __init__(
+        self,
+        method: str,
+        head: Any,
+        features: Any,
+        targets: Sequence[RoutedTarget],
+        cost_unit: str,
+        trained_on: int,
+        encoder: dict[str, Any],
+    ) -> None:
+        self.method, self.targets, self.cost_unit, self.trained_on = (
+            method,
+            tuple(targets),
+            cost_unit,
+            trained_on,
+        )
         self.encoder_note = encoder  # fingerprint, n_layers, hidden_size, plain_prompt
         self.head, self.features = head, features
-        self._reads: tuple[Encoder, Prefill] | None = None  # one assignment, so that threads see both or neither
+        self._reads: tuple[Encoder, Prefill] | None = (
+            None  # one assignment, so that threads see both or neither
+        )
         self._lock, self._device = threading.Lock(), "auto"
 
     @classmethod
     @one_blas_thread
     def fit(
-        cls, outcomes: Outcomes, store: ActivationStore, rows: np.ndarray | None = None, method: str = "ours", seed: int = 0,
-        config: TrunkConfig | None = None, sizes: Sequence[int] = (50, 100, 150, 200, 300), folds: int = 5,
-        layer_choice: str = "fisher_j", progress: bool = True, last_layer: bool = True,
+        cls,
+        outcomes: Outcomes,
+        store: ActivationStore,
+        rows: np.ndarray | None = None,
+        method: str = "ours",
+        seed: int = 0,
+        config: TrunkConfig | None = None,
+        sizes: Sequence[int] = (50, 100, 150, 200, 300),
+        folds: int = 5,
+        layer_choice: str = "fisher_j",
+        progress: bool = True,
+        last_layer: bool = True,
     ) -> Router:
         """Train on outcomes.
 
         Parameters
         ----------
         outcomes : Outcomes
-            Targets without a price are left out, with a warning: they could not be weighed against others.
+            Targets without a price are left out, with a warning: they could not be weighed against
+            others.
         store : ActivationStore
             Of all these queries.
         rows : int ndarray, optional
             Training queries; default: all.
         method : one of ``METHODS``
-            The kernel router ("ours"), which keeps its training states (n x D values), or a network, which is small: SharedTrunkNet on a
-            layer per target ("paper") or on all layers ("shared_block"), or the adapter trunk.
+            The kernel router ("ours"), which keeps its training states (n x D values), or a
+            network, which is small: SharedTrunkNet on a layer per target ("paper") or on all layers
+            ("shared_block"), or the adapter trunk.
         seed : int
         config : TrunkConfig, optional
             Of the networks.
         sizes : sequence of int
-            Numbers of principal components that cross-validation chooses from ("paper" and "adapter_trunk").
+            Numbers of principal components that cross-validation chooses from ("paper" and
+            "adapter_trunk").
         folds : int
             Of that cross-validation.
         layer_choice : {"fisher_j", "probe_auc"}
             What "paper" chooses a target's layer by.
         progress : bool
         last_layer : bool
-            Whether "paper" may choose the last block's output (index ``n_layers``), which some other projects do not number.
+            Whether "paper" may choose the last block's output (index ``n_layers``), which some
+            other projects do not number.
 
         Notes
         -----
@@ -160,20 +206,41 @@ class Router:
             raise RouterError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
         rows = np.arange(outcomes.n) if rows is None else np.asarray(rows)
         if unknown := without_cost(outcomes):
-            warnings.warn(f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=2)
+            warnings.warn(
+                f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=2
+            )
         pool = priced(outcomes)
         if pool is None:
-            raise RouterError(f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs P(correct) against cost")
+            raise RouterError(
+                f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs"
+                " P(correct) against cost"
+            )
         names, Y = pool.target_names, pool.correct[rows]
         check_trainable(Y, names)
         cost_lines(pool, rows)  # what has no cost is told before the training
-        query_ids, groups = pool.queries["query_id"].to_numpy()[rows], pool.queries["group"].to_numpy()[rows]
+        query_ids, groups = (
+            pool.queries["query_id"].to_numpy()[rows],
+            pool.queries["group"].to_numpy()[rows],
+        )
         features: Any = None
         if method in ("paper", "adapter_trunk"):
-            profile = layer_profile(store, query_ids, Y, names, groups, store.encoder_name, seed=seed, progress=progress)
+            profile = layer_profile(
+                store, query_ids, Y, names, groups, store.encoder_name, seed=seed, progress=progress
+            )
         if method == "paper":
             profile = profile if last_layer else profile[profile["layer"] < store.n_layers]
-            features = FeaturePipeline(choose_components(store, query_ids, Y, groups, choose_layers(profile, layer_choice), sizes, folds, seed))
+            features = FeaturePipeline(
+                choose_components(
+                    store,
+                    query_ids,
+                    Y,
+                    groups,
+                    choose_layers(profile, layer_choice),
+                    sizes,
+                    folds,
+                    seed,
+                )
+            )
         elif method == "adapter_trunk":
             features = choose_layer_mean(store, query_ids, Y, groups, profile, sizes, folds, seed)
         elif method == "shared_block":
@@ -181,13 +248,23 @@ class Router:
         if features is None:
             head = KernelRouter(seed=seed).fit(read_states(store, query_ids), Y, groups)
         else:
-            head = HEADS[method](config, seed=seed).fit(features.fit(store, query_ids).transform(store, query_ids), Y, groups)
+            head = HEADS[method](config, seed=seed).fit(
+                features.fit(store, query_ids).transform(store, query_ids), Y, groups
+            )
         targets = _routed_targets(pool, rows, tokens_of(store, query_ids))
         revision = store.fingerprint.get("revision")
-        name = f"{store.encoder_name}@{revision}" if revision else store.encoder_name  # a Hub id stands for whatever is newest
+        name = (
+            f"{store.encoder_name}@{revision}" if revision else store.encoder_name
+        )  # a Hub id stands for whatever is newest
         # an encoder without a template read plain prompts
         plain = store.fingerprint.get("template_sha256", "") is None
-        note = {"fingerprint": store.fingerprint, "name": name, "n_layers": store.n_layers, "hidden_size": store.hidden_size, "plain_prompt": plain}
+        note = {
+            "fingerprint": store.fingerprint,
+            "name": name,
+            "n_layers": store.n_layers,
+            "hidden_size": store.hidden_size,
+            "plain_prompt": plain,
+        }
         return cls(method, head, features, targets, outcomes.cost_unit, len(rows), note)
 
     @property
@@ -197,15 +274,24 @@ class Router:
 
     def predict_proba(self, store: Any, query_ids: Sequence[str]) -> np.ndarray:
         """P(correct) of every target from activations that are there already: float64 [n, K]."""
-        return self.head.predict_proba(read_states(store, query_ids) if self.features is None else self.features.transform(store, query_ids))
+        return self.head.predict_proba(
+            read_states(store, query_ids)
+            if self.features is None
+            else self.features.transform(store, query_ids)
+        )
 
     def expected_cost(self, tokens: np.ndarray) -> np.ndarray:
-        """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x cost per input token + cost per query."""
-        inputs = np.outer(tokens, [t.tokens_per_encoder_token * t.cost_per_input_token for t in self.targets])
+        """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x cost per input token
+        + cost per query.
+        """
+        inputs = np.outer(
+            tokens, [t.tokens_per_encoder_token * t.cost_per_input_token for t in self.targets]
+        )
         return inputs + [t.cost_per_query for t in self.targets]
 
     def attach(self, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
-        """Give the router the encoder that it reads; by default the one it was trained with, loaded by name in the dtype of the training.
+        """Give the router the encoder that it reads; by default the one it was trained with, loaded
+        by name in the dtype of the training.
 
         Raises
         ------
@@ -216,17 +302,32 @@ class Router:
         dtype = note["fingerprint"].get("dtype", "auto")
         if encoder is None or isinstance(encoder, str):
             try:
-                encoder = load_encoder(encoder or note["name"], device=device, dtype=dtype, plain_prompt=note["plain_prompt"])
+                encoder = load_encoder(
+                    encoder or note["name"],
+                    device=device,
+                    dtype=dtype,
+                    plain_prompt=note["plain_prompt"],
+                )
             except EncoderError as error:
-                raise RouterError(f"the encoder {encoder or note['name']} cannot be loaded ({error}); pass encoder=, the folder, file or name that it has here") from error
-        differs = [key for key in _IDENTITY if encoder.fingerprint.get(key) != note["fingerprint"].get(key)]
+                raise RouterError(
+                    f"the encoder {encoder or note['name']} cannot be loaded ({error}); pass"
+                    " encoder=, the folder, file or name that it has here"
+                ) from error
+        differs = [
+            key for key in _IDENTITY if encoder.fingerprint.get(key) != note["fingerprint"].get(key)
+        ]
         if differs:
             raise RouterError(
-                f"the encoder {encoder.name} is not the one that this router was trained with ({note['name']}): {', '.join(differs)} differ. "
-                "Give it that encoder, or train a router for this one"
+                f"the encoder {encoder.name} is not the one that this router was trained with"
+                f" ({note['name']}): {', '.join(differs)} differ. Give it that encoder, or train a"
+                " router for this one"
             )
         if (found := str(encoder.dtype).removeprefix("torch.")) != dtype != "auto":
-            warnings.warn(f"the router was trained on {dtype} states and the encoder computes in {found}: P(correct) may differ by some hundredths", stacklevel=2)
+            warnings.warn(
+                f"the router was trained on {dtype} states and the encoder computes in {found}:"
+                " P(correct) may differ by some hundredths",
+                stacklevel=2,
+            )
         prefill = Prefill(encoder).__enter__()
         weakref.finalize(self, prefill.__exit__)  # the hooks stay as long as the router does
         prefill.agree_on(render_prompt(encoder, "x"))
@@ -234,20 +335,25 @@ class Router:
         return self
 
     def route(
-        self, prompt: str | Sequence[str], tolerance: float = 0.0, on_error: str = "raise", fallback: str | None = None
+        self,
+        prompt: str | Sequence[str],
+        tolerance: float = 0.0,
+        on_error: str = "raise",
+        fallback: str | None = None,
     ) -> Route | list[Route]:
         """The cheapest target whose P(correct) is at most ``tolerance`` below the highest.
 
         Parameters
         ----------
         prompt : str, or a sequence of them
-            A sequence is read in batches, on all cores: several times faster than one by one. P(correct) of a prompt does not depend on
-            the others but for rounding in the encoder's dtype.
+            A sequence is read in batches, on all cores: several times faster than one by one.
+            P(correct) of a prompt does not depend on the others but for rounding in the encoder's
+            dtype.
         tolerance : float >= 0
             0: the most probable target; larger: cheaper ones.
         on_error : {"raise", "fallback"}
-            What becomes of a prompt that cannot be read: empty, longer than the encoder's context, no text. With "fallback" it goes to
-            the fallback, and its route says the reason.
+            What becomes of a prompt that cannot be read: empty, longer than the encoder's context,
+            no text. With "fallback" it goes to the fallback, and its route says the reason.
         fallback : str, optional
             A target; default: the one that costs most on a prompt of 1,000 tokens.
 
@@ -267,10 +373,23 @@ class Router:
         reads, fallback = self._ready(tolerance, on_error, fallback)
         if isinstance(prompt, str):
             return self._routes(reads, {"": prompt}, tolerance, on_error, fallback)[0]
-        return self._routes(reads, {f"prompts[{i}]": text for i, text in enumerate(prompt)}, tolerance, on_error, fallback)
+        return self._routes(
+            reads,
+            {f"prompts[{i}]": text for i, text in enumerate(prompt)},
+            tolerance,
+            on_error,
+            fallback,
+        )
 
-    def stream(self, prompts: Iterable[str], tolerance: float = 0.0, on_error: str = "raise", fallback: str | None = None) -> Iterator[Route]:
-        """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the iterable when it is needed.
+    def stream(
+        self,
+        prompts: Iterable[str],
+        tolerance: float = 0.0,
+        on_error: str = "raise",
+        fallback: str | None = None,
+    ) -> Iterator[Route]:
+        """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the
+        iterable when it is needed.
 
         Parameters, errors: as in :meth:`route`.
         """
@@ -278,7 +397,9 @@ class Router:
         for i, prompt in enumerate(prompts):
             yield self._routes(reads, {f"prompts[{i}]": prompt}, tolerance, on_error, fallback)[0]
 
-    def _ready(self, tolerance: float, on_error: str, fallback: str | None) -> tuple[tuple[Encoder, Prefill], str]:
+    def _ready(
+        self, tolerance: float, on_error: str, fallback: str | None
+    ) -> tuple[tuple[Encoder, Prefill], str]:
         """The encoder, loaded once, and the fallback; RouterError for what makes no sense."""
         if not tolerance >= 0:
             raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
@@ -287,42 +408,67 @@ class Router:
         if fallback is None:
             fallback = self.target_names[int(self.expected_cost(np.array([LENGTH]))[0].argmax())]
         elif fallback not in self.target_names:
-            raise RouterError(f"the fallback {fallback!r} is no target of the router; it has {', '.join(self.target_names)}")
+            raise RouterError(
+                f"the fallback {fallback!r} is no target of the router; it has"
+                f" {', '.join(self.target_names)}"
+            )
         with self._lock:  # of threads that come at once, one loads the encoder
             if self._reads is None:
                 self.attach(device=self._device)
             return self._reads, fallback
 
-    def _routes(self, reads: tuple[Encoder, Prefill], prompts: dict[str, str], tolerance: float, on_error: str, fallback: str) -> list[Route]:
+    def _routes(
+        self,
+        reads: tuple[Encoder, Prefill],
+        prompts: dict[str, str],
+        tolerance: float,
+        on_error: str,
+        fallback: str,
+    ) -> list[Route]:
         """Routes of named prompts, in their order."""
         encoder, prefill = reads
         token_ids, reasons = read_prompts(encoder, prompts, on_error)
         p, more = probabilities(prefill, token_ids, self.predict_proba, on_error)
         reasons |= more
-        costs = dict(zip(p, self.expected_cost(np.array([len(token_ids[name]) for name in p])), strict=True))
+        costs = dict(
+            zip(p, self.expected_cost(np.array([len(token_ids[name]) for name in p])), strict=True)
+        )
         routes = []
         for name in prompts:
             if name in reasons:
                 nothing = dict.fromkeys(self.target_names, float("nan"))
                 routes.append(Route(fallback, nothing, dict(nothing), 0, reasons[name]))
                 continue
-            values, cost = (dict(zip(self.target_names, of[name].tolist(), strict=True)) for of in (p, costs))
+            values, cost = (
+                dict(zip(self.target_names, of[name].tolist(), strict=True)) for of in (p, costs)
+            )
             chosen = int(route(p[name][None], costs[name][None], tolerance)[0])
             routes.append(Route(self.target_names[chosen], values, cost, len(token_ids[name])))
         return routes
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``router.safetensors`` and ``router.json`` (last, with the other's SHA-256); returns the folder."""
+        """Write ``router.safetensors`` and ``router.json`` (last, with the other's SHA-256);
+        returns the folder.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors, head = self.head.state()
         meta = {
-            "format": FORMAT, "library": __version__, "method": self.method, "encoder": self.encoder_note, "cost_unit": self.cost_unit, "trained_on": self.trained_on,
-            "targets": [asdict(target) for target in self.targets], "head": head,
+            "format": FORMAT,
+            "library": __version__,
+            "method": self.method,
+            "encoder": self.encoder_note,
+            "cost_unit": self.cost_unit,
+            "trained_on": self.trained_on,
+            "targets": [asdict(target) for target in self.targets],
+            "head": head,
         }
         if self.features is not None:
             of_features, meta["features"] = self.features.state()
-            tensors = {**tensors, **{f"features.{name}": array for name, array in of_features.items()}}
+            tensors = {
+                **tensors,
+                **{f"features.{name}": array for name, array in of_features.items()},
+            }
         data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
         with replacing(folder / "router.safetensors") as temporary:
             temporary.write_bytes(data)
@@ -332,8 +478,11 @@ class Router:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
-        """Read a saved router; the encoder is loaded with the first prompt (:meth:`attach` loads it before), or checked now if it is given.
+    def load(
+        cls, folder: str | Path, encoder: Encoder | str | None = None, device: str = "auto"
+    ) -> Router:
+        """Read a saved router; the encoder is loaded with the first prompt (:meth:`attach` loads it
+        before), or checked now if it is given.
 
         Raises
         ------
@@ -345,47 +494,103 @@ class Router:
             meta = json.loads((folder / "router.json").read_text(encoding="utf-8"))
             data = (folder / "router.safetensors").read_bytes()
         except FileNotFoundError as error:
-            raise RouterError(f"{error.filename} does not exist; a router is a folder with router.json and router.safetensors") from None
+            raise RouterError(
+                f"{error.filename} does not exist; a router is a folder with router.json and"
+                " router.safetensors"
+            ) from None
         except ValueError as error:
-            raise RouterError(f"{folder / 'router.json'} is damaged ({error}); save the router again") from None
+            raise RouterError(
+                f"{folder / 'router.json'} is damaged ({error}); save the router again"
+            ) from None
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-            raise RouterError(f"{folder / 'router.json'} has format {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}; train the router again")
+            raise RouterError(
+                f"{folder / 'router.json'} has format"
+                f" {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads"
+                f" {FORMAT}; train the router again"
+            )
         if hashlib.sha256(data).hexdigest() != meta.get("sha256"):
-            raise RouterError(f"{folder / 'router.safetensors'} is not the file that router.json was written for; copy both again")
+            raise RouterError(
+                f"{folder / 'router.safetensors'} is not the file that router.json was written for;"
+                " copy both again"
+            )
         try:
             tensors = load(data)
             broken = [name for name, array in tensors.items() if np.isnan(array).any()]
             if broken:
-                raise RouterError(f"{folder / 'router.safetensors'} holds NaN in {', '.join(broken)}; train the router again")
+                raise RouterError(
+                    f"{folder / 'router.safetensors'} holds NaN in {', '.join(broken)}; train the"
+                    " router again"
+                )
             targets = [RoutedTarget(**target) for target in meta["targets"]]
             if meta["method"] not in METHODS:
-                raise RouterError(f"{folder / 'router.json'} has method {meta['method']!r}; known: {', '.join(METHODS)}")
-            head, features = HEADS[meta["method"]].from_state(tensors, meta["head"]), FEATURES[meta["method"]]
+                raise RouterError(
+                    f"{folder / 'router.json'} has method {meta['method']!r}; known:"
+                    f" {', '.join(METHODS)}"
+                )
+            head, features = (
+                HEADS[meta["method"]].from_state(tensors, meta["head"]),
+                FEATURES[meta["method"]],
+            )
             if features is not None:
-                features = features.from_state({name.removeprefix("features."): a for name, a in tensors.items() if name.startswith("features.")}, meta["features"])
+                features = features.from_state(
+                    {
+                        name.removeprefix("features."): a
+                        for name, a in tensors.items()
+                        if name.startswith("features.")
+                    },
+                    meta["features"],
+                )
             note = meta["encoder"]
-            lacking = [key for key in ("fingerprint", "name", "n_layers", "hidden_size", "plain_prompt") if key not in note]
+            lacking = [
+                key
+                for key in ("fingerprint", "name", "n_layers", "hidden_size", "plain_prompt")
+                if key not in note
+            ]
             if lacking or len(targets) != head.n_targets:
-                raise RouterError(f"{folder / 'router.json'} names {len(targets)} targets, the head has {head.n_targets}" if not lacking else f"{folder / 'router.json'}: encoder lacks {', '.join(lacking)}")
-            router = cls(meta["method"], head, features, targets, meta["cost_unit"], meta["trained_on"], note)
+                raise RouterError(
+                    f"{folder / 'router.json'} names {len(targets)} targets, the head has"
+                    f" {head.n_targets}"
+                    if not lacking
+                    else f"{folder / 'router.json'}: encoder lacks {', '.join(lacking)}"
+                )
+            router = cls(
+                meta["method"], head, features, targets, meta["cost_unit"], meta["trained_on"], note
+            )
         except RouterError:
             raise
         except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
-            raise RouterError(f"{folder} is incomplete ({type(error).__name__}: {error}); save the router again") from error
+            raise RouterError(
+                f"{folder} is incomplete ({type(error).__name__}: {error}); save the router again"
+            ) from error
         router._device = device
         return router if encoder is None else router.attach(encoder, device)
 
 
 def _routed_targets(pool: Outcomes, rows: np.ndarray, of_encoder: np.ndarray) -> list[RoutedTarget]:
-    """What the training rows tell of each target; ``of_encoder`` [n rows] are their encoder tokens."""
+    """What training rows tell of each target; ``of_encoder`` [n] are their encoder tokens."""
     targets = []
-    for k, (target, per_query, per_token) in enumerate(zip(pool.targets, *cost_lines(pool, rows), strict=True)):
+    for k, (target, per_query, per_token) in enumerate(
+        zip(pool.targets, *cost_lines(pool, rows), strict=True)
+    ):
         output, ratio = pool.output_tokens[rows, k], pool.input_tokens[rows, k] / of_encoder
         # a target whose tokens were not counted is taken to count as the encoder does
         ratio = 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))
-        prices = [None if np.isnan(price) else price for price in (target.input_price, target.output_price)]
-        spread = (None,) * 4 if np.isnan(output).all() else (float(np.nanmedian(output)), float(np.nanmean(output)), *(float(q) for q in np.nanpercentile(output, (25, 75))))
-        targets.append(RoutedTarget(target.name, float(per_query), float(per_token), ratio, *prices, *spread))
+        prices = [
+            None if np.isnan(price) else price
+            for price in (target.input_price, target.output_price)
+        ]
+        spread = (
+            (None,) * 4
+            if np.isnan(output).all()
+            else (
+                float(np.nanmedian(output)),
+                float(np.nanmean(output)),
+                *(float(q) for q in np.nanpercentile(output, (25, 75))),
+            )
+        )
+        targets.append(
+            RoutedTarget(target.name, float(per_query), float(per_token), ratio, *prices, *spread)
+        )
     return targets
 
 

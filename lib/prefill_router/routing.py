@@ -1,9 +1,10 @@
 """Routing: cost of a target, the tolerance policy, and the curves it draws (n queries, K targets).
 
-The policy (LLM Router, arXiv 2603.20895): send a query to the *cheapest target with P >= P_max - tolerance*.
-Only the gaps P_max - P_k matter, so the cost/accuracy curve has a step at every observed gap and is constant
-in between. Gaps and tolerances are compared after rounding both to 12 decimals: a target exactly at the
-tolerance is acceptable whatever the last bit of a subtraction says (0.8 - 0.7 counts as 0.1).
+The policy (LLM Router, arXiv 2603.20895): send a query to the *cheapest target with P >= P_max -
+tolerance*. Only the gaps P_max - P_k matter, so the cost/accuracy curve has a step at every
+observed gap and is constant in between. Gaps and tolerances are compared after rounding both to 12
+decimals: a target exactly at the tolerance is acceptable whatever the last bit of a subtraction
+says (0.8 - 0.7 counts as 0.1).
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from prefill_router.outcomes import Outcomes, OutcomesError
 
 COST_MODELS = ("median_output", "input_only", "realised")
 _GAP_DECIMALS = 12
-_BLOCK = 200_000  # changes of target looked at together: several such arrays fit in a processor's cache
+_BLOCK = (
+    200_000  # changes of target looked at together: several such arrays fit in a processor's cache
+)
 
 
 def without_cost(outcomes: Outcomes, cost_model: str = "median_output") -> list[str]:
-    """Names of the targets to which a cost model can give no cost: they have no price (or no realised cost)."""
+    """Names of the targets to which a cost model can give no cost: they have no price (or no
+    realised cost).
+    """
     if cost_model == "realised":
         unknown = np.isnan(outcomes.cost).all(axis=0)
     else:
@@ -35,7 +40,8 @@ def without_cost(outcomes: Outcomes, cost_model: str = "median_output") -> list[
 
 
 def priced(outcomes: Outcomes, cost_model: str = "median_output") -> Outcomes | None:
-    """The targets that a cost model can give a cost, all queries; None if they are fewer than two: no pool.
+    """The targets that a cost model can give a cost, all queries; None if they are fewer than two:
+    no pool.
 
     ``outcomes`` itself if every target has a cost.
     """
@@ -57,11 +63,11 @@ def expected_cost(
     train_rows : int positions or boolean mask [n]
         The medians come from these rows alone.
     cost_model : {"median_output", "input_only", "realised"}
-        ``median_output`` (LLM Router, arXiv 2603.20895): input tokens x input price + the target's median
-        training output tokens x output price; where only realised costs are known, their line over the input
-        tokens (see ``cost_lines``). ``input_only``: the first term alone, as that paper's published serving
-        code does; it has no cost for a target without an input price. ``realised``: ``outcomes.cost``, what the
-        answer did cost (known only afterwards).
+        ``median_output`` (LLM Router, arXiv 2603.20895): input tokens x input price + the target's
+        median training output tokens x output price; where only realised costs are known, their
+        line over the input tokens (see ``cost_lines``). ``input_only``: the first term alone, as
+        that paper's published serving code does; it has no cost for a target without an input
+        price. ``realised``: ``outcomes.cost``, what the answer did cost (known only afterwards).
 
     Returns
     -------
@@ -71,8 +77,8 @@ def expected_cost(
     Raises
     ------
     OutcomesError
-        On an unknown cost model, a target without a price, or one without any output token count (or, where it has
-        no price, without any realised cost) on the training rows.
+        On an unknown cost model, a target without a price, or one without any output token count
+        (or, where it has no price, without any realised cost) on the training rows.
     """
     if cost_model != "realised":
         per_query, per_token = cost_lines(outcomes, train_rows, cost_model)
@@ -87,9 +93,10 @@ def cost_lines(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What ``expected_cost`` charges: a part per query and a part per input token of the target.
 
-    A target with prices has the median training output tokens x output price per query and the input price per
-    token. One with realised costs only has the straight line with the least squared error over its training
-    answers, both parts >= 0: how long the answer will be is not known beforehand, how long the prompt is, is.
+    A target with prices has the median training output tokens x output price per query and the
+    input price per token. One with realised costs only has the straight line with the least squared
+    error over its training answers, both parts >= 0: how long the answer will be is not known
+    beforehand, how long the prompt is, is.
 
     Parameters
     ----------
@@ -108,7 +115,10 @@ def cost_lines(
         See ``expected_cost``.
     """
     _check_known(outcomes, cost_model)
-    per_query, per_token = np.zeros(len(outcomes.targets)), np.array([t.input_price for t in outcomes.targets])
+    per_query, per_token = (
+        np.zeros(len(outcomes.targets)),
+        np.array([t.input_price for t in outcomes.targets]),
+    )
     if cost_model == "input_only":
         return per_query, per_token
     rows, realised_only = np.asarray(train_rows), outcomes.realised_only()
@@ -117,8 +127,9 @@ def cost_lines(
         if np.isnan(seen).all():
             what = "realised cost" if realised_only[k] else "output_tokens"
             raise OutcomesError(
-                f"{outcomes.name}: target {target.name!r} has no {what} on the training rows, so its cost is "
-                "unknown; fill them in, drop the target, or use cost_model='input_only'"
+                f"{outcomes.name}: target {target.name!r} has no {what} on the training rows, so"
+                " its cost is unknown; fill them in, drop the target, or use"
+                " cost_model='input_only'"
             )
         if realised_only[k]:
             per_query[k], per_token[k] = _cost_line(outcomes.input_tokens[rows, k], seen)
@@ -128,14 +139,19 @@ def cost_lines(
 
 
 def _cost_line(tokens: np.ndarray, cost: np.ndarray) -> tuple[float, float]:
-    """Least-squares line of the mean cost over input tokens: (constant, slope), both >= 0; the mean alone where no tokens are counted."""
+    """Least-squares line of the mean cost over input tokens: (constant, slope), both >= 0; the mean
+    alone where no tokens are counted.
+    """
     both = ~np.isnan(tokens) & ~np.isnan(cost)
     mean = float(np.nanmean(cost))
     if mean == 0 or not tokens[both].any():
         return mean, 0.0
-    # in units of their means: dollars are too small, and tokens too large, for the solver's tolerance
+    # in units of their means: dollars are too small, and tokens too large, for the solver's
+    # tolerance
     scale = tokens[both].mean()
-    constant, slope = nnls(np.column_stack([np.ones(both.sum()), tokens[both] / scale]), cost[both] / mean)[0]
+    constant, slope = nnls(
+        np.column_stack([np.ones(both.sum()), tokens[both] / scale]), cost[both] / mean
+    )[0]
     return constant * mean, slope * mean / scale
 
 
@@ -145,8 +161,8 @@ def _check_known(outcomes: Outcomes, cost_model: str) -> None:
         raise OutcomesError(f"unknown cost model {cost_model!r}; known: {', '.join(COST_MODELS)}")
     if unknown := without_cost(outcomes, cost_model):
         raise OutcomesError(
-            f"{outcomes.name}: no price is known for {', '.join(unknown)}, so no cost under cost model {cost_model!r}; "
-            "leave the target out with routing.priced, or add its price"
+            f"{outcomes.name}: no price is known for {', '.join(unknown)}, so no cost under cost"
+            f" model {cost_model!r}; leave the target out with routing.priced, or add its price"
         )
 
 
@@ -175,7 +191,8 @@ def route(p: np.ndarray, cost: np.ndarray, tolerance: float) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class CurveSteps:
-    """A router's cost/accuracy curve, kept as per-query changes so that it can be re-weighted quickly.
+    """A router's cost/accuracy curve, kept as per-query changes so that it can be re-weighted
+    quickly.
 
     Attributes
     ----------
@@ -184,7 +201,8 @@ class CurveSteps:
     start_cost, start_correct : ndarray [n]
         Cost (router's own included) and correctness of each query at tolerance 0.
     query, delta_cost, delta_correct : ndarray [m]
-        The changes, in order of tolerance: which query, and by how much its cost and correctness change.
+        The changes, in order of tolerance: which query, and by how much its cost and correctness
+        change.
     last : int ndarray [T]
         Number of changes that have happened at each tolerance.
     """
@@ -216,7 +234,10 @@ class CurveSteps:
         weights = np.atleast_2d(np.asarray(weights, dtype=np.float64))
         last = self.last
         if tolerances is not None:
-            at = np.searchsorted(self.tolerance, np.round(tolerances, _GAP_DECIMALS), side="right") - 1
+            at = (
+                np.searchsorted(self.tolerance, np.round(tolerances, _GAP_DECIMALS), side="right")
+                - 1
+            )
             if (at < 0).any():
                 raise ValueError("tolerances must be >= 0")
             last = last[at]
@@ -254,13 +275,15 @@ def curve_steps(
     n = len(p)
     overhead = np.broadcast_to(_finite("overhead", overhead), (n,))
     gaps, preference = _gaps(p), _preference(p, cost)
-    # As the tolerance grows, targets become acceptable in order of their gap; the choice is the best one so
+    # As the tolerance grows, targets become acceptable in order of their gap; the choice is the
+    # best one so
     # far.
     order = np.argsort(gaps, axis=1, kind="stable")
     best = np.minimum.accumulate(np.take_along_axis(preference, order, axis=1), axis=1)
     chosen = np.take_along_axis(np.argsort(preference, axis=1), best, axis=1)
     gap = np.take_along_axis(gaps, order, axis=1)
-    # Where targets share the largest P, all of them are acceptable at once: begin after the last of them.
+    # Where targets share the largest P, all of them are acceptable at once: begin after the last of
+    # them.
     rows = np.arange(n)
     first = chosen[rows, (gap == 0).sum(axis=1) - 1]
     query, step = np.nonzero((chosen[:, 1:] != chosen[:, :-1]) & (gap[:, 1:] > 0))
@@ -302,7 +325,9 @@ def router_curve(
     """
     steps = curve_steps(p, cost, correct, overhead)
     tolerance = np.unique(_gaps(np.asarray(p, dtype=np.float64)))
-    weights = np.ones(len(steps.start_cost)) if weights is None else np.asarray(weights, dtype=np.float64)
+    weights = (
+        np.ones(len(steps.start_cost)) if weights is None else np.asarray(weights, dtype=np.float64)
+    )
     mean_cost, accuracy = steps.evaluate(weights[None, :], tolerance)
     return pd.DataFrame({"tolerance": tolerance, "cost": mean_cost[0], "accuracy": accuracy[0]})
 
@@ -310,8 +335,8 @@ def router_curve(
 def pareto_front(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     """Indices of the points that no other point dominates, by ascending cost.
 
-    A point is dominated if another costs no more and is at least as accurate, and differs in one of the two.
-    Of points equal in both, the first is kept.
+    A point is dominated if another costs no more and is at least as accurate, and differs in one of
+    the two. Of points equal in both, the first is kept.
     """
     cost, accuracy = _finite("cost", cost), _finite("accuracy", accuracy, np.shape(cost))
     order = np.lexsort((-accuracy, cost))
@@ -320,10 +345,12 @@ def pareto_front(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 
 
 def convex_hull(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Indices of the upper convex hull from the cheapest to the most accurate point, by ascending cost.
+    """Indices of the upper convex hull from the cheapest to the most accurate point, by ascending
+    cost.
 
-    Over single targets this is the *zero router*: every point of the polyline is reached by sending queries
-    at random to its two end points, without reading them. Points on a straight edge are left out.
+    Over single targets this is the *zero router*: every point of the polyline is reached by sending
+    queries at random to its two end points, without reading them. Points on a straight edge are
+    left out.
     """
     cost, accuracy = np.asarray(cost, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
     hull: list[int] = []
@@ -334,7 +361,9 @@ def convex_hull(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
                 (cost[b] - cost[a], accuracy[b] - accuracy[a]),
                 (cost[i] - cost[a], accuracy[i] - accuracy[a]),
             )
-            if to_b[0] * to_i[1] - to_i[0] * to_b[1] < 0:  # b lies strictly above the line from a to i
+            if (
+                to_b[0] * to_i[1] - to_i[0] * to_b[1] < 0
+            ):  # b lies strictly above the line from a to i
                 break
             hull.pop()
         hull.append(int(i))
@@ -343,20 +372,25 @@ def convex_hull(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 
 def _gaps(p: np.ndarray) -> np.ndarray:
     if p.ndim != 2 or p.shape[0] == 0 or p.shape[1] == 0:
-        raise ValueError(f"p must be [queries, targets] with at least one of each, not of shape {p.shape}")
+        raise ValueError(
+            f"p must be [queries, targets] with at least one of each, not of shape {p.shape}"
+        )
     return np.round(p.max(axis=1, keepdims=True) - p, _GAP_DECIMALS)
 
 
 def _preference(p: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """Rank [n, K] of each target when all are acceptable: cheaper, then higher P, then lower index; 0 is
-    preferred."""
+    """Rank [n, K] of each target when all are acceptable: cheaper, then higher P, then lower index;
+    0 is preferred.
+    """
     order = np.lexsort((-p, cost), axis=1)  # stable, so equal pairs keep their index order
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(p.shape[1]), p.shape), axis=1)
     return rank
 
 
-def _finite(what: str, values: np.ndarray | float, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def _finite(
+    what: str, values: np.ndarray | float, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     """``values`` as float64, of the expected shape and without NaN or infinity."""
     values = np.asarray(values, dtype=np.float64)
     if shape is not None and values.shape != shape:
@@ -364,7 +398,7 @@ def _finite(what: str, values: np.ndarray | float, shape: tuple[int, ...] | None
     if not np.isfinite(values).all():
         rows = np.unique(np.argwhere(~np.isfinite(values))[:, 0]) if values.ndim else np.array([0])
         raise ValueError(
-            f"{what} is missing or infinite on {rows.size} queries (first: row {rows[0]}); routing needs "
-            "complete rows, take outcomes.subset(outcomes.complete_rows())"
+            f"{what} is missing or infinite on {rows.size} queries (first: row {rows[0]}); routing"
+            " needs complete rows, take outcomes.subset(outcomes.complete_rows())"
         )
     return values

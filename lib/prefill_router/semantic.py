@@ -1,9 +1,11 @@
-"""Semantic routers on sentence embeddings that need no network (those that do: :mod:`prefill_router.latent`), and two controls.
+"""Semantic routers on sentence embeddings that need no network (those that do:
+:mod:`prefill_router.latent`), and two controls.
 
-All have the interface of :mod:`prefill_router.baselines`: ``fit(X, Y, groups=None)``, ``predict_proba(X) ->
-float64 [n, K]``, X a float ndarray [n, d], Y [n, K] of 1, 0 and NaN (missing). Hyper-parameters are one choice
-for all targets, by cross-validation over groups and the lowest Brier score of known outcomes, on training rows
-alone. Rows without any outcome are left out before anything is fitted.
+All have the interface of :mod:`prefill_router.baselines`: ``fit(X, Y, groups=None)``,
+``predict_proba(X) -> float64 [n, K]``, X a float ndarray [n, d], Y [n, K] of 1, 0 and NaN
+(missing). Hyper-parameters are one choice for all targets, by cross-validation over groups and the
+lowest Brier score of known outcomes, on training rows alone. Rows without any outcome are left out
+before anything is fitted.
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from .baselines import _Router, predict_columns
-from .probes import group_folds
-from .reduction import ScaledPCA, fold_reductions
+from prefill_router.baselines import _Router, predict_columns
+from prefill_router.probes import group_folds
+from prefill_router.reduction import ScaledPCA, fold_reductions
 
 
 class GradientBoostingRouter(_Router):
     """Boosted trees per target on principal components of the standardised embeddings.
 
-    Trees split one column at a time, so the components suit them better than the embedding's own axes, and a
-    few of them keep the histograms cheap.
+    Trees split one column at a time, so the components suit them better than the embedding's own
+    axes, and a few of them keep the histograms cheap.
 
     Parameters
     ----------
@@ -36,8 +38,8 @@ class GradientBoostingRouter(_Router):
     leaves : sequence of int
         Candidates for the leaves of a tree; the choice is ``leaves_``.
     max_iter : int
-        Most trees per target; the number used, ``n_iter_``, is chosen from 1 ... max_iter. One fit per fold
-        serves all of them: the predictions after each tree are read as it grows.
+        Most trees per target; the number used, ``n_iter_``, is chosen from 1 ... max_iter. One fit
+        per fold serves all of them: the predictions after each tree are read as it grows.
     learning_rate : float
     folds, seed : int
         Of the cross-validation.
@@ -78,7 +80,7 @@ class GradientBoostingRouter(_Router):
     def _grow(
         self, z: np.ndarray, y: np.ndarray, leaves: int, n_iter: int
     ) -> HistGradientBoostingClassifier | float:
-        """Trees on the known outcomes; a number (rule of succession) where these are all the same."""
+        """Trees on the known outcomes; a number (rule of succession) where all are the same."""
         known = ~np.isnan(y)
         if len(np.unique(y[known])) < 2:
             return float((y[known].sum() + 1) / (known.sum() + 2))
@@ -110,21 +112,24 @@ class GradientBoostingRouter(_Router):
 class ClusterRouter(_Router):
     """Every target's accuracy in the k-means clusters nearest to the query.
 
-    The routing of Avengers (arXiv 2505.19797): cluster the embeddings (length 1), keep each target's accuracy
-    per cluster, ask the nearest clusters. Here the accuracy is shrunk towards the target's overall one, as in
-    :class:`prefill_router.baselines.GroupMeanRouter`: (right answers in cluster + smoothing * overall) /
-    (outcomes in cluster + smoothing). P is its mean over the ``top_`` clusters whose centres are nearest.
+    The routing of Avengers (arXiv 2505.19797): cluster the embeddings (length 1), keep each
+    target's accuracy per cluster, ask the nearest clusters. Here the accuracy is shrunk towards the
+    target's overall one, as in :class:`prefill_router.baselines.GroupMeanRouter`: (right answers in
+    cluster + smoothing * overall) / (outcomes in cluster + smoothing). P is its mean over the
+    ``top_`` clusters whose centres are nearest.
 
     Parameters
     ----------
     clusters, tops : sequences of int
-        Candidates for the number of clusters and of clusters asked; the choices are ``clusters_`` and
-        ``top_``. Numbers of clusters above the rows to learn from, and tops above the clusters, are skipped.
+        Candidates for the number of clusters and of clusters asked; the choices are ``clusters_``
+        and ``top_``. Numbers of clusters above the rows to learn from, and tops above the clusters,
+        are skipped.
     smoothings : sequence of float
         Candidates for the weight of the overall accuracy, in outcomes; not negative. The choice is
         ``smoothing_``.
     folds, seed : int
-        Of the cross-validation, whose k-means start once, the final ones three times; the seed also starts k-means.
+        Of the cross-validation, whose k-means start once, the final ones three times; the seed also
+        starts k-means.
 
     Attributes
     ----------
@@ -158,8 +163,8 @@ class ClusterRouter(_Router):
         ]
         if not candidates:
             raise ValueError(
-                f"no clusters in {self.clusters} with tops in {self.tops} suit the {smallest} rows of a "
-                "training fold; offer fewer clusters"
+                f"no clusters in {self.clusters} with tops in {self.tops} suit the {smallest} rows"
+                " of a training fold; offer fewer clusters"
             )
         loss = dict.fromkeys(candidates, 0.0)
         with threadpool_limits(1):  # sums of threads differ in their last bits
@@ -194,7 +199,9 @@ class ClusterRouter(_Router):
         return np.divide(right + smoothing * overall, weight, out=overall.copy(), where=weight > 0)
 
     @staticmethod
-    def _nearest_mean(centres: np.ndarray, accuracy: np.ndarray, unit: np.ndarray, top: int) -> np.ndarray:
+    def _nearest_mean(
+        centres: np.ndarray, accuracy: np.ndarray, unit: np.ndarray, top: int
+    ) -> np.ndarray:
         # squared distance without the query's own length, which is the same for every centre
         distance = (centres**2).sum(axis=1) - 2 * unit @ centres.T
         return accuracy[np.argsort(distance, axis=1, kind="stable")[:, :top]].mean(axis=1)
@@ -203,8 +210,9 @@ class ClusterRouter(_Router):
 class ShuffledRouter(_Router):
     """Control: another router, fitted on labels that belong to other rows.
 
-    Whole rows of Y change places, so rates, missing outcomes and the correlation between targets stay, and
-    only their tie to X is cut: the AUC is 0.5 in expectation. X is what the wrapped router takes.
+    Whole rows of Y change places, so rates, missing outcomes and the correlation between targets
+    stay, and only their tie to X is cut: the AUC is 0.5 in expectation. X is what the wrapped
+    router takes.
 
     Parameters
     ----------
@@ -227,7 +235,8 @@ class ShuffledRouter(_Router):
 def random_features(n: int, d: int, seed: int) -> np.ndarray:
     """Control: standard normal float64 [n, d], as X of a router that reads vectors.
 
-    Draw the rows of all parts at once and split them after: a part drawn with the same seed has the same rows.
+    Draw the rows of all parts at once and split them after: a part drawn with the same seed has the
+    same rows.
     """
     return np.random.default_rng(seed).standard_normal((n, d))
 
@@ -238,7 +247,9 @@ def rows_with_outcomes(
     """X (float64), Y and groups without the rows whose outcomes are all missing."""
     X = np.asarray(X, np.float64)
     if X.ndim != 2:
-        raise ValueError(f"X {X.shape} must be a table [n, d] of vectors, such as sentence embeddings")
+        raise ValueError(
+            f"X {X.shape} must be a table [n, d] of vectors, such as sentence embeddings"
+        )
     if not np.isfinite(X).all():
         row = int(np.argwhere(~np.isfinite(X))[0][0])
         raise ValueError(f"X is not finite, first in row {row}; check the embeddings")

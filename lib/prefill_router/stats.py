@@ -1,12 +1,12 @@
 """Uncertainty: bootstrap over groups, averages over split seeds, paired differences.
 
-Queries of one group (near-duplicates, one template) are not independent, so groups are resampled, not
-queries. Split seeds share most of their queries, so a replicate draws *one* multiplicity per group and uses
-it for every seed and every method; a metric is then recomputed on each seed's test queries, curve and all,
-and averaged over seeds.
+Queries of one group (near-duplicates, one template) are not independent, so groups are resampled,
+not queries. Split seeds share most of their queries, so a replicate draws *one* multiplicity per
+group and uses it for every seed and every method; a metric is then recomputed on each seed's test
+queries, curve and all, and averaged over seeds.
 
-Intervals are percentile intervals, but basic (reflected) ones for the distances of ``metrics.DISTANCES``, and
-hold their value: see ``interval_of``.
+Intervals are percentile intervals, but basic (reflected) ones for the distances of
+``metrics.DISTANCES``, and hold their value: see ``interval_of``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ import numpy as np
 import pandas as pd
 
 from prefill_router.hardware import on_every_core
-from prefill_router.metrics import DISTANCES, auc_boot, point_metrics_boot, pool_metrics_boot, zero_router_boot
+from prefill_router.metrics import (
+    DISTANCES,
+    auc_boot,
+    point_metrics_boot,
+    pool_metrics_boot,
+    zero_router_boot,
+)
 from prefill_router.routing import curve_steps
 
 Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -38,8 +44,8 @@ def group_bootstrap_weights(groups: Sequence | np.ndarray, n_boot: int, seed: in
     Returns
     -------
     int ndarray [B, n]
-        Equal for all queries of a group; the groups' multiplicities of a row sum to G. A permutation of the
-        queries permutes the columns and changes nothing else.
+        Equal for all queries of a group; the groups' multiplicities of a row sum to G. A
+        permutation of the queries permutes the columns and changes nothing else.
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     return _multiplicities(len(names), n_boot, seed)[:, index]
@@ -56,7 +62,8 @@ def percentile_interval(draws: np.ndarray, level: float = 0.95) -> Interval:
     Returns
     -------
     Interval
-        low, high (NaN if no draw is defined), undefined (the number of NaN). Unpacks as ``low, high``.
+        low, high (NaN if no draw is defined), undefined (the number of NaN). Unpacks as ``low,
+        high``.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
@@ -68,11 +75,15 @@ def percentile_interval(draws: np.ndarray, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high), int(draws.size - defined.size))
 
 
-def basic_interval(value: float, draws: np.ndarray, level: float = 0.95, power: int = 1) -> Interval:
-    """Basic (reflected) bootstrap interval [2 v - high, 2 v - low] (Davison & Hinkley 1997, section 5.2).
+def basic_interval(
+    value: float, draws: np.ndarray, level: float = 0.95, power: int = 1
+) -> Interval:
+    """Basic (reflected) bootstrap interval [2 v - high, 2 v - low] (Davison & Hinkley 1997, section
+    5.2).
 
-    For what noise raises: the draws carry the noise twice and lie above the value as the value lies above the
-    truth. A bias-corrected percentile interval cannot mend that where all draws lie above the value.
+    For what noise raises: the draws carry the noise twice and lie above the value as the value lies
+    above the truth. A bias-corrected percentile interval cannot mend that where all draws lie above
+    the value.
 
     Parameters
     ----------
@@ -81,7 +92,8 @@ def basic_interval(value: float, draws: np.ndarray, level: float = 0.95, power: 
     draws : ndarray [B]
         Their percentiles are low and high; NaN is left out and counted.
     power : 1 or 2
-        The scale on which noise adds: 2 reflects squares, for a metric >= 0; ends below 0 are cut to 0.
+        The scale on which noise adds: 2 reflects squares, for a metric >= 0; ends below 0 are cut
+        to 0.
     """
     ends = percentile_interval(draws, level)
     low, high = (2 * value**power - end**power for end in (ends.high, ends.low))
@@ -90,16 +102,20 @@ def basic_interval(value: float, draws: np.ndarray, level: float = 0.95, power: 
     return Interval(float(low), float(high), ends.undefined)
 
 
-def interval_of(metric: str, value: float, draws: np.ndarray, level: float = 0.95, power: int | None = None) -> Interval:
-    """Interval of a metric (or of a paired difference of one) that holds its value; NaN where the value is NaN.
+def interval_of(
+    metric: str, value: float, draws: np.ndarray, level: float = 0.95, power: int | None = None
+) -> Interval:
+    """Interval of a metric (or of a paired difference of one) that holds its value; NaN where the
+    value is NaN.
 
-    Basic for ``metrics.DISTANCES``, whose draws lie above the value; percentile for all others. On simulated pools
-    (``tests/test_stats.py``) the percentile interval of ECE and PDP-AUCCC never holds the truth, the basic one in 93 %
-    and more. Of what is chosen in hindsight (best single target, gap closed, saving at its accuracy) the percentile
-    interval holds it in 92 to 95 % and stays; the basic one of that saving would in 61 %.
+    Basic for ``metrics.DISTANCES``, whose draws lie above the value; percentile for all others. On
+    simulated pools (``tests/test_stats.py``) the percentile interval of ECE and PDP-AUCCC never
+    holds the truth, the basic one in 93 % and more. Of what is chosen in hindsight (best single
+    target, gap closed, saving at its accuracy) the percentile interval holds it in 92 to 95 % and
+    stays; the basic one of that saving would in 61 %.
 
-    An end that does not reach the value is moved to it: the value of a distance can be all noise, and a metric that is
-    defined on few split seeds only may be defined on others in a replicate.
+    An end that does not reach the value is moved to it: the value of a distance can be all noise,
+    and a metric that is defined on few split seeds only may be defined on others in a replicate.
 
     Parameters
     ----------
@@ -108,7 +124,11 @@ def interval_of(metric: str, value: float, draws: np.ndarray, level: float = 0.9
     """
     if np.isnan(value):
         return Interval(float("nan"), float("nan"), int(np.isnan(draws).sum()))
-    ends = basic_interval(value, draws, level, power or DISTANCES[metric]) if metric in DISTANCES else percentile_interval(draws, level)
+    ends = (
+        basic_interval(value, draws, level, power or DISTANCES[metric])
+        if metric in DISTANCES
+        else percentile_interval(draws, level)
+    )
     if np.isnan(ends.low):
         return ends
     return Interval(min(ends.low, float(value)), max(ends.high, float(value)), ends.undefined)
@@ -143,12 +163,17 @@ class SeedRun:
 
 
 def router_run(
-    p, cost, correct, groups, overhead: float | np.ndarray = 0.0, target_names: Sequence[str] | None = None
+    p,
+    cost,
+    correct,
+    groups,
+    overhead: float | np.ndarray = 0.0,
+    target_names: Sequence[str] | None = None,
 ) -> SeedRun:
     """A router with P(correct) [n, K]: all of ``metrics.METRICS``.
 
-    With ``target_names`` also auc, brier and ece of each target, under keys such as ``"auc@target name"``,
-    which ``SeedAverages.table`` takes apart into its columns metric and target.
+    With ``target_names`` also auc, brier and ece of each target, under keys such as ``"auc@target
+    name"``, which ``SeedAverages.table`` takes apart into its columns metric and target.
     """
 
     return SeedRun(
@@ -163,7 +188,9 @@ def auc_run(p, correct, groups) -> SeedRun:
 
 
 def point_run(chosen_cost, chosen_correct, cost, correct, groups) -> SeedRun:
-    """A method that is one point (a single target, the oracle): cost and correctness [n] of its choice."""
+    """A method that is one point (a single target, the oracle): cost and correctness [n] of its
+    choice.
+    """
     return SeedRun(
         np.asarray(groups),
         lambda weights: point_metrics_boot(chosen_cost, chosen_correct, cost, correct, weights),
@@ -200,8 +227,9 @@ class SeedAverages:
     n: dict[str, int]
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
-        """[method, target, metric, value, ci_low, ci_high, n, seeds, undefined]; target is "" for the
-        pool."""
+        """[method, target, metric, value, ci_low, ci_high, n, seeds, undefined]; target is "" for
+        the pool.
+        """
         rows = []
         for (method, metric), value in self.point.items():
             key = (method, metric)
@@ -220,19 +248,31 @@ class SeedAverages:
                     self.undefined[key],
                 )
             )
-        columns = ["method", "target", "metric", "value", "ci_low", "ci_high", "n", "seeds", "undefined"]
+        columns = [
+            "method",
+            "target",
+            "metric",
+            "value",
+            "ci_low",
+            "ci_high",
+            "n",
+            "seeds",
+            "undefined",
+        ]
         return pd.DataFrame(rows, columns=columns)
 
     def paired(self, method_a: str, method_b: str, level: float = 0.95) -> pd.DataFrame:
-        """[method_a, method_b, metric, diff, ci_low, ci_high, n] for every metric that both methods have;
-        diff = a - b.
+        """[method_a, method_b, metric, diff, ci_low, ci_high, n] for every metric that both methods
+        have; diff = a - b.
 
-        Where a metric is undefined on some seeds, the two averages may stand on different seeds: see
-        ``seeds``.
+        Where a metric is undefined on some seeds, the two averages may stand on different seeds:
+        see ``seeds``.
         """
         unknown = [m for m in (method_a, method_b) if m not in self.n]
         if unknown:
-            raise ValueError(f"unknown method {', '.join(unknown)}; known methods: {', '.join(self.n)}")
+            raise ValueError(
+                f"unknown method {', '.join(unknown)}; known methods: {', '.join(self.n)}"
+            )
         rows = []
         for method, metric in self.point:
             if method == method_a and (method_b, metric) in self.point:
@@ -246,14 +286,17 @@ class SeedAverages:
         )
 
 
-def seed_averaged_intervals(methods: Mapping[str, Sequence[SeedRun]], n_boot: int, seed: int) -> SeedAverages:
-    """Bootstrap all metrics of all methods over groups, averaged over split seeds, on shared resamples.
+def seed_averaged_intervals(
+    methods: Mapping[str, Sequence[SeedRun]], n_boot: int, seed: int
+) -> SeedAverages:
+    """Bootstrap all metrics of all methods over groups, averaged over split seeds, on shared
+    resamples.
 
     Parameters
     ----------
     methods : mapping of method name to its runs
-        One ``SeedRun`` per split seed (see ``router_run``, ``point_run``, ``zero_router_run``). The groups
-        that are resampled are those that occur in any run.
+        One ``SeedRun`` per split seed (see ``router_run``, ``point_run``, ``zero_router_run``). The
+        groups that are resampled are those that occur in any run.
     n_boot : int
         Number of replicates B.
     seed : int
@@ -270,9 +313,12 @@ def seed_averaged_intervals(methods: Mapping[str, Sequence[SeedRun]], n_boot: in
     empty = [name for name, runs in methods.items() if len(runs) == 0]
     if not methods or empty:
         raise ValueError(
-            f"every method needs at least one run; without: {', '.join(empty) or 'all, no method given'}"
+            "every method needs at least one run; without:"
+            f" {', '.join(empty) or 'all, no method given'}"
         )
-    universe, counts = _shared_counts([run for runs in methods.values() for run in runs], n_boot, seed)
+    universe, counts = _shared_counts(
+        [run for runs in methods.values() for run in runs], n_boot, seed
+    )
     of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
     point, draws, seeds, undefined = {}, {}, {}, {}
 
@@ -283,7 +329,9 @@ def seed_averaged_intervals(methods: Mapping[str, Sequence[SeedRun]], n_boot: in
             of_queries[key] = counts[:, group]
         return of_queries[key]
 
-    found = on_every_core(lambda run: run.metrics(weights(run)), ((run,) for runs in methods.values() for run in runs))
+    found = on_every_core(
+        lambda run: run.metrics(weights(run)), ((run,) for runs in methods.values() for run in runs)
+    )
     for name, runs in methods.items():
         values = [next(found) for _ in runs]
         for metric in values[0]:
@@ -295,7 +343,10 @@ def seed_averaged_intervals(methods: Mapping[str, Sequence[SeedRun]], n_boot: in
             point[key], draws[key] = float(average[0]), average[1:]
             seeds[key] = int(defined[:, 0].sum())
             undefined[key] = float(1 - defined[:, 1:].mean()) if n_boot else 0.0
-    n = {name: round(float(np.mean([len(run.groups) for run in runs]))) for name, runs in methods.items()}
+    n = {
+        name: round(float(np.mean([len(run.groups) for run in runs])))
+        for name, runs in methods.items()
+    }
     return SeedAverages(point, draws, seeds, undefined, n)
 
 
@@ -306,7 +357,8 @@ def seed_averaged_curve(
     seed: int,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """A router's cost/accuracy curve on a grid of tolerances, averaged over split seeds, with intervals.
+    """A router's cost/accuracy curve on a grid of tolerances, averaged over split seeds, with
+    intervals.
 
     Parameters
     ----------
@@ -323,7 +375,8 @@ def seed_averaged_curve(
     """
     tolerances = np.asarray(tolerances, dtype=np.float64)
     steps = [
-        SeedRun(np.asarray(groups), curve_steps(p, c, y, over).evaluate) for p, c, y, groups, over in runs
+        SeedRun(np.asarray(groups), curve_steps(p, c, y, over).evaluate)
+        for p, c, y, groups, over in runs
     ]
     universe, counts = _shared_counts(steps, n_boot, seed)
     costs, accuracies = [], []
@@ -344,7 +397,9 @@ def seed_averaged_curve(
     )
 
 
-def _shared_counts(runs: Sequence[SeedRun], n_boot: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _shared_counts(
+    runs: Sequence[SeedRun], n_boot: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Sorted universe of groups [G] and their multiplicities [1 + B, G].
 
     The first row, all ones, is the point value: one call, one implementation for it and the draws.
@@ -357,4 +412,6 @@ def _shared_counts(runs: Sequence[SeedRun], n_boot: int, seed: int) -> tuple[np.
 def _multiplicities(n_groups: int, n_boot: int, seed: int) -> np.ndarray:
     if n_groups == 0:  # a benchmark without a test query: nothing to draw, every metric is NaN
         return np.zeros((n_boot, 0))
-    return np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_boot)
+    return np.random.default_rng(seed).multinomial(
+        n_groups, np.full(n_groups, 1 / n_groups), size=n_boot
+    )

@@ -1,7 +1,9 @@
-"""SharedTrunkNet: one multi-output network that predicts P(correct) for every target, and its ensemble.
+"""SharedTrunkNet: one multi-output network that predicts P(correct) for every target, and its
+ensemble.
 
-LLM Router (arXiv 2603.20895): d_in -> 256 -> 128 -> K, ReLU, dropout 0.3 / 0.2, binary cross-entropy, Adam,
-early stopping; 10 seeds, the 5 with the lowest validation loss are kept and their sigmoids averaged.
+LLM Router (arXiv 2603.20895): d_in -> 256 -> 128 -> K, ReLU, dropout 0.3 / 0.2, binary
+cross-entropy, Adam, early stopping; 10 seeds, the 5 with the lowest validation loss are kept and
+their sigmoids averaged.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from .members import Trained, train_members
+from prefill_router.members import Trained, train_members
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class TrunkConfig:
     min_improvement : float
         By how much the validation loss must fall to count as improved.
     validation_fraction : float
-        Share of the training rows, in whole groups, that a member's early stopping and the choice of members look at.
+        Share of the training rows, in whole groups, that a member's early stopping and the choice
+        of members look at.
     members, keep : int
         Networks trained, and how many of them predict.
     dtype : {"auto", "float32", "bfloat16"}
-        Of the products in training; weights, moments, losses and predictions stay float32. Auto: bfloat16 where it is native.
+        Of the products in training; weights, moments, losses and predictions stay float32. Auto:
+        bfloat16 where it is native.
     """
 
     hidden: tuple[int, ...] = (256, 128)
@@ -57,14 +61,17 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         if len(self.hidden) != len(self.dropout):
             raise ValueError(
-                f"{len(self.hidden)} hidden layers but {len(self.dropout)} dropout rates; give one for each"
+                f"{len(self.hidden)} hidden layers but {len(self.dropout)} dropout rates; give one"
+                " for each"
             )
         if not 1 <= self.keep <= self.members:
             raise ValueError(
                 f"keep={self.keep} of members={self.members}; keep must lie between 1 and members"
             )
         if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction={self.validation_fraction}; it must lie between 0 and 1")
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction}; it must lie between 0 and 1"
+            )
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"dtype={self.dtype!r}; it must be auto, float32 or bfloat16")
         if min(self.batch_size, self.max_epochs, self.patience) < 1:
@@ -104,15 +111,15 @@ class SharedTrunkNet(nn.Module):
 class TrunkEnsemble:
     """Several SharedTrunkNets from different seeds; the best by validation loss predict together.
 
-    Every member draws a validation split of its own, as the authors' trainer does: no row is kept from all of them. Their validation
-    losses then also differ by split.
+    Every member draws a validation split of its own, as the authors' trainer does: no row is kept
+    from all of them. Their validation losses then also differ by split.
 
     Parameters
     ----------
     config : TrunkConfig, optional
     seed : int
-        Decides every member's split, weights, batches and dropout. Same seed, device and thread count:
-        same numbers.
+        Decides every member's split, weights, batches and dropout. Same seed, device and thread
+        count: same numbers.
     device : str
         "cpu", "cuda", or "auto" (cuda if there is one).
 
@@ -126,10 +133,14 @@ class TrunkEnsemble:
         The ``config.keep`` members with the lowest validation loss, best first.
     """
 
-    def __init__(self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self, config: TrunkConfig | None = None, seed: int = 0, device: str = "cpu"
+    ) -> None:
         self.config = config or TrunkConfig()
         self.seed = seed
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else str(device)
+        self.device = (
+            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else str(device)
+        )
         self._networks: list[nn.Module] = []
 
     def fit(self, X: np.ndarray, Y: np.ndarray, groups: Sequence | None = None) -> TrunkEnsemble:
@@ -146,21 +157,29 @@ class TrunkEnsemble:
         Raises
         ------
         ValueError
-            Shapes that disagree, non-finite features, labels other than 0, 1, NaN, a target without an
-            outcome to train on, fewer than two groups.
+            Shapes that disagree, non-finite features, labels other than 0, 1, NaN, a target without
+            an outcome to train on, fewer than two groups.
         RuntimeError
             If a loss is not finite.
         """
         X, Y = np.asarray(X, np.float32), np.asarray(Y, np.float32)
         if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
-            raise ValueError(f"X {X.shape} and Y {Y.shape} must be tables with the same number of rows")
+            raise ValueError(
+                f"X {X.shape} and Y {Y.shape} must be tables with the same number of rows"
+            )
         if not np.isfinite(X).all():
             raise ValueError(
-                f"X is not finite, first in row {int(np.argwhere(~np.isfinite(X))[0][0])}; check the features"
+                f"X is not finite, first in row {int(np.argwhere(~np.isfinite(X))[0][0])}; check"
+                " the features"
             )
         if not (np.isnan(Y) | (Y == 0) | (Y == 1)).all():
             raise ValueError("Y may hold 0, 1 and NaN (missing) only")
-        seeds = [int(draw) for draw in np.random.SeedSequence(self.seed).generate_state(self.config.members + 1)[1:]]
+        seeds = [
+            int(draw)
+            for draw in np.random.SeedSequence(self.seed).generate_state(self.config.members + 1)[
+                1:
+            ]
+        ]
         labels = np.arange(len(X)) if groups is None else np.asarray(groups)
         self.held_out = np.stack([self._held_out(labels, Y, seed) for seed in seeds])
         self._networks = [self._network(X.shape[1], Y.shape[1], seed) for seed in seeds]
@@ -176,13 +195,17 @@ class TrunkEnsemble:
         return self
 
     def member_proba(self, X: np.ndarray, members: Sequence[int] | None = None) -> np.ndarray:
-        """P(correct) by the trained members, kept or not, or by some of them: float64 [members, n, K]."""
+        """P(correct) by the trained members, kept or not, or by some of them: float64 [members, n,
+        K].
+        """
         if not self._networks:
             raise NotFittedError("the ensemble is not fitted; call fit(X, Y) first")
         features = torch.from_numpy(np.ascontiguousarray(X, np.float32)).to(self.device)
         networks = self._networks if members is None else [self._networks[m] for m in members]
         with torch.inference_mode():
-            return np.stack([torch.sigmoid(network(features).double()).cpu().numpy() for network in networks])
+            return np.stack(
+                [torch.sigmoid(network(features).double()).cpu().numpy() for network in networks]
+            )
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """P(correct), the mean over the kept members' sigmoids: float64 [n, K]."""
@@ -198,26 +221,40 @@ class TrunkEnsemble:
         if not self._networks:
             raise NotFittedError("the ensemble is not fitted; call fit(X, Y) first")
         tensors = {
-            f"member{i}.{name}": weight.cpu().numpy() for i, m in enumerate(self.members_kept) for name, weight in self._networks[m].state_dict().items()
+            f"member{i}.{name}": weight.cpu().numpy()
+            for i, m in enumerate(self.members_kept)
+            for name, weight in self._networks[m].state_dict().items()
         }
         return tensors, {**self._shape(), "members": len(self.members_kept)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> TrunkEnsemble:
-        """Rebuild a fitted ensemble from :meth:`state`, on the CPU; it predicts, and has no history."""
+        """Rebuild a fitted ensemble from :meth:`state`, on the CPU; it predicts, and has no
+        history.
+        """
         members = int(meta["members"])
         hidden = tuple(meta["hidden"])
-        ensemble = cls(TrunkConfig(hidden=hidden, dropout=(0.0,) * len(hidden), members=members, keep=members))
+        ensemble = cls(
+            TrunkConfig(hidden=hidden, dropout=(0.0,) * len(hidden), members=members, keep=members)
+        )
         for i in range(members):
             network = ensemble._new(meta["d_in"], meta["n_targets"])
             prefix = f"member{i}."
-            network.load_state_dict({name.removeprefix(prefix): torch.tensor(np.asarray(array)) for name, array in tensors.items() if name.startswith(prefix)})
+            network.load_state_dict(
+                {
+                    name.removeprefix(prefix): torch.tensor(np.asarray(array))
+                    for name, array in tensors.items()
+                    if name.startswith(prefix)
+                }
+            )
             ensemble._networks.append(network.eval())
         ensemble.members_kept = list(range(members))
         return ensemble
 
     def _held_out(self, groups: np.ndarray, Y: np.ndarray, seed: int) -> np.ndarray:
-        """Validation rows [n] of a member: the first draw that leaves every target an outcome to train on, and has one itself."""
+        """Validation rows [n] of a member: the first draw that leaves every target an outcome to
+        train on, and has one itself.
+        """
         known = ~np.isnan(Y)
         for draw in np.random.SeedSequence([seed, 2]).generate_state(20):
             held_out = validation_rows(groups, self.config.validation_fraction, int(draw))
@@ -225,22 +262,32 @@ class TrunkEnsemble:
                 return held_out
         missing = np.flatnonzero(~known[~held_out].any(axis=0)).tolist()
         raise ValueError(
-            f"targets in columns {missing} of Y have no outcome to train on; drop them from the pool" if missing
+            f"targets in columns {missing} of Y have no outcome to train on; drop them from the"
+            " pool"
+            if missing
             else "the validation part of Y has no outcome; train on rows with outcomes"
         )
 
-    def _train(self, seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray) -> list[Trained]:
+    def _train(
+        self, seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray
+    ) -> list[Trained]:
         return train_members(self._networks, seeds, X, Y, held_out, self.config)
 
     def _shape(self) -> dict:
         first = self._networks[0].layers
-        return {"d_in": first[0].in_features, "n_targets": first[-1].out_features, "hidden": list(self.config.hidden)}
+        return {
+            "d_in": first[0].in_features,
+            "n_targets": first[-1].out_features,
+            "hidden": list(self.config.hidden),
+        }
 
     def _new(self, d_in: int, n_targets: int) -> nn.Module:
         return SharedTrunkNet(d_in, n_targets, self.config.hidden, self.config.dropout)
 
     def _network(self, d_in: int, n_targets: int, seed: int) -> nn.Module:
-        """A network with the initial weights of this seed; the caller's random state is left as it was."""
+        """A network with the initial weights of this seed; the caller's random state is left as it
+        was.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self._new(d_in, n_targets)
@@ -248,7 +295,8 @@ class TrunkEnsemble:
 
 
 def validation_rows(groups: Sequence | int, fraction: float, seed: int) -> np.ndarray:
-    """Mask [n] of the rows held out for validation: whole groups, drawn up to ``fraction`` of the rows.
+    """Mask [n] of the rows held out for validation: whole groups, drawn up to ``fraction`` of the
+    rows.
 
     Parameters
     ----------
@@ -264,7 +312,9 @@ def validation_rows(groups: Sequence | int, fraction: float, seed: int) -> np.nd
     labels = np.arange(groups) if isinstance(groups, int) else np.asarray(groups).astype(str)
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(counts) < 2:
-        raise ValueError("all training rows are in one group; a validation split needs at least two")
+        raise ValueError(
+            "all training rows are in one group; a validation split needs at least two"
+        )
     order = np.random.default_rng(seed).permutation(len(counts))
     wanted = max(1, round(fraction * len(labels)))
     held_out: list[int] = []

@@ -10,9 +10,9 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,11 +27,13 @@ NOT_COMPARED = ("manifest.json",)
 REPORT_COLUMNS = ["file", "column", "row", "committed", "new", "deviation", "allowed", "problem"]
 
 
-def tolerance(rules: Mapping[str, Any], column: str, metric: str | None = None) -> tuple[float, float]:
+def tolerance(
+    rules: Mapping[str, Any], column: str, metric: str | None = None
+) -> tuple[float, float]:
     """(rtol, atol) of a number: of its metric, else of its column, else the profile's, else 0.
 
-    A number passes when |new - committed| <= atol + rtol * |committed|. What a rule for a metric or column
-    leaves out is 0 and not the profile's, so that `{atol: 0.05}` is the whole tolerance.
+    A number passes when |new - committed| <= atol + rtol * |committed|. What a rule for a metric or
+    column leaves out is 0 and not the profile's, so that `{atol: 0.05}` is the whole tolerance.
     """
     for table, name in (("metrics", metric), ("columns", column)):
         if name is not None and name in rules.get(table, {}):
@@ -70,7 +72,13 @@ def _problem(
     deviation: float = np.inf,
     allowed: float = 0.0,
 ) -> dict[str, Any]:
-    return dict(zip(REPORT_COLUMNS, (file, column, row, committed, new, deviation, allowed, problem)))
+    return dict(
+        zip(
+            REPORT_COLUMNS,
+            (file, column, row, committed, new, deviation, allowed, problem),
+            strict=True,
+        )
+    )
 
 
 def _keyed(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -88,8 +96,8 @@ def compare_tables(
 ) -> list[dict[str, Any]]:
     """Compare two tables number by number.
 
-    Rows are matched by their text columns (and `seed`, `layer`), rows with equal names by order; columns by
-    name.     Missing equals missing; missing against a number is out of tolerance.
+    Rows are matched by their text columns (and `seed`, `layer`), rows with equal names by order;
+    columns by name.     Missing equals missing; missing against a number is out of tolerance.
 
     Parameters
     ----------
@@ -99,13 +107,17 @@ def compare_tables(
 
     Returns
     -------
-    One row of `REPORT_COLUMNS` per column with its largest deviation (relative to what is allowed), and one
-    per missing or extra column or row; `problem` is empty where all is well.
+    One row of `REPORT_COLUMNS` per column with its largest deviation (relative to what is allowed),
+    and one per missing or extra column or row; `problem` is empty where all is well.
     """
     report = [
-        _problem(file, "missing column", column) for column in committed.columns.difference(new.columns)
+        _problem(file, "missing column", column)
+        for column in committed.columns.difference(new.columns)
     ]
-    report += [_problem(file, "extra column", column) for column in new.columns.difference(committed.columns)]
+    report += [
+        _problem(file, "extra column", column)
+        for column in new.columns.difference(committed.columns)
+    ]
     shared = [column for column in committed.columns if column in new.columns]
     numeric = [
         column
@@ -131,10 +143,14 @@ def compare_tables(
     if not len(common):
         return report
     metrics = (
-        old.loc[common, "metric"].astype(str).to_numpy() if "metric" in old else np.full(len(common), None)
+        old.loc[common, "metric"].astype(str).to_numpy()
+        if "metric" in old
+        else np.full(len(common), None)
     )
     for column in numeric:
-        a, b = (table.loc[common, column].to_numpy(dtype=float, na_value=np.nan) for table in (old, now))
+        a, b = (
+            table.loc[common, column].to_numpy(dtype=float, na_value=np.nan) for table in (old, now)
+        )
         limits = {metric: tolerance(rules, column, metric) for metric in set(metrics)}
         rtol, atol = np.array([limits[metric] for metric in metrics]).T
         allowed = atol + rtol * np.abs(np.where(np.isfinite(a), a, 0))
@@ -170,7 +186,8 @@ def _files(folder: Path) -> dict[str, Path]:
 def compare_folders(
     committed: str | Path, new: str | Path, rules: Mapping[str, Any], by_bytes: bool = False
 ) -> pd.DataFrame:
-    """Compare two results folders file by file; `manifest.json` is left out, because it holds times.
+    """Compare two results folders file by file; `manifest.json` is left out, because it holds
+    times.
 
     Parameters
     ----------
@@ -179,8 +196,8 @@ def compare_folders(
 
     Returns
     -------
-    DataFrame with `REPORT_COLUMNS`; a row whose `problem` is not empty is a failure. Of files that are no
-    table (CSV, Parquet, JSON) only the presence is compared, unless `by_bytes`.
+    DataFrame with `REPORT_COLUMNS`; a row whose `problem` is not empty is a failure. Of files that
+    are no table (CSV, Parquet, JSON) only the presence is compared, unless `by_bytes`.
     """
     old, now = _files(Path(committed)), _files(Path(new))
     report = [_problem(name, "missing file") for name in old if name not in now]
@@ -188,7 +205,9 @@ def compare_folders(
     for name in (name for name in old if name in now):
         if by_bytes:
             same = old[name].read_bytes() == now[name].read_bytes()
-            report.append(_problem(name, "" if same else "bytes differ", deviation=0.0 if same else np.inf))
+            report.append(
+                _problem(name, "" if same else "bytes differ", deviation=0.0 if same else np.inf)
+            )
         elif old[name].suffix in (".csv", ".parquet", ".json"):
             try:
                 tables = _read(old[name]), _read(now[name])
@@ -206,16 +225,19 @@ def worst_per_file(report: pd.DataFrame) -> str:
     order = report.assign(excess=report["deviation"] - report["allowed"]).sort_values(
         "excess", ascending=False
     )
-    shown = pd.concat([order.groupby("file", sort=True).head(1), order[order["problem"] != ""]]).drop(
-        columns="excess"
-    )
+    shown = pd.concat(
+        [order.groupby("file", sort=True).head(1), order[order["problem"] != ""]]
+    ).drop(columns="excess")
     shown = shown[~shown.index.duplicated()].sort_values(["file", "column"])
     shown["row"] = shown["row"].str.slice(0, 48)
     return shown.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}")
 
 
-def recompute(profile: Profile, folder: Path, device: str | None = None, source: str | None = None) -> int:
-    """Run all notebooks of a profile into an empty `folder`; weights already downloaded are used again.
+def recompute(
+    profile: Profile, folder: Path, device: str | None = None, source: str | None = None
+) -> int:
+    """Run all notebooks of a profile into an empty `folder`; weights already downloaded are used
+    again.
 
     Returns
     -------
@@ -228,7 +250,9 @@ def recompute(profile: Profile, folder: Path, device: str | None = None, source:
     return reproduce.main(arguments + (["--device", device] if device else []))
 
 
-def _compare_and_print(pairs: Sequence[tuple[Path, Path]], rules: Mapping[str, Any], by_bytes: bool) -> bool:
+def _compare_and_print(
+    pairs: Sequence[tuple[Path, Path]], rules: Mapping[str, Any], by_bytes: bool
+) -> bool:
     good = True
     for committed, new in pairs:
         report = compare_folders(committed, new, rules, by_bytes)
@@ -249,7 +273,9 @@ def _compare_and_print(pairs: Sequence[tuple[Path, Path]], rules: Mapping[str, A
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns 0, 1 (out of tolerance, missing, extra), 2 (wrong arguments), else the run's."""
+    """Command line. Returns 0, 1 (out of tolerance, missing, extra), 2 (wrong arguments), else the
+    run's.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m prefill_router.verify",
         allow_abbrev=False,
@@ -263,7 +289,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--against", type=Path, metavar="DIR", help="compare with this folder; nothing is run"
     )
-    parser.add_argument("--bytes", action="store_true", help="equal bytes instead of tolerances; figures too")
+    parser.add_argument(
+        "--bytes", action="store_true", help="equal bytes instead of tolerances; figures too"
+    )
     arguments = parser.parse_args(argv)
     try:
         profile = load_profile(arguments.profile, device=arguments.device)
@@ -284,7 +312,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         pairs = [(committed, arguments.against)]
     else:
         fresh = root / "build" / "verify"
-        source = str(Path(arguments.profile).resolve()) if arguments.profile != profile.name else None
+        source = (
+            str(Path(arguments.profile).resolve()) if arguments.profile != profile.name else None
+        )
         status = recompute(profile, fresh, arguments.device, source)
         if status:
             return status

@@ -1,1 +1,1 @@
-"""How the embedded pool ``data/local`` is made: questions, answer extraction, decoding and scoring."""
+"""How ``data/local`` is made: questions, decoding, answers and scores."""

@@ -1,4 +1,6 @@
-"""From a response to an answer, and from an answer to a verdict. Nothing a target wrote is ever executed."""
+"""From a response to an answer, and from an answer to a verdict. Nothing a target wrote is ever
+executed.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +10,41 @@ import unicodedata
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-_MARKER = re.compile(r"(?:final\s+)?answer\s*(?:\*\*)?\s*(?:is\b\s*:?|:|=)\s*(?:\*\*)?", re.IGNORECASE)
+_MARKER = re.compile(
+    r"(?:final\s+)?answer\s*(?:\*\*)?\s*(?:is\b\s*:?|:|=)\s*(?:\*\*)?", re.IGNORECASE
+)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _DIGITS = r"[-−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+|\s*/\s*\d+)?"
 _NUMBER = re.compile(_DIGITS)
 _VERB = r"(?:is|are|was|be|equals|becomes|prints|outputs|has)"
-_AFTER_VERB = re.compile(rf"(?:=|:|\b{_VERB}(?:\s+(?:equal to|approximately|about|worth))?)\s*\$?({_DIGITS})(?!\w)")
+_AFTER_VERB = re.compile(
+    rf"(?:=|:|\b{_VERB}(?:\s+(?:equal to|approximately|about|worth))?)\s*\$?({_DIGITS})(?!\w)"
+)
 _LEAD_IN = re.compile(
-    r"^(.*?)\b(?:is|are|was|be|equals|becomes|prints|outputs)\s*:?\s+(?:(?:represented by|called|known as|located in|situated in|found in|written as|equal to|in|on)\s+)?"
+    r"^(.*?)\b(?:is|are|was|be|equals|becomes|prints|outputs)\s*:?\s+(?:(?:represented"
+    r" by|called|known as|located in|situated in|found in|written as|equal to|in|on)\s+)?"
     r"(?:the\s+)?(?:(?:symbol|continent of|country of|city of|word|letter|number)\s+)?(?=\S)",
     re.IGNORECASE,
 )
-_CHOICE = re.compile(r"^\(?([A-D])\)?(?:[).:,\s]|$)(?!\s*[a-z]+\s+(?:is|of|was)\b)|(?:\bis|\boption|\bchoice)\s*:?\s*\(?([A-D])\b(?![A-Za-z'])")
+_CHOICE = re.compile(
+    r"^\(?([A-D])\)?(?:[).:,\s]|$)(?!\s*[a-z]+\s+(?:is|of|was)\b)|(?:\bis|\boption|\bchoice)\s*:?\s*\(?([A-D])\b(?![A-Za-z'])"
+)
 
 
 def candidate(response: str, step_by_step: bool) -> str:
     """The part of a response that holds the answer: one line of text.
 
-    Step by step: what follows the *last* "Answer:" (or "the answer is"), else the last ``\\boxed{}``, else the last
-    line that is not empty. Direct: what follows the first such marker if there is one, else the first line that is not empty.
-    Code fences, backticks, ``**`` and surrounding quotes are markup, not content.
+    Step by step: what follows the *last* "Answer:" (or "the answer is"), else the last
+    ``\\boxed{}``, else the last line that is not empty. Direct: what follows the first such marker
+    if there is one, else the first line that is not empty. Code fences, backticks, ``**`` and
+    surrounding quotes are markup, not content.
     """
     text = re.sub(r"```\w*", "", response)
     text = re.sub(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
-    markers = [m for m in _MARKER.finditer(text) if text[m.end():].strip()]
+    markers = [m for m in _MARKER.finditer(text) if text[m.end() :].strip()]
     boxed = _BOXED.findall(text)
     if markers:
-        text = text[(markers[-1] if step_by_step else markers[0]).end():]
+        text = text[(markers[-1] if step_by_step else markers[0]).end() :]
         boxed = _BOXED.findall(text.strip().splitlines()[0]) if text.strip() else []
         lines = text.strip().splitlines()
         line = boxed[0] if boxed else lines[0]
@@ -48,23 +58,36 @@ def candidate(response: str, step_by_step: bool) -> str:
 
 def clean(line: str) -> str:
     """Strip markup, surrounding quotes and the final full stop of one line."""
-    line = line.replace("**", "").replace("`", "").replace("\\(", "").replace("\\)", "").strip().strip("$").strip()
+    line = (
+        line.replace("**", "")
+        .replace("`", "")
+        .replace("\\(", "")
+        .replace("\\)", "")
+        .strip()
+        .strip("$")
+        .strip()
+    )
     line = re.sub(r"[.。]+$", "", line).strip()
     if len(line) > 1 and line[0] == line[-1] and line[0] in "\"'":
         line = line[1:-1].strip()
     return line.strip("“”").strip()
 
 
-def extract(response: str, kind: str, options: list[str] | tuple[str, ...] = (), step_by_step: bool = False) -> str:
+def extract(
+    response: str, kind: str, options: list[str] | tuple[str, ...] = (), step_by_step: bool = False
+) -> str:
     """Read the answer of a given kind from a response; "" if there is none.
 
-    - ``number``: the last number that follows "=", ":" or a verb ("the sum of 3 and 4 is 7" gives 7), else the first
-      number of the line ("19.1 is larger than 18.4" gives 19.1); thousands commas go, fractions stay.
-    - ``choice``: a leading or announced A-D ("B", "(B) Paris", "the answer is B"), else the one option whose text the line names.
+    - ``number``: the last number that follows "=", ":" or a verb ("the sum of 3 and 4 is 7" gives
+      7), else the first number of the line ("19.1 is larger than 18.4" gives 19.1); thousands
+      commas go, fractions stay.
+    - ``choice``: a leading or announced A-D ("B", "(B) Paris", "the answer is B"), else the one
+      option whose text the line names.
     - ``yesno``: the first of yes/no/true/false in the line.
-    - ``text``: the line; of a sentence the part after its verb if that has at most four words ("The capital is Rome"),
-      else the part before it ("Rome is the capital of Italy, of course").
-    - ``raw``: the line as it stands (lists, program output, expressions), after " = " if there is one.
+    - ``text``: the line; of a sentence the part after its verb if that has at most four words ("The
+      capital is Rome"), else the part before it ("Rome is the capital of Italy, of course").
+    - ``raw``: the line as it stands (lists, program output, expressions), after " = " if there is
+      one.
 
     Raises
     ------
@@ -81,13 +104,20 @@ def extract(response: str, kind: str, options: list[str] | tuple[str, ...] = (),
         return found[0].replace(",", "").replace("−", "-").replace(" ", "") if found else ""
     if kind == "yesno":
         found = re.search(r"\b(yes|no|true|false)\b", line, re.IGNORECASE)
-        return {"true": "yes", "false": "no"}.get(found[1].lower(), found[1].lower()) if found else ""
+        return (
+            {"true": "yes", "false": "no"}.get(found[1].lower(), found[1].lower()) if found else ""
+        )
     if kind == "choice":
         found = _CHOICE.search(line)
         if found:
             return found[1] or found[2]
         for text in (_short_text(line), line):
-            named = [i for i, option in enumerate(options) if fold(option) and re.search(rf"(?<!\w){re.escape(fold(option))}(?!\w)", fold(text))]
+            named = [
+                i
+                for i, option in enumerate(options)
+                if fold(option)
+                and re.search(rf"(?<!\w){re.escape(fold(option))}(?!\w)", fold(text))
+            ]
             if len(named) == 1:
                 return "ABCD"[named[0]]
         return ""
@@ -99,7 +129,7 @@ def _short_text(line: str) -> str:
     found = _LEAD_IN.match(line)
     if not found:
         return line
-    tail = clean(line[found.end():])
+    tail = clean(line[found.end() :])
     return tail if len(tail.split()) <= 4 or not found[1].strip() else clean(found[1])
 
 
@@ -112,7 +142,9 @@ def fold(text: str) -> str:
 
 
 def same_number(a: str, b: str) -> bool:
-    """Equality of two decimal numbers or fractions written as text (2.50 equals 2.5, 1/2 does not equal 0.5)."""
+    """Equality of two decimal numbers or fractions written as text (2.50 equals 2.5, 1/2 does not
+    equal 0.5).
+    """
     try:
         return Decimal(a) == Decimal(b)
     except InvalidOperation:
@@ -139,7 +171,8 @@ def _gym_dataset(dataset: str, config: str):
 
 
 def score(question, answer: str) -> float:
-    """Score an extracted answer by the task's own scorer: reasoning-gym's for its questions, `score_own` otherwise.
+    """Score an extracted answer by the task's own scorer: reasoning-gym's for its questions,
+    `score_own` otherwise.
 
     Parameters
     ----------
@@ -151,7 +184,8 @@ def score(question, answer: str) -> float:
     Returns
     -------
     float
-        In [0, 1]; the caller counts >= 0.99 as correct. Whatever the scorer raises is the caller's to count.
+        In [0, 1]; the caller counts >= 0.99 as correct. Whatever the scorer raises is the caller's
+        to count.
     """
     if not question["gym"]:
         return score_own(answer, json.loads(question["accept"]), question["kind"])
@@ -159,5 +193,9 @@ def score(question, answer: str) -> float:
     data = _gym_dataset(recipe["dataset"], json.dumps(recipe["config"], sort_keys=True))
     entry = data[recipe["index"]]
     if question["kind"] == "yesno":
-        answer = answer.capitalize() if entry["answer"] in ("Yes", "No") else {"yes": "True", "no": "False"}.get(answer, "")
+        answer = (
+            answer.capitalize()
+            if entry["answer"] in ("Yes", "No")
+            else {"yes": "True", "no": "False"}.get(answer, "")
+        )
     return float(data.score_answer(answer, entry)) if answer else 0.0

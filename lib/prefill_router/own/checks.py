@@ -1,4 +1,6 @@
-"""What is wrong with a table, all of it at once: per column with pandera, then what no single row shows."""
+"""What is wrong with a table, all of it at once: per column with pandera, then what no single row
+shows.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,28 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from .values import as_id, as_name, as_prompt, number, parsed, plain_number, shown
+from prefill_router.own.values import as_id, as_name, as_prompt, number, parsed, plain_number, shown
 
 FEWEST, FEW = 100, 300  # queries: below the first no split can be made, below the second no claim
-FEWEST_GROUPS = 10  # below it one of training, calibration and test, or a fold within training, may stay empty
+FEWEST_GROUPS = (
+    10  # below it one of training, calibration and test, or a fold within training, may stay empty
+)
 MOST_IN_ONE = 0.7  # a larger share of the questions in one group leaves no room for the others
 _SHOWN = 5
 
 
-def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float, notes: list[str]) -> list[str]:
-    """Parse the columns in place; what is wrong, one line per kind and column. What was mended is counted in the notes."""
+def check(
+    long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float, notes: list[str]
+) -> list[str]:
+    """Parse the columns in place; what is wrong, one line per kind and column. What was mended is
+    counted in the notes.
+    """
     columns: Mapping[str, str] = where.attrs["columns"]
     problems: list[str] = []
 
-    def say(column: str, what: str, fix: str, bad: np.ndarray, values: pd.Series | None = None) -> None:
+    def say(
+        column: str, what: str, fix: str, bad: np.ndarray, values: pd.Series | None = None
+    ) -> None:
         at = np.flatnonzero(bad)
         if len(at):
             places = []
@@ -34,17 +44,32 @@ def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float,
                 value = f" {shown(values.iloc[i])}"[:60] if values is not None else ""
                 places.append(f"row {where['row'][i]}{model}{value}")
             more = f" and {len(at) - _SHOWN} more" if len(at) > _SHOWN else ""
-            problems.append(f"{path.name}, column {columns.get(column) or column}: {what}: {', '.join(places)}{more}; {fix}")
+            problems.append(
+                f"{path.name}, column {columns.get(column) or column}: {what}:"
+                f" {', '.join(places)}{more}; {fix}"
+            )
 
     prompts = pd.Series([as_prompt(v) for v in long["question"]], dtype=object)
-    there = np.array([isinstance(v, list | dict | np.ndarray) or (isinstance(v, str) and bool(v.strip())) for v in long["question"]], bool)
+    there = np.array(
+        [
+            isinstance(v, list | dict | np.ndarray) or (isinstance(v, str) and bool(v.strip()))
+            for v in long["question"]
+        ],
+        bool,
+    )
     say(
-        "question", "not a single prompt",
-        "write each prompt as one text, or as messages with one turn of the user (and a system text); join the turns of a conversation yourself, or keep the last one",
-        prompts.isna().to_numpy() & there, long["question"],
+        "question",
+        "not a single prompt",
+        "write each prompt as one text, or as messages with one turn of the user (and a system"
+        " text); join the turns of a conversation yourself, or keep the last one",
+        prompts.isna().to_numpy() & there,
+        long["question"],
     )
     if chats := sum(_has_system(v) for v in long["question"][prompts.notna()]):
-        notes.append(f"{chats:,} prompts are chat messages: the system text and the user's turn are joined by an empty line")
+        notes.append(
+            f"{chats:,} prompts are chat messages: the system text and the user's turn are joined"
+            " by an empty line"
+        )
     long["question"] = _plain_lines(prompts.fillna(""), notes)
     long["model"] = long["model"].map(as_name)
     for column in ("benchmark", "category"):
@@ -52,15 +77,26 @@ def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float,
             long[column] = long[column].map(as_name)
     given: dict[str, pd.Series] = {}
     unread: set[str] = set()
-    for column, parse in (("isCorrect", number), ("output_tokens", plain_number), ("input_tokens", plain_number), ("cost_usd", plain_number)):
+    for column, parse in (
+        ("isCorrect", number),
+        ("output_tokens", plain_number),
+        ("input_tokens", plain_number),
+        ("cost_usd", plain_number),
+    ):
         if column in long:
             raw = long[column]
             numbers, wrong = parsed(raw, parse)
             given[column] = raw
             long[column] = numbers
             unread |= {column} if wrong.any() else set()
-            fix = "write 0 or 1, true or false, or a share; leave a missing one empty" if column == "isCorrect" else "write a plain number, without unit or thousands separators"
-            commas = raw[wrong].map(lambda v: isinstance(v, str) and bool(re.fullmatch(r"\s*-?\d+,\d+\s*", v)))
+            fix = (
+                "write 0 or 1, true or false, or a share; leave a missing one empty"
+                if column == "isCorrect"
+                else "write a plain number, without unit or thousands separators"
+            )
+            commas = raw[wrong].map(
+                lambda v: isinstance(v, str) and bool(re.fullmatch(r"\s*-?\d+,\d+\s*", v))
+            )
             if len(commas) and commas.all():
                 fix = "decimal commas are not read, as they may mean thousands: write a point"
             say(column, "not a number", fix, wrong, raw)
@@ -70,14 +106,50 @@ def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float,
         {
             "question": pa.Column(str, pa.Check(lambda s: s.str.strip() != "", name="empty")),
             "model": pa.Column(str, pa.Check(lambda s: s != "", name="empty")),
-            "isCorrect": pa.Column(float, [pa.Check(lambda s: ~(s > 1), name="percent"), pa.Check(lambda s: ~(s < 0), name="negative")], nullable=True),
-            **{c: pa.Column(float, [pa.Check(lambda s: ~(s < 0), name="negative"), pa.Check(lambda s: ~np.isinf(s), name="infinite"), pa.Check(lambda s: ~(s % 1 > 0), name="fraction")], nullable=True) for c in counts},
-            **({"cost_usd": pa.Column(float, [pa.Check(lambda s: ~(s < 0), name="negative"), pa.Check(lambda s: ~np.isinf(s), name="infinite")], nullable=True)} if "cost_usd" in long else {}),
+            "isCorrect": pa.Column(
+                float,
+                [
+                    pa.Check(lambda s: ~(s > 1), name="percent"),
+                    pa.Check(lambda s: ~(s < 0), name="negative"),
+                ],
+                nullable=True,
+            ),
+            **{
+                c: pa.Column(
+                    float,
+                    [
+                        pa.Check(lambda s: ~(s < 0), name="negative"),
+                        pa.Check(lambda s: ~np.isinf(s), name="infinite"),
+                        pa.Check(lambda s: ~(s % 1 > 0), name="fraction"),
+                    ],
+                    nullable=True,
+                )
+                for c in counts
+            },
+            **(
+                {
+                    "cost_usd": pa.Column(
+                        float,
+                        [
+                            pa.Check(lambda s: ~(s < 0), name="negative"),
+                            pa.Check(lambda s: ~np.isinf(s), name="infinite"),
+                        ],
+                        nullable=True,
+                    )
+                }
+                if "cost_usd" in long
+                else {}
+            ),
         }
     )
     fixes = {
-        ("question", "empty"): "give the prompt, or drop the row", ("model", "empty"): "name the model, or drop the row",
-        ("isCorrect", "percent"): "a share lies between 0 and 1: divide percentages by 100 or write 85%", ("isCorrect", "negative"): "a share lies between 0 and 1",
+        ("question", "empty"): "give the prompt, or drop the row",
+        ("model", "empty"): "name the model, or drop the row",
+        (
+            "isCorrect",
+            "percent",
+        ): "a share lies between 0 and 1: divide percentages by 100 or write 85%",
+        ("isCorrect", "negative"): "a share lies between 0 and 1",
     }
     try:
         schema.validate(long, lazy=True)
@@ -85,10 +157,22 @@ def check(long: pd.DataFrame, where: pd.DataFrame, path: Path, threshold: float,
         for (column, kind), cases in errors.failure_cases.groupby(["column", "check"], sort=False):
             bad = np.zeros(len(long), bool)
             bad[cases["index"].dropna().astype(int)] = True
-            what = {"empty": "empty", "percent": "above 1", "negative": "below 0", "infinite": "infinite", "fraction": "not a whole number"}[kind]
-            fix = "write whole numbers; points for thousands are not read" if kind == "fraction" else "correct or empty it"
+            what = {
+                "empty": "empty",
+                "percent": "above 1",
+                "negative": "below 0",
+                "infinite": "infinite",
+                "fraction": "not a whole number",
+            }[kind]
+            fix = (
+                "write whole numbers; points for thousands are not read"
+                if kind == "fraction"
+                else "correct or empty it"
+            )
             say(column, what, fixes.get((column, kind), fix), bad, given.get(column))
-    return problems + _check_together(long, say, threshold, "isCorrect" not in unread, columns, path, notes)
+    return problems + _check_together(
+        long, say, threshold, "isCorrect" not in unread, columns, path, notes
+    )
 
 
 def _has_system(value: Any) -> bool:
@@ -107,7 +191,13 @@ def _plain_lines(prompts: pd.Series, notes: list[str]) -> pd.Series:
 
 
 def _check_together(
-    long: pd.DataFrame, say: Callable[..., None], threshold: float, readable: bool, columns: Mapping[str, str], path: Path, notes: list[str]
+    long: pd.DataFrame,
+    say: Callable[..., None],
+    threshold: float,
+    readable: bool,
+    columns: Mapping[str, str],
+    path: Path,
+    notes: list[str],
 ) -> list[str]:
     """What no single row shows: identity, conflicts, numbers of models and questions."""
     problems: list[str] = []
@@ -115,23 +205,52 @@ def _check_together(
     several = pd.Series(False, index=long.index)
     if "query_id" in long:
         ids = long["query_id"].map(as_id)
-        say("query_id", "empty", "give every question an id, or drop the column", (ids == "").to_numpy())
+        say(
+            "query_id",
+            "empty",
+            "give every question an id, or drop the column",
+            (ids == "").to_numpy(),
+        )
         several = text.groupby(ids).transform("nunique") > 1
-        say("query_id", "one id for different prompts", "give each prompt its own id", (several & (ids != "")).to_numpy(), ids)
+        say(
+            "query_id",
+            "one id for different prompts",
+            "give each prompt its own id",
+            (several & (ids != "")).to_numpy(),
+            ids,
+        )
     else:
         ids = text.map({t: hashlib.sha256(t.encode()).hexdigest()[:12] for t in text.unique()})
     long["query_id"] = ids
     if "group" in long:
         long["group"] = long["group"].map(as_id)
-        say("group", "several groups for one question", "one question has one group", (long["group"].groupby(ids).transform("nunique") > 1).to_numpy(), long["group"])
+        say(
+            "group",
+            "several groups for one question",
+            "one question has one group",
+            (long["group"].groupby(ids).transform("nunique") > 1).to_numpy(),
+            long["group"],
+        )
         problems += _few_groups(long, columns, path)
     pair = ids.astype(str) + "\0" + long["model"]
     known = long["isCorrect"].notna()
-    different = (long["isCorrect"].where(known).groupby(pair).transform("nunique") > 1) & (ids != "") & ~several
-    say("isCorrect", "different outcomes for the same question and model", "keep one, or their mean as a share", different.to_numpy(), long["isCorrect"])
+    different = (
+        (long["isCorrect"].where(known).groupby(pair).transform("nunique") > 1)
+        & (ids != "")
+        & ~several
+    )
+    say(
+        "isCorrect",
+        "different outcomes for the same question and model",
+        "keep one, or their mean as a share",
+        different.to_numpy(),
+        long["isCorrect"],
+    )
     names = [m for m in long["model"].unique() if m]
     if len(names) < 2:
-        problems.append(f"only one model ({names[0] if names else 'none'}); routing needs two or more")
+        problems.append(
+            f"only one model ({names[0] if names else 'none'}); routing needs two or more"
+        )
     if not readable:
         return problems  # what is not read says nothing of models and questions
     return problems + _check_outcomes(long, known, threshold, names, columns, path)
@@ -145,27 +264,45 @@ def _few_groups(long: pd.DataFrame, columns: Mapping[str, str], path: Path) -> l
     largest = named.value_counts().max() if len(named) else 0
     of = f"{path.name}, column {columns.get('group', 'group')}"
     if n < FEWEST_GROUPS:
-        return [f"{of}: {n} different groups are too few for training, calibration and test: {FEWEST_GROUPS} are needed; give finer groups, or drop the column"]
+        return [
+            f"{of}: {n} different groups are too few for training, calibration and test:"
+            f" {FEWEST_GROUPS} are needed; give finer groups, or drop the column"
+        ]
     if largest > MOST_IN_ONE * len(first):
         return [
-            f"{of}: one group ({named.value_counts().index[0]}) holds {largest:,} of {len(first):,} questions, and groups are never divided between training and test: "
-            "give finer groups, or drop the column"
+            f"{of}: one group ({named.value_counts().index[0]}) holds {largest:,} of {len(first):,}"
+            " questions, and groups are never divided between training and test: give finer"
+            " groups, or drop the column"
         ]
     return []
 
 
-def _check_outcomes(long: pd.DataFrame, known: pd.Series, threshold: float, names: list[str], columns: Mapping[str, str], path: Path) -> list[str]:
+def _check_outcomes(
+    long: pd.DataFrame,
+    known: pd.Series,
+    threshold: float,
+    names: list[str],
+    columns: Mapping[str, str],
+    path: Path,
+) -> list[str]:
     problems: list[str] = []
     ids = long["query_id"]
     for model, values in long[known].groupby("model")["isCorrect"]:
         right = values >= threshold
         if model and (right == right.iloc[0]).all() and len(names) > 1:
-            problems.append(f"model {model} is always {'right' if right.iloc[0] else 'wrong'} ({len(values)} questions): there is nothing to learn; drop it from the table (or leave it out of MODELS=)")
+            problems.append(
+                f"model {model} is always {'right' if right.iloc[0] else 'wrong'} ({len(values)}"
+                " questions): there is nothing to learn; drop it from the table (or leave it out"
+                " of MODELS=)"
+            )
     silent = [m for m in names if not known[long["model"] == m].any()]
     problems += [f"model {m} has no outcome at all; fill them in or drop it" for m in silent]
     n = ids[ids != ""].nunique()
     if n < FEWEST:
-        problems.append(f"{n} questions are too few: {FEWEST} are needed to train, calibrate and test at all, some {FEW} for an answer that means something")
+        problems.append(
+            f"{n} questions are too few: {FEWEST} are needed to train, calibrate and test at all,"
+            f" some {FEW} for an answer that means something"
+        )
         return problems
     if len(names) < 2:
         return problems
@@ -173,12 +310,23 @@ def _check_outcomes(long: pd.DataFrame, known: pd.Series, threshold: float, name
     complete = int((by_question["model"].nunique() == len(names)).sum())
     if complete < FEWEST:
         counts = long[known].groupby("model")["isCorrect"].size().sort_values()
-        causes = _why_incomplete(long, names, columns) or f"fill in or drop the models with the fewest outcomes: {', '.join(f'{m} ({c})' for m, c in counts.head(3).items())}"
-        problems.append(f"only {complete} of {n} questions were answered by every model; {FEWEST} are needed, since models are compared on the same questions: {causes}")
-    elif columns.get("isCorrect") not in (None, "", "isCorrect") and (by_question["isCorrect"].nunique() == 1).all():
+        fewest = ", ".join(f"{model} ({count})" for model, count in counts.head(3).items())
+        causes = (
+            _why_incomplete(long, names, columns)
+            or f"fill in or drop the models with the fewest outcomes: {fewest}"
+        )
         problems.append(
-            f"{path.name}, column {columns['isCorrect']}: it is the same for every model of a question, so it seems to be the right answer and not whether a model gave it; "
-            "call the column with the outcomes isCorrect"
+            f"only {complete} of {n} questions were answered by every model; {FEWEST} are needed,"
+            f" since models are compared on the same questions: {causes}"
+        )
+    elif (
+        columns.get("isCorrect") not in (None, "", "isCorrect")
+        and (by_question["isCorrect"].nunique() == 1).all()
+    ):
+        problems.append(
+            f"{path.name}, column {columns['isCorrect']}: it is the same for every model of a"
+            " question, so it seems to be the right answer and not whether a model gave it; call"
+            " the column with the outcomes isCorrect"
         )
     return problems
 
@@ -190,17 +338,24 @@ def _why_incomplete(long: pd.DataFrame, names: list[str], columns: Mapping[str, 
     for name in names:
         like.setdefault(re.sub(r"[\s_-]+", "-", name.casefold()), []).append(name)
     if same := [" and ".join(group) for group in like.values() if len(group) > 1]:
-        causes.append(f"models' names that differ in case or spaces alone ({', '.join(same[:_SHOWN])}): write each in one way")
+        causes.append(
+            f"models' names that differ in case or spaces alone ({', '.join(same[:_SHOWN])}): write"
+            " each in one way"
+        )
     if columns.get("query_id"):
         of = long.groupby(long["question"].str.strip())["query_id"].unique()
         if len(several := of[of.map(len) > 1]):
             causes.append(
-                f"column {columns['query_id']}: {len(several):,} prompts stand under several ids each (such as {' and '.join(several.iloc[0][:2])}): "
-                "give a prompt one id, or drop the column"
+                f"column {columns['query_id']}: {len(several):,} prompts stand under several ids"
+                f" each (such as {' and '.join(several.iloc[0][:2])}): give a prompt one id, or"
+                " drop the column"
             )
     else:
         texts = pd.Series(long["question"].unique())
         plain = texts.str.casefold().str.replace(r"\s+", " ", regex=True).str.strip()
         if (twice := plain.duplicated(keep=False)).any():
-            causes.append(f"{twice.sum():,} prompts differ in case or spaces alone (such as {texts[twice].iloc[0]!r:.60}): write a question in one way, or give a query_id")
+            causes.append(
+                f"{twice.sum():,} prompts differ in case or spaces alone (such as"
+                f" {texts[twice].iloc[0]!r:.60}): write a question in one way, or give a query_id"
+            )
     return "; ".join(causes)

@@ -1,4 +1,6 @@
-"""What an encoder can read and this machine can hold: found by the table's checks, not after minutes or hours of work."""
+"""What an encoder can read and this machine can hold: found by the table's checks, not after
+minutes or hours of work.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,11 @@ import psutil
 
 from prefill_router.outcomes import OutcomesError
 
-SURE = 400  # bytes of a prompt that every encoder reads: a token holds a byte or more, and no context is below 512
-# The kernel router, the largest thing in memory: 2.2 GB at 9,000 questions and 5.7 GB at 18,000, some copies of a kernel [n, n].
+# bytes of a prompt that every encoder reads: a token holds a byte or more, and no context is below
+# 512
+SURE = 400
+# The kernel router, the largest thing in memory: 2.2 GB at 9,000 questions and 5.7 GB at 18,000,
+# some copies of a kernel [n, n].
 MEMORY_BASE, MEMORY_PER_PAIR = 1e9, 15.0  # bytes
 _SHOWN = 5
 
@@ -24,8 +29,11 @@ class Reads:
     plain_prompt: bool = False
 
 
-def without_long_prompts(long: pd.DataFrame, where: pd.DataFrame, encoders: Sequence[Reads], notes: list[str]) -> pd.DataFrame:
-    """The rows whose prompts every encoder reads whole; the others are left out and counted, as a prompt is never cut.
+def without_long_prompts(
+    long: pd.DataFrame, where: pd.DataFrame, encoders: Sequence[Reads], notes: list[str]
+) -> pd.DataFrame:
+    """The rows whose prompts every encoder reads whole; the others are left out and counted, as a
+    prompt is never cut.
 
     Tokenizers are loaded only where a prompt is long enough to ask.
 
@@ -50,14 +58,27 @@ def without_long_prompts(long: pd.DataFrame, where: pd.DataFrame, encoders: Sequ
         try:
             reader = load_reader(of.name, plain_prompt=of.plain_prompt)
         except (EncoderError, WeightsError) as error:
-            raise OutcomesError(f"some prompts are long, and the encoder that should say whether it reads them cannot be had: {error}") from error
-        lengths = {text: reader.tokens(text) for text in asked if len(text.encode()) > min(SURE, reader.max_length) and text not in gone}
+            raise OutcomesError(
+                "some prompts are long, and the encoder that should say whether it reads them"
+                f" cannot be had: {error}"
+            ) from error
+        lengths = {
+            text: reader.tokens(text)
+            for text in asked
+            if len(text.encode()) > min(SURE, reader.max_length) and text not in gone
+        }
         beyond = {text: n for text, n in lengths.items() if n > reader.max_length}
         if beyond:
-            rows = [f"row {where['row'][i]} ({beyond[text]:,} tokens)" for i, text in asked.items() if text in beyond]
+            rows = [
+                f"row {where['row'][i]} ({beyond[text]:,} tokens)"
+                for i, text in asked.items()
+                if text in beyond
+            ]
+            shown = ", ".join(rows[:_SHOWN])
+            more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
             notes.append(
-                f"{len(beyond):,} questions are longer than {of.name} reads ({reader.max_length:,} tokens): left out "
-                f"({', '.join(rows[:_SHOWN])}{f' and {len(rows) - _SHOWN} more' if len(rows) > _SHOWN else ''})"
+                f"{len(beyond):,} questions are longer than {of.name} reads ({reader.max_length:,}"
+                f" tokens): left out ({shown}{more})"
             )
             gone |= set(beyond)
     # a question is its id: all its rows go
@@ -81,7 +102,17 @@ def check_memory(n: int) -> str:
     memory = psutil.virtual_memory()
     needed = memory_needed(n)
     most = int(max((memory.total - MEMORY_BASE) / MEMORY_PER_PAIR, 0.0) ** 0.5)
-    told = f"{n:,} questions need about {needed / 1e9:.1f} GB of memory (it grows with their square)"
+    told = (
+        f"{n:,} questions need about {needed / 1e9:.1f} GB of memory (it grows with their square)"
+    )
     if needed > memory.total:
-        raise OutcomesError(f"{told}; this machine has {memory.total / 1e9:.1f} GB: keep at most some {most:,} questions, drawn at random, or use a larger machine")
-    return f"{told}; only {memory.available / 1e9:.1f} GB are free now: close other programs if the run ends for want of memory" if needed > memory.available else ""
+        raise OutcomesError(
+            f"{told}; this machine has {memory.total / 1e9:.1f} GB: keep at most some {most:,}"
+            " questions, drawn at random, or use a larger machine"
+        )
+    return (
+        f"{told}; only {memory.available / 1e9:.1f} GB are free now: close other programs if the"
+        " run ends for want of memory"
+        if needed > memory.available
+        else ""
+    )

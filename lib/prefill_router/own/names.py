@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# What columns may be called, compared without case, spaces and underscores, in tiers: a name of a later tier is taken only where none of an
-# earlier one is there, as it often means something else (a `label` is the right answer, a `target` too, an `id` that of the row).
+# What columns may be called, compared without case, spaces and underscores, in tiers: a name of a
+# later tier is taken only where none of an
+# earlier one is there, as it often means something else (a `label` is the right answer, a `target`
+# too, an `id` that of the row).
 NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "question": (("question", "prompt", "query", "input", "instruction"),),
     "model": (("model", "modelname", "llm"), ("target",)),
-    "isCorrect": (("iscorrect", "correct", "correctness"), ("acc", "accuracy", "score", "performance", "passed"), ("label",)),
+    "isCorrect": (
+        ("iscorrect", "correct", "correctness"),
+        ("acc", "accuracy", "score", "performance", "passed"),
+        ("label",),
+    ),
     "output_tokens": (("outputtokens", "completiontokens", "generatedtokens", "tokensout"),),
     "input_tokens": (("inputtokens", "prompttokens", "tokensin"),),
     "query_id": (("queryid", "sampleid", "questionid", "promptid"), ("id",)),
@@ -18,9 +24,31 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "cost_usd": (("costusd",), ("cost", "totalcost")),
 }
 # The first that is there is the benchmark, the next one the category.
-BENCHMARKS = ("benchmark", "evalname", "dataset", "datasetname", "task", "taskname", "subject", "domain", "category", "topic", "source")
+BENCHMARKS = (
+    "benchmark",
+    "evalname",
+    "dataset",
+    "datasetname",
+    "task",
+    "taskname",
+    "subject",
+    "domain",
+    "category",
+    "topic",
+    "source",
+)
 PROMPT_PARTS = (
-    "context", "passage", "choices", "options", "system", "systemprompt", "systemmessage", "fewshot", "examples", "document", "background",
+    "context",
+    "passage",
+    "choices",
+    "options",
+    "system",
+    "systemprompt",
+    "systemmessage",
+    "fewshot",
+    "examples",
+    "document",
+    "background",
 )
 
 
@@ -29,4 +57,8 @@ def key(column: Any) -> str:
     return re.sub(r"[\s_\-]", "", str(column)).lower()
 
 
-KNOWN = {alias for tiers in NAMES.values() for tier in tiers for alias in tier} | set(BENCHMARKS) | set(PROMPT_PARTS)
+KNOWN = (
+    {alias for tiers in NAMES.values() for tier in tiers for alias in tier}
+    | set(BENCHMARKS)
+    | set(PROMPT_PARTS)
+)

@@ -15,7 +15,9 @@ WORDS = {
     **dict.fromkeys(("true", "yes", "right", "correct", "pass", "passed", "t", "y"), 1.0),
     **dict.fromkeys(("false", "no", "wrong", "incorrect", "fail", "failed", "f", "n"), 0.0),
     # what spreadsheets of other languages write for TRUE and FALSE
-    **dict.fromkeys(("wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar", "prawda", "истина"), 1.0),
+    **dict.fromkeys(
+        ("wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar", "prawda", "истина"), 1.0
+    ),
     **dict.fromkeys(("falsch", "faux", "falso", "onwaar", "fałsz", "ложь"), 0.0),
     **dict.fromkeys(("", "nan", "null", "none", "na", "n/a", "missing"), np.nan),
 }
@@ -40,7 +42,11 @@ def number(value: Any) -> float:
 def plain_number(value: Any) -> float:
     """As `number`, but words for right and wrong are no counts."""
     text = str(value).strip().lower()
-    if isinstance(value, bool | np.bool_) or text.endswith("%") or (text in WORDS and not np.isnan(WORDS[text])):
+    if (
+        isinstance(value, bool | np.bool_)
+        or text.endswith("%")
+        or (text in WORDS and not np.isnan(WORDS[text]))
+    ):
         raise ValueError(value)
     return number(value)
 
@@ -60,12 +66,17 @@ def parsed(values: pd.Series, parse: Callable[[Any], float]) -> tuple[pd.Series,
 
     found = [safe(value) for value in values]
     wrong = np.array([number is None for number in found], bool)
-    return pd.Series([np.nan if number is None else number for number in found], dtype=np.float64), wrong
+    return (
+        pd.Series([np.nan if number is None else number for number in found], dtype=np.float64),
+        wrong,
+    )
 
 
 def absent(value: Any) -> bool:
     """Whether a cell holds nothing: None, NaN, NA."""
-    return value is None or (not isinstance(value, str | list | dict | np.ndarray) and bool(pd.isna(value)))
+    return value is None or (
+        not isinstance(value, str | list | dict | np.ndarray) and bool(pd.isna(value))
+    )
 
 
 def shown(value: Any) -> str:
@@ -87,19 +98,33 @@ def as_id(value: Any) -> str:
 def as_prompt(value: Any) -> str | None:
     """The text of a prompt. None: it is no single prompt.
 
-    A list of one text, or of copies of it as RouterBench has them, is that text. Of chat messages the system text and the one user
-    turn are joined by an empty line; several user turns, turns of the assistant and parts that are no text are no single prompt.
+    A list of one text, or of copies of it as RouterBench has them, is that text. Of chat messages
+    the system text and the one user turn are joined by an empty line; several user turns, turns of
+    the assistant and parts that are no text are no single prompt.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         found = listed(value)
-        return value if found is None or not all(isinstance(p, str) or (isinstance(p, dict) and "content" in p) for p in found) else as_prompt(found)
+        return (
+            value
+            if found is None
+            or not all(
+                isinstance(p, str) or (isinstance(p, dict) and "content" in p) for p in found
+            )
+            else as_prompt(found)
+        )
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list):
         if value and all(isinstance(part, str) for part in value):
             return value[0] if len(set(value)) == 1 else None
         return _one_turn(value)
-    return value if isinstance(value, str) else None if absent(value) or isinstance(value, dict) else str(value)
+    return (
+        value
+        if isinstance(value, str)
+        else None
+        if absent(value) or isinstance(value, dict)
+        else str(value)
+    )
 
 
 def listed(text: str) -> list | None:
@@ -121,7 +146,9 @@ def _one_turn(messages: list) -> str | None:
         if text is None or role not in ("system", "developer", "user"):
             return None
         (user if role == "user" else system).append(text)
-    return "\n\n".join(part for part in [*system, *user] if part.strip()) if len(user) == 1 else None
+    return (
+        "\n\n".join(part for part in [*system, *user] if part.strip()) if len(user) == 1 else None
+    )
 
 
 def _content(content: Any) -> str | None:
@@ -129,6 +156,13 @@ def _content(content: Any) -> str | None:
     if isinstance(content, np.ndarray):
         content = content.tolist()
     if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) and str(part.get("type", "text")).endswith("text") else None for part in content]
+        parts = [
+            (
+                part.get("text")
+                if isinstance(part, dict) and str(part.get("type", "text")).endswith("text")
+                else None
+            )
+            for part in content
+        ]
         return "\n".join(parts) if parts and all(isinstance(part, str) for part in parts) else None
     return content if isinstance(content, str) else None

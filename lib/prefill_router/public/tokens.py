@@ -1,4 +1,6 @@
-"""Counting tokens with cl100k, whose vocabulary is taken from a wheel where its own address is out of reach."""
+"""Counting tokens with cl100k, whose vocabulary is taken from a wheel where its own address is out
+of reach.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def count_tokens(texts: Iterable[str]) -> list[int]:
 
     with _tiktoken_cache(_vocabulary()):
         encoding = tiktoken.get_encoding("cl100k_base")
-    return [len(tokens) for tokens in encoding.encode_ordinary_batch(list(texts), num_threads=os.cpu_count() or 1)]
+    return [
+        len(tokens)
+        for tokens in encoding.encode_ordinary_batch(list(texts), num_threads=os.cpu_count() or 1)
+    ]
 
 
 @contextlib.contextmanager
@@ -60,11 +65,17 @@ def _vocabulary() -> Path:
             said = download_wheel(_WHEEL, Path(temporary))
             wheels = list(Path(temporary).glob("*.whl"))
             if not wheels:
-                raise WeightsError(f"{_WHEEL}, which holds cl100k's vocabulary, could not be downloaded; put the file {_NAME} into {folder}. pip says:\n{said}")
+                raise WeightsError(
+                    f"{_WHEEL}, which holds cl100k's vocabulary, could not be downloaded; put the"
+                    f" file {_NAME} into {folder}. pip says:\n{said}"
+                )
             with zipfile.ZipFile(wheels[0]) as archive:
                 data = archive.read(f"litellm/litellm_core_utils/tokenizers/{_NAME}")
         if hashlib.sha256(data).hexdigest() != _SHA256:
-            raise WeightsError(f"cl100k's vocabulary in {_WHEEL} has another SHA-256 than {_SHA256}; put the right file {_NAME} into {folder}")
+            raise WeightsError(
+                f"cl100k's vocabulary in {_WHEEL} has another SHA-256 than {_SHA256}; put the right"
+                f" file {_NAME} into {folder}"
+            )
         partial = file.with_name(f".{_NAME}.{os.getpid()}")
         partial.write_bytes(data)
         partial.replace(file)

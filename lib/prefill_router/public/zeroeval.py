@@ -1,8 +1,9 @@
-"""ZeroEval (github.com/WildEval/ZeroEval): gsm, math-l5 and crux, judged again from the published answers.
+"""ZeroEval (github.com/WildEval/ZeroEval): gsm, math-l5 and crux, judged again from the published
+answers.
 
-The rules are those that reproduce the published summaries: the answer is the field `answer` of the first complete JSON
-object, else what follows the word `answer`; gsm and math-l5 compare the first numbers, crux compares texts without outer
-quotes. Nothing that a target wrote is ever executed.
+The rules are those that reproduce the published summaries: the answer is the field `answer` of the
+first complete JSON object, else what follows the word `answer`; gsm and math-l5 compare the first
+numbers, crux compares texts without outer quotes. Nothing that a target wrote is ever executed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from prefill_router.outcomes import OutcomesError
 TASKS = {"gsm": "grade-school math", "math-l5": "competition math", "crux": "code execution"}
 # one target has another file name in one task
 FILE_NAMES = {"gemma-2-27b-it@together": "gemma-2-27b-it"}
-_AFTER_KEY = (re.compile(r'"answer"\s*:\s*"([^"]*)"'), re.compile(r'"answer"\s*:\s*([^,\s]*)'), re.compile(r"answer\s*:\s*([^,\s]*)"))
+_AFTER_KEY = (
+    re.compile(r'"answer"\s*:\s*"([^"]*)"'),
+    re.compile(r'"answer"\s*:\s*([^,\s]*)'),
+    re.compile(r"answer\s*:\s*([^,\s]*)"),
+)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _QUOTES = "'\""
 
@@ -29,7 +34,8 @@ def extract_answer(text: str, target: str = "") -> str | None:
     Parameters
     ----------
     text : the output.
-    target : its name; of Llama-3.1 targets a closing ``\boxed{...}`` counts as well, as it did upstream.
+    target : its name; of Llama-3.1 targets a closing ``\boxed{...}`` counts as well, as it did
+        upstream.
     """
     found = _first_object(text)
     if isinstance(found, dict) and "answer" in found:
@@ -37,7 +43,11 @@ def extract_answer(text: str, target: str = "") -> str | None:
     for pattern in _AFTER_KEY:
         if match := pattern.search(text):
             return match.group(1)
-    if "Llama-3.1" in target and "boxed" in text[-30:] and (match := re.search(r"\\boxed{(\w+)}", text)):
+    if (
+        "Llama-3.1" in target
+        and "boxed" in text[-30:]
+        and (match := re.search(r"\\boxed{(\w+)}", text))
+    ):
         return match.group(1)
     return None
 
@@ -82,18 +92,33 @@ def convert(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             asked = [item["problem" if task == "math-l5" else "question"] for item in items]
             if prompts is None:
                 prompts = asked
-                queries += [(f"zeroeval/{task}/{i}", task, category, prompt, _group(task, prompt)) for i, prompt in enumerate(asked)]
+                queries += [
+                    (f"zeroeval/{task}/{i}", task, category, prompt, _group(task, prompt))
+                    for i, prompt in enumerate(asked)
+                ]
             elif asked != prompts:
-                raise OutcomesError(f"{file} holds other questions than the files beside it; take all from one commit")
+                raise OutcomesError(
+                    f"{file} holds other questions than the files beside it; take all from one"
+                    " commit"
+                )
             for i, item in enumerate(items):
                 text = item["output"][0]
-                answers.append((f"zeroeval/{task}/{i}", target, float(is_correct(task, extract_answer(text, file.stem), item["answer"])), text))
+                answers.append(
+                    (
+                        f"zeroeval/{task}/{i}",
+                        target,
+                        float(is_correct(task, extract_answer(text, file.stem), item["answer"])),
+                        text,
+                    )
+                )
     table = pd.DataFrame(queries, columns=["query_id", "benchmark", "category", "prompt", "group"])
     return table, pd.DataFrame(answers, columns=["query_id", "target", "correct", "text"])
 
 
 def _first_object(text: str) -> object:
-    """The first span of balanced braces, read as JSON without its line breaks; None if it is not JSON."""
+    """The first span of balanced braces, read as JSON without its line breaks; None if it is not
+    JSON.
+    """
     depth, start = 0, 0
     for i, character in enumerate(text):
         if character == "{":
@@ -111,7 +136,9 @@ def _first_object(text: str) -> object:
 
 
 def _plain_number(text: str) -> str:
-    """Without dollar signs and thousands separators; a fraction of two numbers becomes a decimal number."""
+    """Without dollar signs and thousands separators; a fraction of two numbers becomes a decimal
+    number.
+    """
     text = text.replace("$", "").strip().replace(",", "")
     top, slash, bottom = text.partition("/")
     if slash:
@@ -123,7 +150,9 @@ def _plain_number(text: str) -> str:
 
 
 def _group(task: str, prompt: str) -> str:
-    """Near-duplicates share it: the same function with another input (crux), the same words and signs (all)."""
+    """Near-duplicates share it: the same function with another input (crux), the same words and
+    signs (all).
+    """
     if task == "crux":
         prompt = prompt.rsplit("\nassert ", 1)[0]
     return f"{task}:{' '.join(prompt.casefold().split())}"
