@@ -57,13 +57,13 @@ help: ## This list
 env: $(STAMP) ## Make .venv with the versions of requirements.lock (again when they change)
 
 reproduce: env ## Run the notebooks of PROFILE; unchanged ones are skipped
-	@$(PY) -m prefill_router.reproduce $(RUN_OPTIONS)
+	@$(PY) -m prefill_router.run.reproduce $(RUN_OPTIONS)
 
 smoke: env ## The whole path on a small part of the data, in a minute or two
-	@$(PY) -m prefill_router.reproduce --profile smoke $(if $(DEVICE),--device "$(DEVICE)")
+	@$(PY) -m prefill_router.run.reproduce --profile smoke $(if $(DEVICE),--device "$(DEVICE)")
 
 verify: env ## Run PROFILE from a clean build and compare every number with results/
-	@$(PY) -m prefill_router.verify --profile "$(PROFILE)" $(if $(DEVICE),--device "$(DEVICE)")
+	@$(PY) -m prefill_router.run.verify --profile "$(PROFILE)" $(if $(DEVICE),--device "$(DEVICE)")
 
 lint: env ## Check formatting, style, and notebooks without outputs
 	@$(PY) -m ruff format --check --quiet lib tests benchmarks || { echo "error: run $(PY) -m ruff format lib tests benchmarks" >&2; exit 1; }
@@ -77,19 +77,19 @@ bench: env ## Measure speed against the published recipe; writes results/benchma
 	@$(PY) -m benchmarks
 
 html: env ## Write all figures and rendered notebooks to build/html/index.html
-	@$(PY) -m prefill_router.gallery
+	@$(PY) -m prefill_router.run.gallery
 
 export: env ## Write a router of PROFILE in FORMAT: own, switchyard, switchyard_json, toolkit
-	@$(PY) -m prefill_router.export --format "$(FORMAT)" $(RUN_OPTIONS) $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(NAMES),--names "$(NAMES)") $(if $(ALLOW_PICKLE),--allow-pickle)
+	@$(PY) -m prefill_router.run.export --format "$(FORMAT)" $(RUN_OPTIONS) $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(NAMES),--names "$(NAMES)") $(if $(ALLOW_PICKLE),--allow-pickle)
 
 lab: env ## Open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 collect: env ## Make data/local again: run the targets on the questions (hours; goes on where it stopped)
-	@$(PY) -m prefill_router.collect
+	@$(PY) -m prefill_router.run.collect
 
 audit: env ## Run 30 random cells of the smallest target again and compare with data/local
-	@$(PY) -m prefill_router.collect --audit
+	@$(PY) -m prefill_router.run.collect --audit
 
 clean: ## Remove build/ (.venv, results/ and figures/ stay)
 	rm -rf build

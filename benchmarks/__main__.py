@@ -12,8 +12,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from prefill_router.plots import label, style, use_style
-from prefill_router.profiles import DPI, project_root
+from prefill_router.files import project_root
+from prefill_router.report.plots import DPI
+from prefill_router.report.styles import label, style, use_style
 
 from . import ensemble, extract, latency, scale, sweep
 

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefill_router.experiment import pools
-from prefill_router.outcomes import Outcomes, grouped_split
-from prefill_router.profiles import Workspace, open_workspace, project_root, replacing
-from prefill_router.reproduce import machine_class, versions
+from prefill_router.data.outcomes import Outcomes
+from prefill_router.data.splits import grouped_split
+from prefill_router.files import project_root, replacing
+from prefill_router.run.handover import pools
+from prefill_router.run.manifest import machine_class
+from prefill_router.run.stamps import versions
+from prefill_router.run.workspace import Workspace, open_workspace
 
 ENCODER = "smollm2-135m-instruct"
 

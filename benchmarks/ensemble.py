@@ -10,11 +10,15 @@ import torch
 from scipy.stats import ks_2samp
 from torch import nn
 
-from prefill_router.activations import extract, store_folder
-from prefill_router.encoders import load_encoder
-from prefill_router.features import FeatureChoice, FeaturePipeline
-from prefill_router.members import masked_bce
-from prefill_router.trunk import TrunkConfig, TrunkEnsemble, validation_rows
+from prefill_router.data.splits import validation_rows
+from prefill_router.encode.activations import extract
+from prefill_router.encode.encoders import load_encoder
+from prefill_router.encode.store import store_folder
+from prefill_router.features.choice import FeatureChoice
+from prefill_router.features.pipeline import FeaturePipeline
+from prefill_router.heads.members import masked_bce
+from prefill_router.heads.network import TrunkConfig
+from prefill_router.heads.trunk import TrunkEnsemble
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 import transformers
 
-from prefill_router.activations import extract
-from prefill_router.encoders import Encoder, load_encoder, render_prompt
+from prefill_router.encode.activations import extract
+from prefill_router.encode.encoders import load_encoder
+from prefill_router.encode.network import Encoder
+from prefill_router.encode.prompts import render_prompt
 
 from .common import ENCODER, ratio, spread, timed, workspace, write
 

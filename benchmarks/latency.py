@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefill_router.activations import extract, store_folder
-from prefill_router.encoders import load_encoder, render_prompt
+from prefill_router.encode.activations import extract
+from prefill_router.encode.encoders import load_encoder
+from prefill_router.encode.prefill import Prefill, plain_attention
+from prefill_router.encode.prompts import render_prompt
+from prefill_router.encode.store import store_folder
 from prefill_router.hardware import torch_threads
-from prefill_router.prefill import Prefill, plain_attention
-from prefill_router.router import METHODS, Router
+from prefill_router.serve.router import METHODS, Router
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 

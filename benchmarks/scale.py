@@ -76,8 +76,8 @@ def run() -> None:
 
 def one(count: int) -> dict[str, float]:
     """Extract `count` prompts into a temporary store."""
-    from prefill_router.activations import extract
-    from prefill_router.encoders import load_encoder
+    from prefill_router.encode.activations import extract
+    from prefill_router.encode.encoders import load_encoder
 
     _, outcomes = workspace()
     words = np.array(" ".join(outcomes.prompts).split())

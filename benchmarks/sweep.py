@@ -11,10 +11,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from prefill_router.activations import ActivationStore, extract, store_folder
-from prefill_router.encoders import load_encoder
-from prefill_router.features import sweep
-from prefill_router.probes import PROBE_C, group_folds
+from prefill_router.data.splits import group_folds
+from prefill_router.encode.activations import extract
+from prefill_router.encode.encoders import load_encoder
+from prefill_router.encode.store import ActivationStore, store_folder
+from prefill_router.features.crossval import PROBE_C
+from prefill_router.features.pipeline import sweep
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prefill_router import reproduce
+from prefill_router.run import reproduce
 
 
 def reproduce_smoke(folder: Path, *more: str) -> int:

@@ -9,13 +9,14 @@ import torch
 
 from benchmarks import __main__ as bench
 from benchmarks import common, ensemble, extract, latency, sweep
-from prefill_router.activations import extract as ours
-from prefill_router.features import sweep as exhaustive
-from prefill_router.plots import label
-from prefill_router.probes import group_folds
-from prefill_router.profiles import project_root
-from prefill_router.router import METHODS
-from prefill_router.trunk import TrunkConfig, TrunkEnsemble
+from prefill_router.data.splits import group_folds
+from prefill_router.encode.activations import extract as ours
+from prefill_router.features.pipeline import sweep as exhaustive
+from prefill_router.files import project_root
+from prefill_router.heads.network import TrunkConfig
+from prefill_router.heads.trunk import TrunkEnsemble
+from prefill_router.report.styles import label
+from prefill_router.serve.router import METHODS
 from tiny import LAYERS, tiny_encoder, tiny_llama, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")

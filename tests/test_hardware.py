@@ -14,8 +14,9 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from prefill_router.hardware import on_every_core, one_blas_thread, torch_threads
-from prefill_router.kernel import KernelRouter
-from prefill_router.trunk import TrunkConfig, TrunkEnsemble
+from prefill_router.heads.kernel import KernelRouter
+from prefill_router.heads.network import TrunkConfig
+from prefill_router.heads.trunk import TrunkEnsemble
 
 # what a worker does in a forward pass: tensors of a few megabytes come and go
 SCRIPT = """
@@ -128,7 +129,10 @@ def test_training_takes_one_thread(two_threads, monkeypatch):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(60, 4)).astype(np.float32), (rng.random((60, 2)) < 0.5).astype(float)
     seen = []
-    for place in ("prefill_router.members.masked_bce", "prefill_router.kernel._held_out"):
+    for place in (
+        "prefill_router.heads.members.masked_bce",
+        "prefill_router.heads.ridge._held_out",
+    ):
         module, _, name = place.rpartition(".")
         true = getattr(sys.modules[module], name)
         monkeypatch.setattr(

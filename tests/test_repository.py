@@ -62,7 +62,8 @@ def lock() -> dict[str, str]:
 
 def direct_dependencies() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *extras["test"], *extras["lint"]]
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -74,7 +75,7 @@ def test_no_module_is_ignored():
         path.relative_to(ROOT).as_posix()
         for path in sorted((ROOT / "lib" / "prefill_router").rglob("*.py"))
     ]
-    assert "lib/prefill_router/profiles.py" in modules
+    assert "lib/prefill_router/run/profile.py" in modules
     if git("rev-parse", "--git-dir").returncode != 0:
         pytest.skip("not a git checkout")
     # status 1: none of the paths is ignored
@@ -260,6 +261,7 @@ def test_make_help_lists_every_target():
         "reproduce",
         "smoke",
         "verify",
+        "lint",
         "test",
         "lab",
         "html",

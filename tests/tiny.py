@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
-from prefill_router.encoders import Encoder
+from prefill_router.encode.network import Encoder
 
 WORDS = ["<pad>", "<user>", "<go>", "<unk>", *(f"w{i}" for i in range(40))]
 LAYERS, WIDTH = 3, 16

@@ -1,0 +1,1 @@
+"""Outcomes, splits, costs and prices, and the sources of outcomes."""

@@ -1,0 +1,1 @@
+"""Weights, encoders, the prefill and the store of activations."""

@@ -1,0 +1,51 @@
+"""A loaded encoder, and what can be asked of its network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A loaded network in evaluation mode, without its output head unless asked for, and its
+    tokenizer.
+
+    `n_layers` blocks give `n_layers` + 1 hidden states of `hidden_size`; `max_length` is the
+    context in tokens. `params` counts every parameter once, embeddings included; an output head
+    with its own weights is left out, so that the number is the same with and without it.
+    `fingerprint` holds, fit for JSON, all that shapes the hidden states. With `plain_prompt` the
+    raw text is read instead of the chat template.
+    """
+
+    name: str
+    network: Any
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+    n_layers: int
+    hidden_size: int
+    max_length: int
+    params: int
+    fingerprint: dict[str, Any]
+    plain_prompt: bool = False
+
+
+def positions(network: Any) -> int | None:
+    """Tokens that a table of learned positions takes: in RoBERTa and MPNet they begin after the
+    padding's.
+    """
+    table = getattr(getattr(network.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return None if padding is None else table.num_embeddings - padding - 1
+
+
+def count_params(network: Any) -> int:
+    """Number of parameters, tied ones once, an untied output head left out (see `Encoder`)."""
+    total = sum(parameter.numel() for parameter in network.parameters())
+    head = network.get_output_embeddings()
+    if head is not None and head.weight is not network.get_input_embeddings().weight:
+        total -= head.weight.numel()
+    return total

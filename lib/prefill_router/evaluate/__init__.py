@@ -1,0 +1,1 @@
+"""Routing rules, curves, metrics and intervals."""

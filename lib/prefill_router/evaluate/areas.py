@@ -1,0 +1,107 @@
+"""Areas under cost-accuracy curves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prefill_router.evaluate.weighting import check_same_shape, divided
+
+SAME = 1e-12  # relative difference below which two mean costs or accuracies are equal
+
+
+def auccc(
+    cost: np.ndarray, accuracy: np.ndarray, c_min: float, c_max: float, floor: float
+) -> float:
+    """Area under a cost-coverage curve above the floor, per unit of cost.
+
+    The points are sorted by cost and joined by straight lines. The curve is padded to [c_min,
+    c_max]: left of its first point it is constant at ``floor`` and jumps up (or down) vertically at
+    the first point's cost; right of its last point it stays at that point's accuracy. Where it
+    extends beyond c_min or c_max it is cut there by linear interpolation. The result is the
+    trapezoid integral of (curve - floor) over [c_min, c_max] / (c_max - c_min).
+
+    Parameters
+    ----------
+    cost, accuracy : ndarray [T]
+        The curve's points, in any order; of points of equal cost the less accurate comes first.
+    c_min, c_max : float
+        Mean cost of the cheapest and the dearest single target of the pool.
+    floor : float
+        Accuracy of the cheapest target.
+
+    Raises
+    ------
+    ValueError
+        If the curve has no point, a point is not finite, or c_max <= c_min.
+    """
+    cost, accuracy = check_same_shape(cost, accuracy)
+    if (
+        cost.ndim != 1
+        or cost.size == 0
+        or not (np.isfinite(cost).all() and np.isfinite(accuracy).all())
+    ):
+        raise ValueError("a curve needs at least one point, all of them finite")
+    if not c_max > c_min:
+        raise ValueError(
+            f"AUCCC needs c_max > c_min, not [{c_min}, {c_max}]: all targets cost the same"
+        )
+    bounds = (np.array([v], dtype=np.float64) for v in (c_min, c_max, floor))
+    return float(auccc_rows(cost[None, :], accuracy[None, :], *bounds)[0])
+
+
+def auccc_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
+    """``auccc`` of each row of [B, T]; NaN where c_max does not exceed c_min."""
+    return area_rows(*sorted_rows(cost, accuracy), c_min, c_max, floor)
+
+
+def sorted_rows(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
+    """Points of each row [B, T] by cost, the less accurate first of equals.
+
+    Rows that are in order are not sorted again: sorting would be the slowest step of all.
+    """
+    rises = cost[:, 1:] > cost[:, :-1]
+    level = (cost[:, 1:] == cost[:, :-1]) & (accuracy[:, 1:] >= accuracy[:, :-1])
+    if (wrong := ~(rises | level).all(axis=1)).any():
+        cost, accuracy = cost.copy(), accuracy.copy()
+        order = np.lexsort((accuracy[wrong], cost[wrong]), axis=1)
+        cost[wrong], accuracy[wrong] = (
+            np.take_along_axis(a[wrong], order, axis=1) for a in (cost, accuracy)
+        )
+    return cost, accuracy
+
+
+def area_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
+    """``auccc_rows`` of rows that are sorted."""
+    x, y = cost, accuracy - floor[:, None]
+    inside = np.clip(x, c_min[:, None], c_max[:, None])
+    width = np.diff(inside, axis=1)
+    # Height at the middle of the part of each segment inside [c_min, c_max]; vertical segments have
+    # no area.
+    run = np.diff(x, axis=1)
+    slope = np.divide(np.diff(y, axis=1), run, out=np.zeros_like(run), where=width > 0)
+    middle = (inside[:, 1:] + inside[:, :-1]) / 2
+    area = (width * (y[:, :-1] + slope * (middle - x[:, :-1]))).sum(axis=1)
+    area += (c_max - inside[:, -1]) * y[
+        :, -1
+    ]  # right padding; the left one is the floor itself, no area
+    span = c_max - c_min
+    # Targets of equal price differ by rounding dust in their means: no cost axis, no curve.
+    return np.where(span > SAME * np.abs(c_max), divided(area, span), np.nan)
+
+
+def front_auccc(cost, accuracy, pool) -> np.ndarray:
+    """AUCCC of the Pareto front of the points of each row [B, T]."""
+    order = np.lexsort((-accuracy, cost), axis=1)
+    cost, accuracy = (
+        np.take_along_axis(cost, order, axis=1),
+        np.take_along_axis(accuracy, order, axis=1),
+    )
+    best = np.maximum.accumulate(accuracy, axis=1)
+    on_front = np.ones(cost.shape, dtype=bool)
+    on_front[:, 1:] = accuracy[:, 1:] > best[:, :-1]
+    # A dominated point is replaced by the front point before it: rows stay equally long, the line
+    # is
+    # unchanged.
+    last = np.maximum.accumulate(np.where(on_front, np.arange(cost.shape[1]), 0), axis=1)
+    front = (np.take_along_axis(a, last, axis=1) for a in (cost, accuracy))
+    return auccc_rows(*front, pool["c_min"], pool["c_max"], pool["floor"])

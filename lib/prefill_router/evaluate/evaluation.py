@@ -1,0 +1,205 @@
+"""What the notebooks hand on to each other: splits, where the activations lie, predictions, and
+their evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from prefill_router.data.costs import expected_costs
+from prefill_router.data.outcomes import Outcomes
+from prefill_router.data.splits import Split, complete_splits
+from prefill_router.evaluate.curves import router_curve
+from prefill_router.evaluate.metrics import COST_METRICS
+from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_intervals
+from prefill_router.evaluate.rules import route
+from prefill_router.evaluate.runs import SeedRun, point_run, router_run, zero_router_run
+from prefill_router.evaluate.settings import EvaluationSettings
+
+METRIC_COLUMNS = [
+    "pool",
+    "method",
+    "encoder",
+    "reads",
+    "target",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "seeds",
+]
+
+
+def calibrated_tolerance(p, cost, correct, overhead) -> float:
+    """The tolerance whose router was cheapest on the calibration rows among those at least as
+    accurate as the best single target there.
+
+    0 if no tolerance reaches it. `p, cost, correct` are [n, K] on calibration rows.
+    """
+    curve = router_curve(p, cost, correct, overhead)
+    good = curve[curve["accuracy"] >= correct.mean(axis=0).max() - 1e-12]
+    return float(good.loc[good["cost"].idxmin(), "tolerance"]) if len(good) else 0.0
+
+
+def evaluate(
+    settings: EvaluationSettings,
+    outcomes: Outcomes,
+    splits: Mapping[int, Split],
+    methods: Mapping[str, dict],
+    cost_model: str | None = None,
+) -> SeedAverages:
+    """All metrics of all methods on the test rows, averaged over split seeds, with bootstrap draws
+    on shared resamples.
+
+    To the methods with predictions come the points `best_single` (the target with the highest
+    accuracy on training rows), `oracle` (the cheapest right target), `<method> calibrated` (the
+    tolerance chosen on calibration rows), and the `zero_router`. Queries with a missing outcome of
+    the pool are left out, and counted aloud.
+
+    Where some targets have no price, `metrics.COST_METRICS` are those of the priced ones as a pool
+    of their own (routing among them, their best single target), on the same queries; fewer than two
+    of them have no cost metrics and no calibrated point. All other metrics are of the whole pool:
+    accuracy is that of the argmax of P over all targets. A calibrated point is chosen among the
+    priced targets, and its accuracy is compared with the best single target and the oracle of the
+    whole pool.
+
+    Parameters
+    ----------
+    cost_model : one of `routing.COST_MODELS`
+        The profile's by default.
+    """
+    return evaluate_at(
+        outcomes,
+        splits,
+        methods,
+        expected_costs(outcomes, splits, cost_model or settings.cost_model),
+        settings.bootstrap,
+    )
+
+
+def evaluate_at(
+    outcomes: Outcomes,
+    splits: Mapping[int, Split],
+    methods: Mapping[str, dict],
+    costs: Mapping[int, np.ndarray],
+    n_boot: int,
+) -> SeedAverages:
+    """`evaluate` with the costs [n, K] of each split seed given; targets whose cost is NaN on every
+    query have none.
+    """
+    complete = outcomes.complete_rows()
+    if not complete.all():
+        print(
+            f"{outcomes.name}: {int((~complete).sum())} of {outcomes.n} queries lack an outcome of"
+            " this pool and are left out of the evaluation"
+        )
+    known = ~np.all([np.isnan(cost).all(axis=0) for cost in costs.values()], axis=0)
+    names = [name for name, yes in zip(outcomes.target_names, known, strict=True) if yes]
+    pool = outcomes if known.all() else outcomes.pool(names) if len(names) > 1 else None
+    # Without a price every target costs nothing: the cost then decides nothing, and the metrics
+    # that need one are dropped below.
+    free = np.zeros_like(outcomes.correct)
+    whole: dict[str, list[SeedRun]] = {}
+    paying: dict[str, list[SeedRun]] = {}
+    for seed, split in complete_splits(outcomes, splits).items():
+        train, calibration, test = split.train, split.calibration, split.test
+        p, overhead = (
+            {name: m["p"][seed] for name, m in methods.items()},
+            {name: m["overhead"] for name, m in methods.items()},
+        )
+        cost, chosen = free, {}
+        if pool is not None:
+            cost, of_pool = costs[seed][:, known], cut(p, outcomes, pool)
+            # without a calibration query there is no calibrated point on this split
+            chosen = {
+                name: _calibrated_choice(
+                    of_pool[name], cost, pool.correct, overhead[name], calibration, test
+                )
+                for name in methods
+                if len(calibration)
+            }
+        if pool is not outcomes and pool is not None:
+            _add_runs(paying, pool, cost, of_pool, overhead, chosen, train, test)
+        _add_runs(
+            whole, outcomes, cost if pool is outcomes else free, p, overhead, chosen, train, test
+        )
+    averages = seed_averaged_intervals(whole, n_boot, seed=0)
+    if pool is outcomes:
+        return averages
+    return _with_costs_of(
+        averages, seed_averaged_intervals(paying, n_boot, seed=0) if paying else None
+    )
+
+
+def metrics_table(averages: SeedAverages, pool: str, methods: Mapping[str, dict]) -> pd.DataFrame:
+    """Rows of ``metrics.csv`` (`METRIC_COLUMNS`) of one pool; a calibrated point reads what its
+    method reads.
+    """
+    table = averages.table().assign(pool=pool)
+    for column in ("encoder", "reads"):
+        read = {
+            f"{name}{suffix}": method.get(column, "")
+            for name, method in methods.items()
+            for suffix in ("", " calibrated")
+        }
+        table[column] = table["method"].map(read).fillna("")
+    return table[METRIC_COLUMNS]
+
+
+def cut(p: Mapping[str, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dict[str, np.ndarray]:
+    """P(correct) [n, K] of each method, cut to the targets of a smaller pool."""
+    columns = [outcomes.target_names.index(name) for name in pool.target_names]
+    return {name: values[:, columns] for name, values in p.items()}
+
+
+def _calibrated_choice(
+    p, cost, correct, overhead, calibration, test
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cost and correctness on the test rows of the answers at the tolerance chosen on the
+    calibration rows.
+    """
+    tolerance = calibrated_tolerance(
+        p[calibration], cost[calibration], correct[calibration], overhead[calibration]
+    )
+    chosen = route(p[test], cost[test], tolerance)
+    return cost[test, chosen] + overhead[test], correct[test, chosen]
+
+
+def _add_runs(
+    runs: dict[str, list[SeedRun]], outcomes: Outcomes, cost, p, overhead, calibrated, train, test
+) -> None:
+    """Add one split's runs of all methods, `calibrated` points and references to the lists in
+    `runs`.
+    """
+    c, y, g = cost[test], outcomes.correct[test], outcomes.queries["group"].to_numpy()[test]
+    for name in p:
+        runs.setdefault(name, []).append(
+            router_run(p[name][test], c, y, g, overhead[name][test], outcomes.target_names)
+        )
+        if name in calibrated:
+            runs.setdefault(f"{name} calibrated", []).append(point_run(*calibrated[name], c, y, g))
+    best = int(outcomes.correct[train].mean(axis=0).argmax())
+    runs.setdefault("best_single", []).append(point_run(c[:, best], y[:, best], c, y, g))
+    oracle = route(y, c, 0.0)
+    at = np.arange(len(test))
+    runs.setdefault("oracle", []).append(point_run(c[at, oracle], y[at, oracle], c, y, g))
+    runs.setdefault("zero_router", []).append(zero_router_run(c, y, g))
+
+
+def _with_costs_of(averages: SeedAverages, paying: SeedAverages | None) -> SeedAverages:
+    """`averages` with the cost metrics of `paying`, or without any. Both are on the same queries,
+    hence on the same resamples.
+    """
+
+    def merged(field: str) -> dict:
+        ours, theirs = getattr(averages, field), getattr(paying, field) if paying else {}
+        keys = [key for key in ours if key[1] not in COST_METRICS or key in theirs]
+        return {key: theirs[key] if key[1] in COST_METRICS else ours[key] for key in keys}
+
+    return SeedAverages(
+        merged("point"), merged("draws"), merged("seeds"), merged("undefined"), averages.n
+    )

@@ -1,0 +1,250 @@
+"""Bootstrap over groups on shared resamples, averaged over split seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from prefill_router.evaluate.curves import curve_steps
+from prefill_router.evaluate.intervals import interval_of, percentile_interval
+from prefill_router.evaluate.runs import SeedRun
+from prefill_router.hardware import on_every_core
+
+
+def group_bootstrap_weights(groups: Sequence | np.ndarray, n_boot: int, seed: int) -> np.ndarray:
+    """Multiplicity of each query when its G groups are drawn G times with replacement.
+
+    Parameters
+    ----------
+    groups : sequence [n]
+        Group of each query.
+    n_boot : int
+        Number of replicates B.
+    seed : int
+
+    Returns
+    -------
+    int ndarray [B, n]
+        Equal for all queries of a group; the groups' multiplicities of a row sum to G. A
+        permutation of the queries permutes the columns and changes nothing else.
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    return multiplicities(len(names), n_boot, seed)[:, index]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedAverages:
+    """Metrics of several methods, averaged over split seeds, with draws on shared resamples.
+
+    Attributes
+    ----------
+    point : dict of (method, metric) to float
+        Mean over the seeds on which the metric is defined.
+    draws : dict of (method, metric) to ndarray [B]
+        The same in every replicate; NaN where it is defined on no seed.
+    seeds : dict of (method, metric) to int
+        Number of seeds on which the point value is defined.
+    undefined : dict of (method, metric) to float
+        Share of (replicate, seed) pairs on which the metric is undefined.
+    n : dict of method to int
+        Test queries per seed (rounded mean over seeds).
+    """
+
+    point: dict[tuple[str, str], float]
+    draws: dict[tuple[str, str], np.ndarray]
+    seeds: dict[tuple[str, str], int]
+    undefined: dict[tuple[str, str], float]
+    n: dict[str, int]
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """[method, target, metric, value, ci_low, ci_high, n, seeds, undefined]; target is "" for
+        the pool.
+        """
+        rows = []
+        for (method, metric), value in self.point.items():
+            key = (method, metric)
+            metric, _, target = metric.partition("@")
+            low, high = interval_of(metric, value, self.draws[key], level)
+            rows.append(
+                (
+                    method,
+                    target,
+                    metric,
+                    value,
+                    low,
+                    high,
+                    self.n[method],
+                    self.seeds[key],
+                    self.undefined[key],
+                )
+            )
+        columns = [
+            "method",
+            "target",
+            "metric",
+            "value",
+            "ci_low",
+            "ci_high",
+            "n",
+            "seeds",
+            "undefined",
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    def paired(self, method_a: str, method_b: str, level: float = 0.95) -> pd.DataFrame:
+        """[method_a, method_b, metric, diff, ci_low, ci_high, n] for every metric that both methods
+        have; diff = a - b.
+
+        Where a metric is undefined on some seeds, the two averages may stand on different seeds:
+        see ``seeds``.
+        """
+        unknown = [m for m in (method_a, method_b) if m not in self.n]
+        if unknown:
+            raise ValueError(
+                f"unknown method {', '.join(unknown)}; known methods: {', '.join(self.n)}"
+            )
+        rows = []
+        for method, metric in self.point:
+            if method == method_a and (method_b, metric) in self.point:
+                a, b = (method_a, metric), (method_b, metric)
+                difference, draws = self.point[a] - self.point[b], self.draws[a] - self.draws[b]
+                low, high = interval_of(metric.partition("@")[0], difference, draws, level, power=1)
+                n = min(self.n[method_a], self.n[method_b])
+                rows.append((method_a, method_b, metric, difference, low, high, n))
+        return pd.DataFrame(
+            rows, columns=["method_a", "method_b", "metric", "diff", "ci_low", "ci_high", "n"]
+        )
+
+
+def seed_averaged_intervals(
+    methods: Mapping[str, Sequence[SeedRun]], n_boot: int, seed: int
+) -> SeedAverages:
+    """Bootstrap all metrics of all methods over groups, averaged over split seeds, on shared
+    resamples.
+
+    Parameters
+    ----------
+    methods : mapping of method name to its runs
+        One ``SeedRun`` per split seed (see ``router_run``, ``point_run``, ``zero_router_run``). The
+        groups that are resampled are those that occur in any run.
+    n_boot : int
+        Number of replicates B.
+    seed : int
+
+    Returns
+    -------
+    SeedAverages
+
+    Raises
+    ------
+    ValueError
+        If there is no method, or one without runs.
+    """
+    empty = [name for name, runs in methods.items() if len(runs) == 0]
+    if not methods or empty:
+        raise ValueError(
+            "every method needs at least one run; without:"
+            f" {', '.join(empty) or 'all, no method given'}"
+        )
+    universe, counts = _shared_counts(
+        [run for runs in methods.values() for run in runs], n_boot, seed
+    )
+    of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
+    point, draws, seeds, undefined = {}, {}, {}, {}
+
+    def weights(run: SeedRun) -> np.ndarray:
+        group = np.searchsorted(universe, run.groups)
+        key = group.tobytes()
+        if key not in of_queries:
+            of_queries[key] = counts[:, group]
+        return of_queries[key]
+
+    found = on_every_core(
+        lambda run: run.metrics(weights(run)), ((run,) for runs in methods.values() for run in runs)
+    )
+    for name, runs in methods.items():
+        values = [next(found) for _ in runs]
+        for metric in values[0]:
+            stacked = np.stack([v[metric] for v in values])  # [seeds, 1 + B]
+            defined = ~np.isnan(stacked)
+            with np.errstate(invalid="ignore"):
+                average = np.nansum(stacked, axis=0) / defined.sum(axis=0)
+            key = (name, metric)
+            point[key], draws[key] = float(average[0]), average[1:]
+            seeds[key] = int(defined[:, 0].sum())
+            undefined[key] = float(1 - defined[:, 1:].mean()) if n_boot else 0.0
+    n = {
+        name: round(float(np.mean([len(run.groups) for run in runs])))
+        for name, runs in methods.items()
+    }
+    return SeedAverages(point, draws, seeds, undefined, n)
+
+
+def seed_averaged_curve(
+    runs: Sequence[tuple],
+    tolerances: Sequence[float] | np.ndarray,
+    n_boot: int,
+    seed: int,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """A router's cost/accuracy curve on a grid of tolerances, averaged over split seeds, with
+    intervals.
+
+    Parameters
+    ----------
+    runs : sequence of (p, cost, correct, groups, overhead), one per split seed
+        As in ``router_run``.
+    tolerances : sequence of T floats >= 0
+    n_boot, seed, level
+        As in ``seed_averaged_intervals``; the same seed and groups give the same resamples.
+
+    Returns
+    -------
+    DataFrame [tolerance, cost, accuracy, ci_low, ci_high], T rows
+        The interval is that of the accuracy at the tolerance.
+    """
+    tolerances = np.asarray(tolerances, dtype=np.float64)
+    steps = [
+        SeedRun(np.asarray(groups), curve_steps(p, c, y, over).evaluate)
+        for p, c, y, groups, over in runs
+    ]
+    universe, counts = _shared_counts(steps, n_boot, seed)
+    costs, accuracies = [], []
+    for run in steps:
+        cost, accuracy = run.metrics(counts[:, np.searchsorted(universe, run.groups)], tolerances)
+        costs.append(cost[0])
+        accuracies.append(accuracy)
+    accuracy = np.mean(accuracies, axis=0)
+    ends = [percentile_interval(accuracy[1:, t], level) for t in range(len(tolerances))]
+    return pd.DataFrame(
+        {
+            "tolerance": tolerances,
+            "cost": np.mean(costs, axis=0),
+            "accuracy": accuracy[0],
+            "ci_low": [end.low for end in ends],
+            "ci_high": [end.high for end in ends],
+        }
+    )
+
+
+def _shared_counts(
+    runs: Sequence[SeedRun], n_boot: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted universe of groups [G] and their multiplicities [1 + B, G].
+
+    The first row, all ones, is the point value: one call, one implementation for it and the draws.
+    """
+    universe = np.unique(np.concatenate([run.groups for run in runs]))
+    draws = multiplicities(len(universe), n_boot, seed)
+    return universe, np.vstack([np.ones(len(universe)), draws])
+
+
+def multiplicities(n_groups: int, n_boot: int, seed: int) -> np.ndarray:
+    if n_groups == 0:  # a benchmark without a test query: nothing to draw, every metric is NaN
+        return np.zeros((n_boot, 0))
+    return np.random.default_rng(seed).multinomial(
+        n_groups, np.full(n_groups, 1 / n_groups), size=n_boot
+    )

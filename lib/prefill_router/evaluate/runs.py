@@ -1,0 +1,70 @@
+"""One method on one split: what the bootstrap evaluates again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prefill_router.evaluate.auc import auc_boot
+from prefill_router.evaluate.metrics import pool_metrics_boot
+from prefill_router.evaluate.point_metrics import point_metrics_boot, zero_router_boot
+
+Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedRun:
+    """One method on the test queries of one split seed.
+
+    Attributes
+    ----------
+    groups : ndarray [n]
+        Group of each test query.
+    metrics : callable
+        Weights [B, n] -> dict of metric name to values [B].
+    """
+
+    groups: np.ndarray
+    metrics: Metrics
+
+
+def router_run(
+    p,
+    cost,
+    correct,
+    groups,
+    overhead: float | np.ndarray = 0.0,
+    target_names: Sequence[str] | None = None,
+) -> SeedRun:
+    """A router with P(correct) [n, K]: all of ``metrics.METRICS``.
+
+    With ``target_names`` also auc, brier and ece of each target, under keys such as ``"auc@target
+    name"``, which ``SeedAverages.table`` takes apart into its columns metric and target.
+    """
+
+    return SeedRun(
+        np.asarray(groups),
+        lambda weights: pool_metrics_boot(p, cost, correct, overhead, weights, target_names),
+    )
+
+
+def auc_run(p, correct, groups) -> SeedRun:
+    """A router's mean_auc and disagreement_auc: what needs no cost and no choice."""
+    return SeedRun(np.asarray(groups), lambda weights: auc_boot(p, correct, weights))
+
+
+def point_run(chosen_cost, chosen_correct, cost, correct, groups) -> SeedRun:
+    """A method that is one point (a single target, the oracle): cost and correctness [n] of its
+    choice.
+    """
+    return SeedRun(
+        np.asarray(groups),
+        lambda weights: point_metrics_boot(chosen_cost, chosen_correct, cost, correct, weights),
+    )
+
+
+def zero_router_run(cost, correct, groups) -> SeedRun:
+    """The zero router: random mixing of the single targets, see ``metrics.zero_router_boot``."""
+    return SeedRun(np.asarray(groups), lambda weights: zero_router_boot(cost, correct, weights))

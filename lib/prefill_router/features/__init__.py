@@ -1,0 +1,1 @@
+"""From the states of all layers to the features of a head."""

@@ -1,0 +1,286 @@
+"""From layers to trunk input: per target one layer and pooling, scaled, PCA-reduced, side by side.
+
+LLM Router (arXiv 2603.20895), features: x = [f1 | ... | fK]. Every choice is made on training rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.extmath import randomized_svd
+from tqdm import tqdm
+
+from prefill_router.data.splits import group_folds
+from prefill_router.encode.store import ActivationStore
+from prefill_router.features.choice import FeatureChoice
+from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.reduction import ScaledPCA
+from prefill_router.hardware import on_every_core
+
+FORMAT = 1
+
+
+def sweep(
+    store: ActivationStore,
+    query_ids: Sequence[str],
+    correct: np.ndarray,
+    target_names: Sequence[str],
+    groups: Sequence,
+    poolings: Sequence[str] = ("last", "mean"),
+    sizes: Sequence[int] = (50, 100, 150, 200, 300),
+    folds: int = 5,
+    seed: int = 0,
+    C: float = PROBE_C,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Cross-validated probe AUC of every layer, pooling, number of components and target: nothing
+    is searched, all is computed.
+
+    Parameters
+    ----------
+    As in :func:`choose_components`; ``correct`` has a column per name of ``target_names``.
+
+    Returns
+    -------
+    DataFrame[pooling, layer, n_components, target, auc]
+        Sizes above the rank of some fold's training rows are left out.
+    """
+    correct, fold = np.asarray(correct, np.float64), group_folds(groups, folds, seed)
+    sizes = sorted(set(sizes))
+
+    def probe(pooling: str, layer: int) -> pd.DataFrame:
+        aucs, rank = fold_aucs(
+            store.read(layer, pooling, query_ids).astype(np.float64), correct, fold, sizes, C
+        )
+        rows = [
+            (pooling, layer, size, target, auc)
+            for size, row in zip(sizes, nan_mean(aucs), strict=True)
+            if size <= rank
+            for target, auc in zip(target_names, row, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["pooling", "layer", "n_components", "target", "auc"])
+
+    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
+    return pd.concat(
+        tqdm(on_every_core(probe, pairs), total=len(pairs), desc="sweep", disable=not progress),
+        ignore_index=True,
+    )
+
+
+class FeaturePipeline:
+    """StandardScaler -> PCA per target, fitted on training rows, blocks concatenated.
+
+    Parameters
+    ----------
+    choices : sequence of K FeatureChoice
+
+    Attributes
+    ----------
+    choices : tuple of FeatureChoice
+    blocks : list of ScaledPCA
+        One per choice, after :meth:`fit`.
+    """
+
+    def __init__(self, choices: Sequence[FeatureChoice]) -> None:
+        if not choices:
+            raise ValueError("no feature choices; pass at least one FeatureChoice")
+        self.choices = tuple(choices)
+        self.blocks: list[ScaledPCA] = []
+
+    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> FeaturePipeline:
+        """Fit scalers and components on these rows; warns where a block has fewer components than
+        chosen.
+        """
+        fitted = {}
+        for choice in self.choices:
+            source = (choice.layer, choice.pooling, choice.n_components)
+            if source not in fitted:
+                x = store.read(choice.layer, choice.pooling, train_query_ids)
+                fitted[source] = ScaledPCA.fit(x, choice.n_components)
+            found = len(fitted[source].components)
+            if found < choice.n_components:
+                warnings.warn(
+                    f"target {choice.target!r}: {found} components, not {choice.n_components}:"
+                    f" training rows of layer {choice.layer}, {choice.pooling}, have no more",
+                    stacklevel=2,
+                )
+        self.blocks = [
+            fitted[choice.layer, choice.pooling, choice.n_components] for choice in self.choices
+        ]
+        return self
+
+    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+        """Features of these queries: float32 [n, sum of components], blocks in the order of
+        ``choices``.
+
+        Raises
+        ------
+        ValueError
+            If the pipeline is not fitted, or the store has another hidden size.
+        """
+        if not self.blocks:
+            raise ValueError("the pipeline is not fitted; call fit(store, train_query_ids) first")
+        if store.hidden_size != len(self.blocks[0].mean):
+            raise ValueError(
+                f"the pipeline was fitted on width {len(self.blocks[0].mean)}, not"
+                f" {store.hidden_size}; use activations of the same encoder"
+            )
+        raw = {
+            (c.layer, c.pooling): store.read(c.layer, c.pooling, query_ids) for c in self.choices
+        }
+        blocks = [
+            block.transform(raw[c.layer, c.pooling])
+            for c, block in zip(self.choices, self.blocks, strict=True)
+        ]
+        return np.hstack(blocks).astype(np.float32)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
+        tensors = {
+            f"block{i}.{name}": array
+            for i, block in enumerate(self.blocks)
+            for name, array in vars(block).items()
+        }
+        return tensors, {
+            "format": FORMAT,
+            "choices": [
+                asdict(c) | {"n_components": len(b.components)}
+                for c, b in zip(self.choices, self.blocks, strict=True)
+            ],
+        }
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> FeaturePipeline:
+        """Rebuild a fitted pipeline from :meth:`state`.
+
+        Raises
+        ------
+        ValueError
+            Another format version, or an array that is missing.
+        """
+        if meta.get("format") != FORMAT:
+            raise ValueError(
+                f"feature state has format {meta.get('format')}, this library reads {FORMAT};"
+                " export it again"
+            )
+        pipeline = cls([FeatureChoice(**choice) for choice in meta["choices"]])
+        try:
+            pipeline.blocks = [
+                ScaledPCA(
+                    *(
+                        np.asarray(tensors[f"block{i}.{name}"])
+                        for name in ("mean", "scale", "components", "variance")
+                    )
+                )
+                for i in range(len(pipeline.choices))
+            ]
+        except KeyError as error:
+            raise ValueError(f"feature state lacks the array {error}; export it again") from None
+        return pipeline
+
+
+class SharedBlock:
+    """Layers of one pooling side by side, each standardised, then one PCA: the features of the
+    published code's later variant.
+
+    Parameters
+    ----------
+    n_components : int
+    pooling : str
+    layers : sequence of int, optional
+        Indices of hidden states, in the order in which they stand side by side; default: 0
+        (embeddings) to ``n_layers`` - 1, as in the published code, which numbers an encoder's
+        layers so. The last block's output is not among them.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        After :meth:`fit`.
+    """
+
+    # without one: states that held the last block's output as well, and did not name their layers
+    FORMAT = 2
+
+    def __init__(
+        self, n_components: int = 200, pooling: str = "mean", layers: Sequence[int] | None = None
+    ) -> None:
+        self.n_components, self.pooling, self.layers = (
+            n_components,
+            pooling,
+            None if layers is None else tuple(layers),
+        )
+
+    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> SharedBlock:
+        """Fit the scaler and the components on these rows.
+
+        The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM
+        Review 53, 2011) with a fixed seed: with all layers side by side both the rows and the
+        columns are too many for an exact one.
+        """
+        width, self.layers = (
+            store.hidden_size,
+            (tuple(range(store.n_layers)) if self.layers is None else self.layers),
+        )
+        x = np.empty((len(train_query_ids), len(self.layers) * width), np.float32)
+        mean, scale = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
+        for place, layer in enumerate(
+            self.layers
+        ):  # all at once would need several copies of the whole
+            at = slice(place * width, (place + 1) * width)
+            x[:, at] = store.read(layer, self.pooling, train_query_ids)
+            scaler = StandardScaler().fit(x[:, at])
+            mean[at], scale[at] = scaler.mean_, scaler.scale_
+            x[:, at] -= mean[at]
+            x[:, at] /= scale[at]
+        _, values, components = randomized_svd(x, min(self.n_components, *x.shape), random_state=0)
+        self.reduction = ScaledPCA(
+            mean, scale, components.astype(np.float32), values**2 / max(len(x) - 1, 1)
+        )
+        return self
+
+    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+        """Features of these queries: float32 [n, n_components]."""
+        if not hasattr(self, "reduction"):
+            raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
+        width, found = (
+            store.hidden_size,
+            np.zeros((len(query_ids), len(self.reduction.components)), np.float32),
+        )
+        for place, layer in enumerate(self.layers):
+            at = slice(place * width, (place + 1) * width)
+            x = store.read(layer, self.pooling, query_ids).astype(np.float32)
+            found += (
+                (x - self.reduction.mean[at]) / self.reduction.scale[at]
+            ) @ self.reduction.components[:, at].T
+        return found
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
+        meta = {
+            "format": self.FORMAT,
+            "layers": list(self.layers),
+            "pooling": self.pooling,
+            "n_components": len(self.reduction.components),
+        }
+        return vars(self.reduction), meta
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> SharedBlock:
+        """Rebuild a fitted block from :meth:`state`; KeyError if something is missing, ValueError
+        for another format.
+        """
+        if meta.get("format") != cls.FORMAT:
+            raise ValueError(
+                f"the block of all layers has format {meta.get('format')}, this library reads"
+                f" {cls.FORMAT}: older ones read the last layer too; train the router again"
+            )
+        block = cls(meta["n_components"], meta["pooling"], meta["layers"])
+        block.reduction = ScaledPCA(
+            *(tensors[name] for name in ("mean", "scale", "components", "variance"))
+        )
+        return block

@@ -1,0 +1,191 @@
+"""Layerwise geometric probes: which layer separates prompts that a target gets right from the
+others.
+
+Formulas: LLM Router (arXiv 2603.20895), probes. Class labels are a target's outcomes: 1 right, 0
+wrong, NaN missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from prefill_router.data.splits import group_folds
+from prefill_router.encode.store import ActivationStore
+from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.reduction import ScaledPCA
+from prefill_router.hardware import on_every_core
+
+
+def fisher_j(x: np.ndarray, y: np.ndarray) -> float:
+    """Fisher Separability J = ||mu1 - mu0||^2 / (tr S0 + tr S1) (LLM Router, arXiv 2603.20895).
+
+    Parameters
+    ----------
+    x : ndarray [n, d]
+    y : ndarray [n]
+        1 right, 0 wrong, NaN missing (left out).
+
+    Returns
+    -------
+    float
+        S are class covariances with divisor n_class. NaN if a class is empty; 0 if the class means
+        are equal; infinite if they differ and no class has any spread.
+    """
+    shifted = (
+        np.asarray(x, np.float64) - x[0]
+    )  # J does not change, and equal rows become exact zeros
+    zero, one = shifted[y == 0], shifted[y == 1]
+    if len(zero) == 0 or len(one) == 0:
+        return float("nan")
+    between = float(np.square(one.mean(axis=0) - zero.mean(axis=0)).sum())
+    within = float(zero.var(axis=0).sum() + one.var(axis=0).sum())
+    if between == 0.0:
+        return 0.0
+    return between / within if within > 0 else float("inf")
+
+
+def effective_dimensionality(x: np.ndarray) -> float:
+    """Participation ratio d_eff = (sum lambda)^2 / sum lambda^2 of the covariance spectrum of ``x``
+    [n, d].
+
+    Between 1 and min(n - 1, d); 0 if the rows are all equal. No eigenvalues are needed: their sum
+    is the trace of the covariance, the sum of their squares its squared Frobenius norm (LLM Router,
+    arXiv 2603.20895).
+    """
+    shifted = np.asarray(x, np.float64) - x[0]  # so that equal rows become exact zeros
+    centred = shifted - shifted.mean(axis=0)
+    moments = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    squares = float(np.square(moments).sum())
+    return float(np.trace(moments)) ** 2 / squares if squares > 0 else 0.0
+
+
+def anisotropy(x: np.ndarray) -> float:
+    """Mean cosine over the n (n - 1) / 2 distinct pairs of rows of ``x`` [n, d].
+
+    Closed form (||sum u||^2 - n) / (n (n - 1)) with unit rows u. Zero rows have no direction and
+    are left out; NaN with fewer than two others.
+    """
+    x = np.asarray(x, np.float64)
+    norms = np.linalg.norm(x, axis=1)
+    unit = x[norms > 0] / norms[norms > 0, None]
+    n = len(unit)
+    return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1))) if n > 1 else float("nan")
+
+
+def probe_auc(
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: Sequence,
+    folds: int = 5,
+    seed: int = 0,
+    C: float = PROBE_C,
+    n_components: int = 50,
+) -> float:
+    """Cross-validated AUC of a logistic regression on standardised, PCA-reduced features.
+
+    Scaler, PCA and regression are fitted inside the training folds; groups never straddle folds;
+    the result is the mean of the folds' AUCs (pooled scores of different fits are not comparable),
+    over folds in which it is defined.
+
+    Parameters
+    ----------
+    x : ndarray [n, d]
+    y : ndarray [n]
+        1 right, 0 wrong, NaN missing.
+    groups : n labels
+    folds, seed, C, n_components
+        Number of folds, seed of their draw, inverse L2 strength, components.
+
+    Returns
+    -------
+    float
+        NaN if no fold has both classes.
+    """
+    aucs, _ = fold_aucs(
+        x, np.asarray(y, float)[:, None], group_folds(groups, folds, seed), [n_components], C
+    )
+    return float(nan_mean(aucs)[0, 0])
+
+
+def layer_profile(
+    store: ActivationStore,
+    query_ids: Sequence[str],
+    correct: np.ndarray,
+    target_names: Sequence[str],
+    groups: Sequence,
+    encoder_name: str,
+    poolings: Sequence[str] = ("last", "mean"),
+    n_components: int = 50,
+    folds: int = 5,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """All probes for every layer, pooling and target.
+
+    J is computed on standardised, PCA-reduced features, d_eff on standardised features, anisotropy
+    on the raw vectors, the AUC with scaler and PCA inside the training folds. d_eff and anisotropy
+    need no labels and repeat for every target.
+
+    Parameters
+    ----------
+    store : ActivationStore
+    query_ids : n ids
+        Training rows only: the profile decides which layers are used.
+    correct : float ndarray [n, K]
+        1 right, 0 wrong, NaN missing.
+    target_names : K names
+    groups : n labels
+    encoder_name : str
+        Goes into the column ``encoder``.
+    poolings, n_components, folds, seed
+        As in :func:`probe_auc`.
+    progress : bool
+        Show a bar on stderr.
+
+    Returns
+    -------
+    DataFrame[encoder, pooling, layer, target, fisher_j, d_eff, anisotropy, probe_auc]
+        One row per pooling, layer (0 = embeddings) and target, in this order.
+
+    Raises
+    ------
+    ValueError
+        If the lengths of query_ids, correct, groups or target_names disagree.
+    """
+    correct = np.asarray(correct, np.float64)
+    if correct.shape != (len(query_ids), len(target_names)) or len(groups) != len(query_ids):
+        raise ValueError(
+            f"correct has shape {correct.shape} and groups {len(groups)} rows; expected "
+            f"{len(query_ids)} queries x {len(target_names)} targets"
+        )
+    fold = group_folds(groups, folds, seed)
+
+    def probe(pooling: str, layer: int) -> list[dict]:
+        x = store.read(layer, pooling, query_ids).astype(np.float64)
+        reduction = ScaledPCA.fit(x, n_components)
+        reduced = reduction.transform(x)
+        label_free = {
+            "d_eff": effective_dimensionality((x - reduction.mean) / reduction.scale),
+            "anisotropy": anisotropy(x),
+        }
+        aucs = nan_mean(fold_aucs(x, correct, fold, [n_components])[0])[0]
+        return [
+            {
+                "encoder": encoder_name,
+                "pooling": pooling,
+                "layer": layer,
+                "target": target,
+                "fisher_j": fisher_j(reduced, correct[:, k]),
+                **label_free,
+                "probe_auc": aucs[k],
+            }
+            for k, target in enumerate(target_names)
+        ]
+
+    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
+    found = tqdm(on_every_core(probe, pairs), total=len(pairs), desc="probes", disable=not progress)
+    return pd.DataFrame([row for rows in found for row in rows])

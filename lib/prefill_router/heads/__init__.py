@@ -1,0 +1,1 @@
+"""What predicts P(correct): networks, the kernel router, baselines."""

@@ -1,0 +1,295 @@
+"""The kernel router: no layer is chosen, and what the targets have in common is learnt apart from
+what sets them apart.
+
+Kernel ridge regression (the mean of a Gaussian process) on the states of the upper two thirds of an
+encoder's layers, both poolings side by side. Not every target's column of outcomes is fitted, but
+the principal components of all of them: the first is the difficulty that targets share and is
+learnt with little shrinkage, the later ones are the differences that routing lives on, scarce in
+evidence and shrunk hard, each as far as cross-validation on training rows asks for; were all
+differences shrunk to nothing, every query would go to the best single target. Shrinking the
+components of a multiple response one by one is Breiman and Friedman's *curds and whey* (J. R. Stat.
+Soc. B 59, 1997); with kernels it is a Gaussian process with coregionalised targets (Bonilla et al.,
+NIPS 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from scipy.special import expit
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+
+from prefill_router.data.splits import group_folds, validation_rows
+from prefill_router.hardware import one_blas_thread
+from prefill_router.heads.gram import BLOCK, Block, ReadyBlock, fill_missing
+from prefill_router.heads.ridge import held_out_predictions, mean_kernel, solve_ridge
+
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+
+
+class KernelRouter:
+    """Coregionalised kernel ridge regression on the states of one or more encoders.
+
+    Parameters
+    ----------
+    width : float
+        Of the Gaussian kernel, in units of the mean squared difference per column.
+    precomputed : bool
+        X holds kernels instead of states: rows of :func:`gaussian_gram`, of the training queries in
+        :meth:`fit` and of those asked about in :meth:`predict_proba`. ``width`` is not used.
+    ridges : sequence of float
+        Candidates for the ridge of a component.
+    folds, seed : int
+        Of the cross-validation, over groups. Standardisation sees all rows given to :meth:`fit`,
+        without their outcomes.
+    cv_rows : int or None
+        Most rows that the cross-validation looks at, whole groups drawn at random; its time grows
+        with their cube. None: all.
+
+    Attributes
+    ----------
+    encoders_used : tuple of str
+        Those whose kernels are averaged: the subset with the smallest cross-validated error.
+    cv_error : dict of tuple of str to float
+        That error of every subset: mean squared error of the standardised outcomes, summed over the
+        components.
+    ridges_used : float ndarray [K]
+        Ridge of every component.
+    r2_ : float ndarray [K]
+        Cross-validated share of each component's variance that is explained.
+    """
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        ridges: Sequence[float] = RIDGES,
+        folds: int = 3,
+        seed: int = 0,
+        cv_rows: int | None = 4000,
+        precomputed: bool = False,
+    ) -> None:
+        self.precomputed = precomputed
+        self.width, self.ridges, self.folds, self.seed, self.cv_rows = (
+            width,
+            tuple(sorted(ridges)),
+            folds,
+            seed,
+            cv_rows,
+        )
+
+    @one_blas_thread
+    def fit(
+        self,
+        X: np.ndarray | Mapping[str, np.ndarray],
+        Y: np.ndarray,
+        groups: Sequence | None = None,
+    ) -> KernelRouter:
+        """Fit on training rows.
+
+        Parameters
+        ----------
+        X : float ndarray [n, D], or a mapping of encoder name to one
+            See :func:`read_states`. They are kept, not copied.
+        Y : float ndarray [n, K]
+            1 right, 0 wrong, NaN missing. Further targets than those routed to may be given: they
+            help to tell difficulty apart.
+        groups : n labels that never straddle a fold; default: every row on its own.
+
+        Raises
+        ------
+        ValueError
+            Lengths that disagree, states that are not finite, other values in Y, a target without
+            any outcome.
+        """
+        X, Y = _named(X), np.asarray(Y, np.float64)
+        groups = np.arange(len(Y)) if groups is None else np.asarray(groups)
+        for name, states in X.items():
+            if not len(states) == len(Y) == len(groups):
+                raise ValueError(
+                    f"{name or 'X'} has {len(states)} rows, Y {len(Y)}, groups {len(groups)}; they"
+                    " must be equal"
+                )
+            if self.precomputed and states.shape[1] != len(states):
+                raise ValueError(
+                    f"{name or 'X'} has shape {states.shape}; a precomputed kernel of the training"
+                    " queries with themselves is square"
+                )
+            if not np.isfinite(states).all():
+                raise ValueError(
+                    f"{name or 'X'} is not finite, first in row"
+                    f" {int(np.argwhere(~np.isfinite(states))[0][0])}; extract it again"
+                )
+        components = self._rotate(fill_missing(Y))
+        if self.precomputed:
+            kernels = X
+        else:
+            self._blocks = {
+                name: Block.of(np.asarray(states, np.float32)) for name, states in X.items()
+            }
+            kernels = {
+                name: block.kernel(block.states, self.width) for name, block in self._blocks.items()
+            }
+        self._columns = {name: states.shape[1] for name, states in X.items()}
+        rows = np.arange(len(Y))
+        if self.cv_rows is not None and self.cv_rows < len(Y):
+            rows = np.flatnonzero(validation_rows(groups, self.cv_rows / len(Y), self.seed))
+        fold, of_rows = group_folds(groups[rows], self.folds, self.seed), components[rows]
+        best = np.inf
+        self.cv_error: dict[tuple[str, ...], float] = {}
+        for subset in (
+            s for size in range(1, len(kernels) + 1) for s in combinations(kernels, size)
+        ):
+            kernel = mean_kernel([kernels[name] for name in subset])
+            held_out = held_out_predictions(
+                kernel[np.ix_(rows, rows)], of_rows, fold, self.ridges
+            )  # [ridges, rows, K]
+            errors = ((held_out - of_rows) ** 2).mean(axis=1)
+            self.cv_error[subset] = float(errors.min(axis=0).sum())
+            if self.cv_error[subset] < best:
+                best, self.encoders_used, train_kernel = self.cv_error[subset], subset, kernel
+                chosen = errors.argmin(axis=0)
+                predicted = held_out[chosen, :, np.arange(len(chosen))].T
+                self.r2_ = 1 - errors.min(axis=0) / np.maximum(
+                    of_rows.var(axis=0), np.finfo(np.float64).tiny
+                )
+        self.ridges_used, self._offset = np.array(self.ridges)[chosen], components.mean(axis=0)
+        self._dual = np.zeros_like(components)
+        for ridge in np.unique(self.ridges_used):
+            at = self.ridges_used == ridge
+            self._dual[:, at] = solve_ridge(
+                train_kernel, components[:, at] - self._offset[at], ridge
+            )
+        # one increasing map for all targets: probabilities without ties, and the order of the
+        # targets stays
+        known = ~np.isnan(Y[rows])
+        self._map = LogisticRegression(C=np.inf).fit(
+            self._outcomes(predicted)[known][:, None], Y[rows][known]
+        )
+        return self
+
+    def predict_proba(self, X: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+        """P(correct): float64 [n, K].
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            The states of an encoder that is averaged are not given, or have another width than in
+            training.
+        """
+        if not hasattr(self, "_map"):
+            raise NotFittedError("the kernel router is not fitted; call fit(X, Y, groups) first")
+        X = _named(X)
+        for name in self.encoders_used:
+            if name not in X or X[name].shape[1] != self._columns[name]:
+                got = f"of width {X[name].shape[1]}" if name in X else "missing"
+                raise ValueError(
+                    f"states of {name or 'the encoder'} are {got}; they must have the width"
+                    f" {self._columns[name]} of the training states"
+                )
+        n = len(X[self.encoders_used[0]])
+        predicted = [self._offset[None][:0]]
+        for start in range(
+            0, n, BLOCK
+        ):  # by blocks of queries: a kernel of all of them in float64 is the largest thing there is
+            rows = {name: X[name][start : start + BLOCK] for name in self.encoders_used}
+            kernel = mean_kernel(
+                [
+                    (
+                        x
+                        if self.precomputed
+                        else self._blocks[name].kernel(np.asarray(x, np.float32), self.width)
+                    )
+                    for name, x in rows.items()
+                ]
+            )
+            predicted.append(self._offset + kernel.astype(np.float64) @ self._dual)
+        outcomes = self._outcomes(np.vstack(predicted))
+        return expit(self._map.coef_[0, 0] * outcomes + self._map.intercept_[0])
+
+    @property
+    def n_targets(self) -> int:
+        """K."""
+        return len(self._rates)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Fitted arrays by name (for safetensors) and everything else (for JSON), of a router that
+        reads one encoder.
+
+        The training states are among them, standardised: n x D values, by far the largest part.
+
+        Raises
+        ------
+        ValueError
+            If it was fitted on kernels, or reads several encoders.
+        """
+        if self.precomputed or len(self.encoders_used) > 1:
+            raise ValueError("only a kernel router fitted on the states of one encoder can be kept")
+        block = self._blocks[self.encoders_used[0]]
+        ready = block if isinstance(block, ReadyBlock) else ReadyBlock.of(block)
+        arrays = {"states": ready.states, "mean": ready.mean, "scale": ready.scale}
+        arrays |= {
+            "dual": self._dual,
+            "offset": self._offset,
+            "vectors": self._vectors,
+            "spread": self._spread,
+            "rates": self._rates,
+        }
+        arrays["map"] = np.array([self._map.coef_[0, 0], self._map.intercept_[0]])
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {
+            "width": self.width
+        }
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> KernelRouter:
+        """Rebuild a fitted router from :meth:`state`; it answers single queries faster, since
+        nothing is standardised again.
+        """
+        router = cls(width=meta["width"])
+        states = np.asarray(tensors["states"])
+        router._blocks = {
+            "": ReadyBlock(
+                states,
+                np.asarray(tensors["mean"]),
+                np.asarray(tensors["scale"]),
+                (states * states).sum(axis=1),
+            )
+        }
+        router._columns, router.encoders_used = {"": states.shape[1]}, ("",)
+        router._dual, router._offset, router._vectors, router._spread, router._rates = (
+            np.asarray(tensors[name]) for name in ("dual", "offset", "vectors", "spread", "rates")
+        )
+        router._map = LogisticRegression(C=np.inf)
+        router._map.coef_, router._map.intercept_ = (
+            np.array([[tensors["map"][0]]]),
+            np.array([tensors["map"][1]]),
+        )
+        return router
+
+    def _rotate(self, Y: np.ndarray) -> np.ndarray:
+        """Principal components [n, K] of the standardised outcomes: those of their correlation
+        matrix, by falling variance.
+        """
+        self._rates, spread = Y.mean(axis=0), Y.std(axis=0)
+        self._spread = np.where(spread > 0, spread, 1.0)
+        z = (Y - self._rates) / self._spread
+        _, vectors = np.linalg.eigh(z.T @ z)
+        vectors = vectors[:, ::-1]
+        self._vectors = vectors * np.sign(
+            vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))]
+        )
+        return z @ self._vectors
+
+    def _outcomes(self, components: np.ndarray) -> np.ndarray:
+        return (components @ self._vectors.T) * self._spread + self._rates
+
+
+def _named(X: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found = dict(X) if isinstance(X, Mapping) else {"": X}
+    if not found:
+        raise ValueError("no states given; pass those of at least one encoder")
+    return {name: np.asarray(states) for name, states in found.items()}

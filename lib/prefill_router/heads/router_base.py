@@ -1,0 +1,76 @@
+"""What all baselines share: the checks of fit and predict_proba."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+
+
+def target_rates(Y: np.ndarray) -> np.ndarray:
+    """Share of right answers per target [K] among the outcomes that are known.
+
+    Raises
+    ------
+    ValueError
+        Y is no table of 0, 1 and NaN, or a target has no known outcome.
+    """
+    Y = np.asarray(Y, np.float64)
+    if Y.ndim != 2 or not (np.isnan(Y) | (Y == 0) | (Y == 1)).all():
+        raise ValueError(f"Y {Y.shape} must be a table [n, K] of 0, 1 and NaN (missing)")
+    known = ~np.isnan(Y)
+    if not known.any(axis=0).all():
+        raise ValueError(
+            f"targets in columns {np.flatnonzero(~known.any(axis=0)).tolist()} of Y have no"
+            " outcome; drop them from the pool"
+        )
+    return np.nansum(Y, axis=0) / known.sum(axis=0)
+
+
+class BaselineRouter:
+    """Checks that every router shares."""
+
+    def fit(self, X: Any, Y: np.ndarray, groups: Sequence | None = None) -> BaselineRouter:
+        """Fit on training rows; returns the router itself.
+
+        Parameters
+        ----------
+        X : n rows
+            See the class.
+        Y : float ndarray [n, K]
+            1 right, 0 wrong, NaN missing.
+        groups : n labels, optional
+            Rows of one group never straddle a fold; default: every row on its own.
+
+        Raises
+        ------
+        ValueError
+            Lengths that disagree, other values in Y, a target without any outcome.
+        """
+        Y = np.asarray(Y, np.float64)
+        groups = np.arange(len(Y)) if groups is None else np.asarray(groups)
+        if not row_count(X) == len(Y) == len(groups):
+            raise ValueError(
+                f"X has {row_count(X)} rows, Y {len(Y)}, groups {len(groups)}; they must be equal"
+            )
+        self.rates_ = target_rates(Y)
+        self._fit(X, Y, groups)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """P(correct): float64 [n, K]; raises NotFittedError before :meth:`fit`."""
+        if not hasattr(self, "rates_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted; call fit(X, Y) first")
+        return self._predict(X)
+
+    def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
+        """Nothing beyond the rates by default."""
+
+    def _predict(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+
+def row_count(X: Any) -> int:
+    return X.shape[0] if hasattr(X, "shape") else len(X)

@@ -1,0 +1,1 @@
+"""Plots, tables, the verdict, the explorer and the pages."""

@@ -1,0 +1,86 @@
+"""Tables and sentences for people, made from ``metrics.csv`` and ``paired.csv`` alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from prefill_router.report.benchmark_table import benchmark_table
+from prefill_router.report.tables import BAR_NOTE, SHORT, bar_table, headline_table
+
+PROFILES = ("local", "zeroeval", "mmlu_pro")
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines of README.md between which the table of a profile, or of ``bar``, stands."""
+    source = " and ".join(
+        f"results/{profile}" for profile in (PROFILES if name == "bar" else (name,))
+    )
+    return (
+        f"<!-- {name}: made by `python -m prefill_router.report.readme` from {source} -->",
+        f"<!-- {name} ends -->",
+    )
+
+
+def fill_readme(text: str, name: str, table: str) -> str:
+    """Put the table of a profile (or of ``bar``) between its two marks of a README.
+
+    Raises
+    ------
+    ValueError
+        A mark is missing.
+    """
+    start, end = marks(name)
+    if start not in text or end not in text:
+        raise ValueError(f"README.md needs the marks {start!r} and {end!r}")
+    return (
+        text[: text.index(start) + len(start)]
+        + f"\n\n{table.strip()}\n\n"
+        + text[text.index(end) :]
+    )
+
+
+def tables(results: Path) -> dict[str, str]:
+    """What stands between the marks of README.md: name of the marks -> Markdown, for the profiles
+    that have results.
+    """
+    found, bars = {}, []
+    for profile in PROFILES:
+        if not (results / profile / "metrics.csv").is_file():
+            continue
+        metrics = pd.read_csv(results / profile / "metrics.csv")
+        found[profile] = headline_table(metrics, SHORT)
+        if (results / profile / "paired.csv").is_file():
+            bars.append(
+                f"Profile `{profile}`:\n\n"
+                + bar_table(metrics, pd.read_csv(results / profile / "paired.csv"))
+            )
+    if any((results / "benchmarks").glob("*.json")):
+        found["benchmarks"] = benchmark_table(results / "benchmarks")
+    if bars:
+        found["bar"] = "\n\n".join([*bars, BAR_NOTE])
+    return found
+
+
+def main(root: Path | None = None) -> int:
+    """Write the tables of the committed results into README.md; a table without marks there is
+    said, and left out.
+    """
+    from prefill_router.files import project_root
+
+    root = root or project_root()
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, table in tables(root / "results").items():
+        try:
+            text = fill_readme(text, name, table)
+            print(f"{name}: written")
+        except ValueError as error:
+            print(f"{name}: left out, {error}")
+    readme.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,88 @@
+"""The report of a profile: its verdicts as Markdown and as a page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prefill_router.files import replacing
+from prefill_router.report.folders import ProfileFolders
+from prefill_router.report.pages import page_templates
+from prefill_router.report.verdict import verdicts
+
+
+def write_report(workspace: ProfileFolders) -> Path:
+    """Write ``report.md`` and ``report.html`` (one file, opens without network) into the results;
+    the path of the latter.
+    """
+    tables = {name: workspace.read_table(name) for name in ("metrics", "paired", "pools")}
+    if (workspace.results / "learning_curve.csv").is_file():
+        tables["learning_curve"] = workspace.read_table("learning_curve")
+    found = verdicts(tables)
+    note_file = workspace.outcomes_folder / "notes.json"
+    content: dict[str, Any] = {
+        "name": workspace.profile.label,
+        "encoder": workspace.profile.encoder,
+        "seeds": len(workspace.profile.seeds),
+        "verdicts": found,
+        "notes": pd.read_json(note_file, typ="series").tolist() if note_file.is_file() else [],
+    }
+    lines = list(_markdown(content))
+    with replacing(workspace.results / "report.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    figures = {
+        v.pool: [
+            (
+                title,
+                base64.b64encode(
+                    (workspace.figures / f"{name}_{v.pool}.png").read_bytes()
+                ).decode(),
+            )
+            for name, title in (
+                (
+                    "06_curves",
+                    "Cost against accuracy of the router, of single targets and of the oracle",
+                ),
+                ("06_methods", "All methods with 95 % intervals"),
+            )
+            if (workspace.figures / f"{name}_{v.pool}.png").is_file()
+        ]
+        for v in found
+    }
+    page = page_templates().get_template("report.html.j2")
+    path = workspace.results / "report.html"
+    with replacing(path) as temporary:
+        temporary.write_text(
+            page.render(**content, figures=figures, method=_METHOD), encoding="utf-8"
+        )
+    return path
+
+
+def _markdown(content: dict[str, Any]) -> Iterator[str]:
+    yield f"# Does routing pay for {content['name']}?"
+    for v in content["verdicts"]:
+        yield from ("", f"## Pool {v.pool}", "", f"**{v.headline}**", "")
+        yield from (f"- {s}" for s in v.sentences)
+        if v.targets:
+            yield from ("", "| target | AUC | Brier |", "|---|---|---|")
+            yield from (
+                f"| {t['target'].replace('|', chr(92) + '|')} | {t['AUC']} | {t['Brier']} |"
+                for t in v.targets
+            )
+        yield from ("", "What to do next:", "")
+        yield from (f"- {a}" for a in v.advice)
+    if content["notes"]:
+        yield from ("", "## What was assumed about the table", "")
+        yield from (f"- {n}" for n in content["notes"])
+    yield from ("", "## How this was found", "", _METHOD.format(**content))
+
+
+_METHOD = (
+    "Averages over {seeds} random splits that keep near-duplicates together; the encoder is"
+    " {encoder}. Intervals are 95 % (bootstrap over groups of queries); the best single target is"
+    " chosen on training rows. All numbers are in metrics.csv and paired.csv beside this file."
+)

@@ -1,0 +1,137 @@
+"""Which methods beat a router, and the best text baseline."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from prefill_router.report.cells import HEADLINE, interval_cell
+from prefill_router.report.styles import label
+
+SEMANTIC = (  # stands in a list of methods for those of the pool at hand
+    "the best three semantic baselines"
+)
+
+
+def of_pools(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Rows of whole pools; those of a single target are left out."""
+    return metrics[metrics["target"].fillna("") == ""]
+
+
+def semantic_ranking(metrics: pd.DataFrame, pool: str) -> list[str]:
+    """The methods of a pool that read a sentence embedding (column ``reads``), by falling mean AUC.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As ``results/<profile>/metrics.csv``.
+
+    Raises
+    ------
+    ValueError
+        Without the column ``reads``, in a table of an earlier version: no name of a method says
+        what it reads.
+    """
+    if "reads" not in metrics:
+        raise ValueError(
+            "metrics.csv lacks the column reads, so an earlier version wrote it: run the profile"
+            " again"
+        )
+    rows = of_pools(metrics)
+    rows = rows[
+        (rows["pool"] == pool) & (rows["metric"] == "mean_auc") & (rows["reads"] == "sentence")
+    ].dropna(subset=["value"])
+    return list(rows.sort_values(["value", "method"], ascending=[False, True])["method"])
+
+
+def best_semantic(metrics: pd.DataFrame, pool: str) -> str | None:
+    """The first of ``semantic_ranking``; None where the pool has no semantic baseline."""
+    return next(iter(semantic_ranking(metrics, pool)), None)
+
+
+def method_value(metrics: pd.DataFrame, pool: str, method: str | None, metric: str) -> str:
+    rows = of_pools(metrics)
+    rows = rows[(rows["pool"] == pool) & (rows["method"] == method) & (rows["metric"] == metric)]
+    return interval_cell(rows.iloc[0] if len(rows) else None, HEADLINE[metric][1])
+
+
+def saving_against(saving: float, other: float) -> float:
+    """Share of another method's cost that a method saves, from what both save against the dearest
+    target; NaN where the other costs nothing.
+    """
+    return 1 - (1 - saving) / (1 - other) if other != 1 else float("nan")
+
+
+RIVALRY = {
+    "accuracy": (100, "{:.1f}", " points"),
+    "mean_auc": (1, "{:.3f}", ""),
+    "p_auccc": (1, "{:.3f}", ""),
+}
+
+
+def rivals(paired: pd.DataFrame, pool: str, router: str) -> pd.DataFrame:
+    """The other routers that are clearly better than one, in accuracy, mean AUC or P-AUCCC: the 95
+    % interval of the paired difference leaves out 0.
+
+    Parameters
+    ----------
+    paired : DataFrame
+        As ``results/<profile>/paired.csv``.
+
+    Returns
+    -------
+    DataFrame[metric, method, lead, ci_low, ci_high]
+        The largest lead of each metric first; without rows if there is none.
+    """
+    rows = against_routers(paired, pool, router)
+    rows = rows[rows["ci_high"] < 0]
+    found = pd.DataFrame(
+        {
+            "metric": rows["metric"],
+            "method": rows["method_b"],
+            "lead": -rows["diff"],
+            "ci_low": -rows["ci_high"],
+            "ci_high": -rows["ci_low"],
+        }
+    )
+    return found.sort_values("lead", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def rivals_in_words(paired: pd.DataFrame, pool: str, router: str) -> str:
+    """One sentence: which other routers are clearly better than one, and by how much; or that none
+    is.
+    """
+    found, compared = rivals(paired, pool, router), against_routers(paired, pool, router)
+    if compared.empty:
+        return "It was compared with no other router."
+    led, none = [], []
+    for metric, (factor, form, unit) in RIVALRY.items():
+        rows = found[found["metric"] == metric]
+        names = [
+            f"{label(r.method)} by {form.format(factor * r.lead)}{unit}"
+            f" [{form.format(factor * r.ci_low)}, {form.format(factor * r.ci_high)}]"
+            for r in rows.itertuples()
+        ]
+        if names:
+            led.append(f"in {HEADLINE[metric][0]} {', '.join(names)}")
+        elif (compared["metric"] == metric).any():
+            none.append(HEADLINE[metric][0])
+    others = f"none of the {compared['method_b'].nunique()} other routers is clearly better"
+    metrics = " or ".join([", ".join(none[:-1]), none[-1]] if none[:-1] else none)
+    if not led:
+        return f"N{others[1:]} in {metrics}."
+    return f"Clearly better than it are {'; '.join(led)}" + (
+        f"; in {metrics} {others}." if none else "."
+    )
+
+
+def against_routers(paired: pd.DataFrame, pool: str, router: str) -> pd.DataFrame:
+    """Differences between a router and every other that reads the prompt, in the metrics of
+    ``RIVALRY``.
+    """
+    references = paired["method_b"].isin(["best_single", "zero_router", "oracle"])
+    return paired[
+        (paired["pool"] == pool)
+        & (paired["method_a"] == router)
+        & ~references
+        & paired["metric"].isin(list(RIVALRY))
+    ].dropna(subset=["diff"])

@@ -1,0 +1,99 @@
+"""How every method is named and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from prefill_router.data.own.fonts import installed_fonts
+
+NAMES = {
+    "paper": "SharedTrunkNet on prefill",
+    "paper_auc": "SharedTrunkNet, layers by AUC",
+    "shared_block": "SharedTrunkNet, all layers",
+    "adapter_trunk": "adapter trunk on prefill",
+    "ours": "kernel router on prefill (ours)",
+    "benchmark_mean": "category mean",
+    "prompt_length": "prompt length",
+    "tfidf": "TF-IDF + LR",
+    "shuffled_labels": "shuffled labels",
+    "random_features": "random features",
+    "random": "random",
+    "best_single": "best single",
+    "oracle": "oracle",
+    "zero_router": "zero router",
+}
+
+
+# A semantic baseline is named <head>_<embedding>: `factorisation` as in RouteLLM, `clusters` as in
+# Avengers, `kernel` is our own head.
+HEADS = {
+    "knn": "kNN",
+    "logistic": "LR",
+    "mlp": "MLP",
+    "boosting": "boosted trees",
+    "factorisation": "matrix factorisation",
+    "clusters": "k-means clusters",
+    "irt": "IRT",
+    "kernel": "kernel router",
+}
+
+
+EMBEDDINGS = {"minilm": "MiniLM", "mpnet": "MPNet"}
+
+
+STYLES = {
+    "paper": ("#0072B2", "-"),
+    "paper_auc": ("#0072B2", "--"),
+    "shared_block": ("#0072B2", ":"),
+    "adapter_trunk": ("#0072B2", "-."),
+    "ours": ("#000000", "-"),
+    "tfidf": ("#009E73", "--"),
+    "benchmark_mean": ("#56B4E9", ":"),
+    "prompt_length": ("#999999", "--"),
+    "random": ("#999999", ":"),
+}
+
+
+HEAD_COLORS = {
+    "mlp": "#D55E00",
+    "logistic": "#E69F00",
+    "knn": "#CC79A7",
+    "boosting": "#882255",
+    "factorisation": "#AA4499",
+    "clusters": "#999933",
+    "irt": "#117733",
+    "kernel": "#A65628",
+}
+
+
+def use_style() -> None:
+    """Switch matplotlib to the project's look."""
+    plt.style.use(Path(__file__).with_name("paper.mplstyle"))
+    plt.rcParams["font.family"] = ["DejaVu Sans", *installed_fonts()]
+    pd.set_option(
+        "display.html.use_mathjax", False
+    )  # in tables too a name with dollar signs is no formula
+
+
+def label(method: str) -> str:
+    """The name of a method as figures show it; `ours@<encoder>` is `ours` with one encoder."""
+    base, at, encoder = method.partition("@")
+    if at:
+        return f"{'ours' if base == 'ours' else label(base)} on {encoder}"
+    head, _, embedding = method.partition("_")  # no head has an underscore, an embedding may
+    if head in HEADS and embedding:
+        return f"{HEADS[head]} on {EMBEDDINGS.get(embedding, embedding)}"
+    return NAMES.get(method, method)
+
+
+def style(method: str) -> tuple[str, str]:
+    """Colour and line style of a method: colour by its head, dashed on MiniLM, dotted on embeddings
+    without a name of their own.
+    """
+    head, _, embedding = method.partition("_")
+    if head in HEAD_COLORS and embedding:
+        return HEAD_COLORS[head], {"minilm": "--", "mpnet": "-"}.get(embedding, ":")
+    return STYLES.get(method, ("#777777", "-"))

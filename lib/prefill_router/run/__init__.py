@@ -1,0 +1,1 @@
+"""Profiles, the workspace, running the notebooks, the command lines."""

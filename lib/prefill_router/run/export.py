@@ -1,0 +1,272 @@
+"""Train a router of a profile and write it in a format.
+
+python -m prefill_router.run.export --profile local --format switchyard
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from prefill_router.data.costs import priced
+from prefill_router.data.outcomes import Outcomes
+from prefill_router.data.splits import subset_rows
+from prefill_router.encode.activations import extract
+from prefill_router.encode.encoders import load_encoder
+from prefill_router.encode.prefill import ActivationError
+from prefill_router.encode.sources import EncoderError
+from prefill_router.encode.store import ActivationStore, store_folder
+from prefill_router.files import WeightsError, project_root
+from prefill_router.heads.adapter import adapter_config
+from prefill_router.heads.network import TrunkConfig
+from prefill_router.run.handover import pools, read_note
+from prefill_router.run.own_profile import write_own_profile
+from prefill_router.run.workspace import Workspace, open_workspace
+from prefill_router.serve.export import check_request, export, hub_name
+from prefill_router.serve.formats import FORMATS
+from prefill_router.serve.names import ExportError, dtype_of, parse_names
+from prefill_router.serve.router import Router
+from prefill_router.serve.switchyard import SWITCHYARD_SIZES, switchyard_order
+
+
+def some_queries(outcomes: Outcomes, most: int) -> Outcomes:
+    """At most so many queries, in whole groups drawn with a fixed seed; more where a target would
+    be right, or wrong, on fewer than ten of them.
+    """
+
+    def fewest(of: Outcomes) -> np.ndarray:
+        return np.minimum(np.nansum(of.correct, axis=0), np.nansum(1 - of.correct, axis=0))
+
+    while most < outcomes.n:
+        some = outcomes.subset(subset_rows(outcomes.queries, most))
+        if (fewest(some) >= np.minimum(fewest(outcomes), 10)).all():
+            return some
+        most *= 2
+    return outcomes
+
+
+def float32_store(workspace: Workspace, outcomes: Outcomes) -> ActivationStore:
+    """Float32 activations of these queries by the profile's encoder: those of notebook 02 if they
+    are, else extracted now.
+
+    What is extracted stays in the build folder; an interrupted extraction goes on where it stopped.
+    """
+    profile, store = (
+        workspace.profile,
+        ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"]),
+    )
+    if (dtype := store.fingerprint.get("dtype")) == "float32":
+        return store
+    encoder = load_encoder(
+        profile.encoder,
+        device=profile.device,
+        dtype="float32",
+        plain_prompt=profile.encoder in profile.plain_prompt,
+    )
+    query_ids, prompts = outcomes.queries["query_id"].tolist(), outcomes.prompts
+    print(
+        f"the profile's activations are in {dtype}, other projects read float32: {outcomes.n}"
+        " prompts are read again, unless they were already",
+        flush=True,
+    )
+    return extract(
+        encoder,
+        query_ids,
+        prompts,
+        store_folder(workspace.activations, encoder, query_ids, prompts),
+        batch_tokens=profile.batch_tokens,
+    )
+
+
+def router_for(
+    workspace: Workspace,
+    format: str,
+    method: str | None = None,
+    pool: str | None = None,
+    queries: int | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Router:
+    """A router that a format can hold, trained on queries of a pool of a profile whose notebook 02
+    ran.
+
+    For other projects it is trained on float32 states (:func:`float32_store`), for `own` on the
+    profile's.
+
+    Parameters
+    ----------
+    queries : int, optional
+        About how many at most, see :func:`some_queries`; default: all.
+    names : as in :func:`export`; a mapping that it would refuse is refused before the training.
+
+    Raises
+    ------
+    ExportError
+        An unknown format, method or pool, or names that the format cannot hold.
+    """
+    check_request(format, names)
+    methods = FORMATS[format][1]
+    method = method or methods[0]
+    if method not in methods:
+        raise ExportError(f"{format} holds routers of {', '.join(methods)}, not of {method!r}")
+    of_pool = dict(pools(workspace, workspace.load_outcomes()))
+    pool = pool or next(iter(of_pool))
+    if pool not in of_pool:
+        raise ExportError(
+            f"the profile {workspace.profile.name} has no pool {pool!r}; it has"
+            f" {', '.join(of_pool)}"
+        )
+    outcomes, profile = of_pool[pool], workspace.profile
+    config = TrunkConfig(**profile.ensemble)
+    config = adapter_config(config) if method == "adapter_trunk" else config
+    if format == "switchyard_json":
+        switchyard_order(names, (priced(outcomes) or outcomes).target_names)
+        keep = SWITCHYARD_SIZES["members"]
+        config = replace(
+            config,
+            hidden=tuple(SWITCHYARD_SIZES["hidden"]),
+            dropout=TrunkConfig().dropout,
+            members=max(config.members, keep),
+            keep=keep,
+        )
+    outcomes = outcomes if queries is None else some_queries(outcomes, queries)
+    store = (
+        ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"])
+        if format == "own"
+        else float32_store(workspace, outcomes)
+    )
+    return Router.fit(
+        outcomes,
+        store,
+        method=method,
+        config=config,
+        sizes=profile.component_sizes,
+        folds=profile.folds,
+        layer_choice=profile.layer_choice,
+        last_layer=format != "toolkit",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns 0, or 2 for what cannot be exported."""
+    parser = argparse.ArgumentParser(
+        prog="python -m prefill_router.run.export",
+        allow_abbrev=False,
+        description="Train a router on a profile's pool and write it in a format.",
+    )
+    parser.add_argument(
+        "--profile", default="local", help="a profile whose notebooks ran (default: local)"
+    )
+    parser.add_argument(
+        "--outcomes",
+        type=Path,
+        help="the table of one's own that was given to make reproduce, instead of a profile",
+    )
+    parser.add_argument("--prices", type=Path, help="its price list")
+    parser.add_argument(
+        "--right-from", type=float, help="from which grade on an answer of that table is right"
+    )
+    parser.add_argument("--prompt", help="template that joins columns of that table to the prompt")
+    parser.add_argument(
+        "--models", default="", help="the models of that table to keep, with commas between"
+    )
+    parser.add_argument(
+        "--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)"
+    )
+    parser.add_argument(
+        "--method",
+        help=(
+            "one of ours, paper, shared_block, adapter_trunk (default: the first that the format"
+            " holds)"
+        ),
+    )
+    parser.add_argument("--pool", help="which pool of the profile (default: the first)")
+    parser.add_argument(
+        "--encoder-name",
+        help="the name by which the other project loads the encoder (default: its Hub id)",
+    )
+    parser.add_argument(
+        "--names",
+        help=(
+            "for switchyard_json: under which of its four names each target is written, as"
+            " ours=theirs,ours=theirs,…"
+        ),
+    )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="write a pickle, which the toolkit's checkpoint is",
+    )
+    parser.add_argument(
+        "--encoder", help="another encoder than the profile's, as in the run that is exported"
+    )
+    parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
+    parser.add_argument("--build-dir", type=Path, help="another folder than build/")
+    parser.add_argument(
+        "--out", type=Path, help="where the files go (default: build/<profile>/export/<format>)"
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.outcomes:
+            folder = (arguments.build_dir or project_root() / "build") / "own"
+            models = [name.strip() for name in arguments.models.split(",") if name.strip()]
+            arguments.profile = str(
+                write_own_profile(
+                    arguments.outcomes,
+                    arguments.prices,
+                    folder,
+                    arguments.right_from,
+                    arguments.prompt,
+                    models,
+                )
+            )
+        workspace = open_workspace(
+            arguments.profile,
+            encoder=arguments.encoder,
+            device=arguments.device,
+            build_dir=arguments.build_dir,
+        )
+        if arguments.format == "toolkit" and not arguments.allow_pickle:
+            raise ExportError(
+                "the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write"
+                " one all the same"
+            )
+        names = parse_names(arguments.names) if arguments.names else None
+        router = router_for(
+            workspace, arguments.format, arguments.method, arguments.pool, names=names
+        )
+        files = export(
+            router,
+            arguments.format,
+            arguments.out or workspace.build / "export" / arguments.format,
+            arguments.encoder_name,
+            arguments.allow_pickle,
+            names,
+        )
+    except (
+        ValueError,
+        ActivationError,
+        EncoderError,
+        WeightsError,
+        FileNotFoundError,
+    ) as error:  # of profiles, tables, encoders, routers and exports
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    called = ", ".join(
+        f"{name} as {names[name]}" if names else name for name in router.target_names
+    )
+    print(
+        f"{arguments.format}: {router.method} for {called}, trained on {router.trained_on} queries,"
+        f" encoder {arguments.encoder_name or hub_name(router)} in {dtype_of(router)}"
+    )
+    for file in files:
+        print(f"  {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""The notebooks of a profile in order, those alone whose inputs changed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from prefill_router.files import project_root, replacing
+from prefill_router.run.kernel import NotebookFailed, execute, kernel_environment
+from prefill_router.run.manifest import write_manifests
+from prefill_router.run.stamps import (
+    content_hash,
+    file_states,
+    input_hashes,
+    library_hashes,
+    new_stamp,
+    notebook_hash,
+    output_fingerprint,
+    read_stamp,
+)
+from prefill_router.run.workspace import Workspace
+
+
+class NotebookError(ValueError):
+    """A refused notebook: not just one tagged cell, or a parameter that it does not take."""
+
+
+def check_parameters(notebook: nbformat.NotebookNode, name: str, given: Iterable[str]) -> None:
+    """Refuse what papermill only warns about.
+
+    Raises
+    ------
+    NotebookError
+        Not exactly one cell is tagged `parameters`, or `given` holds a name that this cell does not
+        assign.
+    """
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1 or tagged[0].cell_type != "code":
+        raise NotebookError(
+            f"{name}: expected exactly one code cell tagged `parameters`, found {len(tagged)}; "
+            "tag the first code cell (JupyterLab: property inspector, cell tags)."
+        )
+    assigned: set[str] = set()
+    for statement in ast.parse(tagged[0].source).body:
+        targets = (
+            statement.targets
+            if isinstance(statement, ast.Assign)
+            else [statement.target]
+            if isinstance(statement, ast.AnnAssign)
+            else []
+        )
+        assigned |= {target.id for target in targets if isinstance(target, ast.Name)}
+    unknown = sorted(set(given) - assigned)
+    if unknown:
+        raise NotebookError(
+            f"{name}: its `parameters` cell does not assign {', '.join(unknown)}; "
+            f"it takes {', '.join(sorted(assigned)) or 'nothing'}."
+        )
+
+
+def find_notebooks(folder: Path) -> list[Path]:
+    """The numbered notebooks, in order.
+
+    Raises
+    ------
+    NotebookError
+        There is none.
+    """
+    found = sorted(path for path in folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise NotebookError(f"no notebook named NN_*.ipynb in {folder}.")
+    return found
+
+
+def not_for(notebook: nbformat.NotebookNode, workspace: Workspace) -> str:
+    """Why a notebook does not apply to a profile, or "" if it does.
+
+    A notebook says what it needs in its metadata: ``prefill_router: {needs: FILE}``, a file of the
+    outcomes folder, or ``{method: NAME}``, a method of the profile.
+    """
+    wants = notebook["metadata"].get("prefill_router", {})
+    if "needs" in wants and not (workspace.outcomes_folder / wants["needs"]).is_file():
+        return f"these outcomes have no {wants['needs']}"
+    if "method" in wants and wants["method"] not in workspace.profile.methods:
+        return f"the profile does not train '{wants['method']}'"
+    return ""
+
+
+def run(
+    workspace: Workspace,
+    parameters: dict[str, Any],
+    notebooks_dir: Path | None = None,
+    only: Sequence[str] | None = None,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[str]:
+    """Bring the notebooks of a profile up to date.
+
+    Parameters
+    ----------
+    workspace : from `open_workspace`, with the same arguments as `parameters`.
+    parameters : what is injected into the cell tagged `parameters`.
+    only : numbers of the notebooks to look at ("01"); None for all.
+    force : run them even when nothing changed.
+
+    Returns
+    -------
+    Names of the notebooks that ran.
+
+    Raises
+    ------
+    NotebookError
+        Before anything runs: a notebook that is refused, or a number in `only` that does not exist.
+    NotebookFailed
+        A notebook raised; it has no stamp, those before it keep theirs.
+    """
+    paths = find_notebooks(notebooks_dir or project_root() / "notebooks")
+    wanted = set(only) if only else {path.name[:2] for path in paths}
+    missing = sorted(wanted - {path.name[:2] for path in paths})
+    if missing:
+        raise NotebookError(
+            f"no notebook has the number {', '.join(missing)}; there are "
+            f"{', '.join(path.name for path in paths)}."
+        )
+    sources = {path: nbformat.read(path, as_version=4) for path in paths}
+    for path, notebook in sources.items():
+        check_parameters(notebook, path.name, parameters)
+    for path in list(paths):
+        reason = not_for(sources[path], workspace)
+        if reason:
+            say(f"{path.stem} is left out: {reason}")
+            paths.remove(path)
+    shared = input_hashes(workspace)
+    library = library_hashes({path.stem: sources[path] for path in paths})
+    upstream: list[list[str]] = []
+    executed: list[str] = []
+    stamps: dict[str, dict[str, Any]] = {}
+    for number, path in enumerate(paths, start=1):
+        target = workspace.build / "notebooks" / path.name
+        stamp_path = workspace.build / "stamps" / f"{path.stem}.json"
+        key = content_hash([shared, library[path.stem], notebook_hash(sources[path]), upstream])
+        stamp = read_stamp(stamp_path)
+        fresh = (
+            stamp is not None
+            and stamp["key"] == key
+            and target.is_file()
+            and all(
+                output_fingerprint(workspace, name) == value
+                for name, value in stamp["outputs"].items()
+            )
+        )
+        if path.name[:2] in wanted and (force or not fresh):
+            stamp_path.unlink(missing_ok=True)
+            prefix = f"[{number}/{len(paths)}] {path.stem:<32}"
+            if sys.stdout.isatty():
+                print(f"{prefix} ...", end="\r", flush=True)
+            before = file_states(workspace)
+            try:
+                with kernel_environment(workspace.build / "kernel"):
+                    seconds, peak = execute(path, target, parameters)
+            except NotebookFailed as failure:
+                say(f"{prefix} FAILED")
+                raise NotebookFailed(f"{path.name} failed:\n{failure}") from None
+            stamp = new_stamp(workspace, key, before, stamp, seconds, peak)
+            with replacing(stamp_path) as temporary:
+                temporary.write_text(json.dumps(stamp, indent=1, sort_keys=True), encoding="utf-8")
+            executed.append(path.stem)
+            fresh = True
+            say(f"{prefix} {seconds:7.1f} s  {peak / 2**20:6.0f} MB")
+        elif path.name[:2] in wanted:
+            say(f"[{number}/{len(paths)}] {path.stem:<32} unchanged")
+        if stamp is not None and fresh:
+            stamps[path.stem] = stamp
+        # A notebook that did not run yet counts as such, so that those after it run again once it
+        # has.
+        upstream.append(
+            [
+                path.stem,
+                content_hash([stamp["key"], stamp["outputs"]]) if stamp and fresh else "not run",
+            ]
+        )
+    if len(stamps) == len(paths):
+        if executed or not (workspace.results / "manifest.json").is_file():
+            write_manifests(
+                workspace,
+                shared | {"library": library["all"]},
+                {path.stem: notebook_hash(sources[path]) for path in paths},
+                stamps,
+            )
+        name_strays(workspace, stamps, say)
+    else:
+        say("manifest.json is not rewritten: some notebooks are not up to date.")
+    return executed
+
+
+def name_strays(
+    workspace: Workspace, stamps: dict[str, dict[str, Any]], say: Callable[[str], None]
+) -> None:
+    known = {name for stamp in stamps.values() for name in stamp["outputs"]}
+    strays = [
+        name
+        for name in sorted(file_states(workspace))
+        if not name.startswith("build/") and name not in known
+    ]
+    if strays:
+        say(f"Note: no notebook writes {', '.join(strays)} any more; delete or keep them yourself.")

@@ -1,0 +1,293 @@
+"""Profiles: one YAML file per experiment, checked by pydantic.
+
+A profile says which outcomes, encoder, split seeds and settings an experiment uses.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.dataclasses import dataclass
+
+from prefill_router.files import project_root
+from prefill_router.run.profile_types import (
+    Count,
+    Counts,
+    Different,
+    DType,
+    Ensemble,
+    Frozen,
+    Share,
+    Targets,
+    Text,
+    Texts,
+    Tolerances,
+    add_up_to_one,
+    keeps_no_more_than_members,
+    not_just_one,
+    with_paper,
+)
+
+METHODS = ("paper", "paper_auc", "shared_block", "adapter_trunk", "ours")
+
+
+class ProfileError(ValueError):
+    """A profile that does not exist, or a key or value in it that cannot be used."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Profile:
+    """Settings of one experiment; the defaults are the specification's (LLM Router, arXiv
+    2603.20895).
+
+    Attributes
+    ----------
+    name : file name without `.yaml`.
+    outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the
+        project root, or `public:`
+        and the name of a source of `prefill_router.data.public`.
+    prices : price list, relative to the project root: of public outcomes (None:
+    `config/prices.yaml`) or of one's own table (None: no prices).
+    right_from : from which grade on an answer of one's own table counts as right.
+    prompt : template over columns of one's own table, such as ``{context}\\n\\n{question}``; None
+    for its column of prompts.
+    models : the models of one's own table that are kept; none for all.
+    more_encoders : further encoders, which `ours` and the encoder comparison read as well.
+    more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
+    plain_prompt : those encoders that read the raw prompt, since they have no chat template.
+    methods : which of `METHODS` are trained.
+    encoder, sentence_encoder : names that `encoders.resolve` understands.
+    seeds : split seeds; every number is an average over them.
+    fractions : shares of queries for training, calibration and test.
+    pools : pool name -> target names, or "*" for all targets.
+    subset : None for all queries, else how many (whole groups, drawn with a fixed seed).
+    profile_components : PCA size of the layer profile; `component_sizes` are those tried for the
+    features.
+    ensemble : fields of `trunk.TrunkConfig`.
+    verify : tolerances of `verify`: rtol, atol, and `columns` / `metrics` with their own pairs.
+    label : name of the profile's folders. An encoder given on the command line adds its name, so
+        that a trial
+        with another encoder never overwrites the results of the profile itself.
+    """
+
+    name: Annotated[Text, Field(description="a text")]
+    outcomes: Annotated[Text, Field(description="a folder, a table, or public: and a name")]
+    encoder: Annotated[Text, Field(description="the name of an encoder")]
+    sentence_encoder: Annotated[Text, Field(description="the name of a sentence encoder")]
+    description: Annotated[str, Field(description="a text")] = ""
+    device: Annotated[
+        str,
+        StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"),
+        Field(description="auto, cpu, mps, cuda or cuda:N"),
+    ] = "auto"
+    dtype: Annotated[DType, Field(description="auto, float32, float16 or bfloat16")] = "float32"
+    seeds: Annotated[
+        tuple[Annotated[int, Strict(), Field(ge=0)], ...],
+        Different,
+        Field(min_length=1, description="a list of different whole numbers"),
+    ] = (0, 1, 2, 3, 4)
+    fractions: Annotated[
+        tuple[Share, Share, Share],
+        AfterValidator(add_up_to_one),
+        Field(description="three positive shares (training, calibration, test) that add up to 1"),
+    ] = (0.70, 0.15, 0.15)
+    pools: Annotated[
+        Mapping[Text, Literal["*"] | Targets],
+        Frozen,
+        Field(
+            min_length=1,
+            description='pool names, each with "*" or a list of two or more different target names',
+        ),
+    ] = Field(default_factory=lambda: {"all": "*"})
+    subset: Annotated[Count | None, Field(description="null or a number of queries")] = None
+    poolings: Annotated[
+        tuple[Literal["last", "mean"], ...],
+        Different,
+        Field(min_length=1, description="a list of last and mean"),
+    ] = ("last", "mean")
+    profile_components: Annotated[Count, Field(description="a whole number from 1")] = 50
+    component_sizes: Annotated[
+        Counts, Field(description="a list of different whole numbers from 1")
+    ] = (50, 100, 150, 200, 300)
+    folds: Annotated[int, Strict(), Field(ge=2, description="a whole number from 2")] = 5
+    layer_choice: Annotated[
+        Literal["fisher_j", "probe_auc"], Field(description="fisher_j or probe_auc")
+    ] = "fisher_j"
+    ensemble: Annotated[
+        Ensemble,
+        AfterValidator(keeps_no_more_than_members),
+        Frozen,
+        Field(description="a table of settings of the ensemble"),
+    ] = Field(default_factory=dict)
+    bootstrap: Annotated[Count, Field(description="a whole number from 1")] = 1000
+    cost_model: Annotated[
+        Literal["median_output", "input_only", "realised"],
+        Field(description="median_output, input_only or realised"),
+    ] = "median_output"
+    batch_tokens: Annotated[
+        Count | None, Field(description="a whole number from 1, or null for what suits the device")
+    ] = None
+    prices: Annotated[Text | None, Field(description="a YAML file, or null")] = None
+    right_from: Annotated[Share, Field(description="a grade above 0, at most 1")] = 0.5
+    prompt: Annotated[
+        Text | None,
+        Field(description="a template over columns, such as {context} {question}, or null"),
+    ] = None
+    models: Annotated[
+        Texts,
+        AfterValidator(not_just_one),
+        Field(description="a list of two or more different models"),
+    ] = ()
+    more_encoders: Annotated[Texts, Field(description="a list of different encoders")] = ()
+    more_sentence_encoders: Annotated[
+        Texts, Field(description="a list of different sentence encoders")
+    ] = ()
+    plain_prompt: Annotated[Texts, Field(description="a list of different encoders")] = ()
+    methods: Annotated[
+        tuple[Literal[METHODS], ...],  # type: ignore[valid-type]
+        Different,
+        AfterValidator(with_paper),
+        Field(description=f"a list of {', '.join(METHODS)}, with paper among them"),
+    ] = ("paper",)
+    verify: Annotated[
+        Tolerances,
+        Frozen,
+        Field(description="rtol, atol, and columns/metrics tables of {rtol, atol}"),
+    ] = Field(default_factory=dict)
+    label: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every key with plain lists and dicts, as in the YAML file, and `label`."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    def pool_targets(self, known: Sequence[str]) -> dict[str, list[str]]:
+        """Target names of every pool, given the names that the outcomes hold.
+
+        Raises
+        ------
+        ProfileError
+            A pool names a target that the outcomes do not have.
+        """
+        pools = {}
+        for pool, names in self.pools.items():
+            pools[pool] = list(known) if names == "*" else list(names)
+            for name in pools[pool]:
+                if name not in known:
+                    raise ProfileError(
+                        f"profile {self.name}: pool '{pool}' names the target '{name}', which the "
+                        f"outcomes do not have{_suggest(name, known)}"
+                    )
+        return pools
+
+
+def _suggest(word: Any, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else "."
+    return f"{hint} Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def profile_names(config_dir: str | Path | None = None) -> list[str]:
+    """Names of the profiles in `config/`; other YAML files there (no `encoder` key) are not
+    profiles.
+    """
+    folder = Path(config_dir) if config_dir else project_root() / "config"
+    found = []
+    for path in sorted(folder.glob("*.yaml")):
+        if re.search(r"^encoder:", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found.append(path.stem)
+    return found
+
+
+def load_profile(name: str, config_dir: str | Path | None = None, **overrides: Any) -> Profile:
+    """Read and check one profile.
+
+    Parameters
+    ----------
+    name : a profile of `config/`, or the path of a `.yaml` file of your own.
+    config_dir : folder of the profiles; None for the project's.
+    overrides : keys that replace those of the file; None means "as in the file".
+
+    Raises
+    ------
+    ProfileError
+        Unknown profile or key (with the nearest known one), missing key, or a value that cannot be
+        used; all problems of a file at once.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        known = profile_names(config_dir)
+        if name not in known:
+            raise ProfileError(f"there is no profile '{name}'{_suggest(name, known)}")
+        path = (Path(config_dir) if config_dir else project_root() / "config") / f"{name}.yaml"
+    elif not path.is_file():
+        raise ProfileError(f"there is no profile file {path}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ProfileError(f"{path}: expected `key: value` lines.")
+    own_encoder = content.get("encoder")
+    content = content | {
+        key: _plain(value) for key, value in overrides.items() if value is not None
+    }
+    label = str(content.get("name"))
+    if content.get("encoder") != own_encoder:
+        name = str(content.get("encoder")).rstrip("/").split("/")[-1].lower()
+        label += "--" + re.sub(r"[^a-z0-9.]+", "-", name).strip("-")
+    problems = [f"unknown key 'label'{_suggest('label', [])}"] if "label" in content else []
+    if "name" in content and content["name"] != path.stem:
+        problems.append(
+            f"'name' is {content['name']!r} but the file is called {path.name}; make them agree."
+        )
+    try:
+        profile = TypeAdapter(Profile).validate_python({**content, "label": label})
+    except ValidationError as error:
+        problems = _problems(error, content) + problems
+    if problems:
+        raise ProfileError("\n".join(f"{path}: {problem}" for problem in problems))
+    return profile
+
+
+def _problems(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
+    """What pydantic found, in the words of the profile: one line per key."""
+    known = {f.name: f for f in fields(Profile) if f.name != "label"}
+    words = TypeAdapter(Profile).json_schema()["properties"]
+    found: dict[str, str] = {}
+    for problem in error.errors():
+        key, *inner = (str(part) for part in problem["loc"])
+        if problem["type"] == "missing":
+            text = f"the key '{key}' is missing; it must be {words[key]['description']}."
+        elif key not in known:
+            text = f"unknown key '{key}'{_suggest(key, list(known))}"
+        elif problem["type"] == "extra_forbidden" and key == "ensemble":
+            hint = _suggest(inner[0], list(Ensemble.__annotations__))
+            text = f"ensemble: unknown key '{inner[0]}'{hint}"
+        elif key == "ensemble":
+            at = f"'{inner[0]}': " if inner else ""
+            text = f"ensemble: {at}{problem['msg']}; got {problem['input']!r}."
+        else:
+            text = f"'{key}' must be {words[key]['description']}; got {content[key]!r}."
+        found.setdefault(text, key)
+    return list(found)

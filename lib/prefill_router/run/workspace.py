@@ -1,0 +1,194 @@
+"""The folders of a profile: where a notebook reads and writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from prefill_router.data.outcomes import Outcomes
+from prefill_router.data.splits import subset_rows
+from prefill_router.files import project_root, replacing
+from prefill_router.report.plots import DPI
+from prefill_router.run.profile import Profile, load_profile
+
+FLOAT_FORMAT = "%.6g"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A profile and its folders: parents as arguments, the profile's own as properties."""
+
+    profile: Profile
+    build_dir: Path
+    results_dir: Path
+    figures_dir: Path
+
+    @property
+    def build(self) -> Path:
+        """Folder of everything that may be deleted: executed notebooks, activations, stamps."""
+        return self.build_dir / self.profile.label
+
+    @property
+    def results(self) -> Path:
+        """Folder of the profile's tables."""
+        return self.results_dir / self.profile.label
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the profile's figures."""
+        return self.figures_dir / self.profile.label
+
+    @property
+    def activations(self) -> Path:
+        """Root folder of the activation stores."""
+        return self.build / "activations"
+
+    @property
+    def outcomes_folder(self) -> Path:
+        """Folder of the outcomes; published ones are fetched and converted first, once, and so is a
+        table of one's own.
+        """
+        if self.profile.outcomes.startswith("public:"):
+            from prefill_router.data.public import outcomes_folder
+
+            return outcomes_folder(
+                self.profile.outcomes.removeprefix("public:"),
+                project_root() / (self.profile.prices or "config/prices.yaml"),
+            )
+        path = project_root() / self.profile.outcomes
+        if path.is_file():
+            from prefill_router.data.own import own_outcomes_folder
+            from prefill_router.data.own.limits import Reads
+            from prefill_router.encode.encoders import load_reader
+
+            own = self.profile
+            return own_outcomes_folder(
+                path,
+                own.prices and project_root() / own.prices,
+                self.build,
+                own.right_from,
+                prompt=own.prompt,
+                models=own.models,
+                encoders=[
+                    Reads(name, name in own.plain_prompt, load_reader)
+                    for name in (own.encoder, *own.more_encoders)
+                ],
+            )
+        return path
+
+    def load_outcomes(self) -> Outcomes:
+        """The profile's outcomes, cut to `subset` queries where the profile asks for it."""
+        from prefill_router.data.outcome_files import load_outcomes
+
+        outcomes = load_outcomes(self.outcomes_folder)
+        if self.profile.subset is None or self.profile.subset >= outcomes.n:
+            return outcomes
+        return outcomes.subset(subset_rows(outcomes.queries, self.profile.subset))
+
+    def write_table(self, table: pd.DataFrame, name: str) -> Path:
+        """Write `name`.csv (six digits, empty = missing), or Parquet for a `.parquet` name."""
+        path = self.results / (name if name.endswith((".csv", ".parquet")) else f"{name}.csv")
+        with replacing(path) as temporary:
+            if path.suffix == ".parquet":
+                table.to_parquet(temporary, index=False, compression="zstd")
+            else:
+                table.to_csv(temporary, index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+        return path
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Read what `write_table` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            The table is not there yet; says how to make it.
+        """
+        path = self.results / (name if name.endswith((".csv", ".parquet")) else f"{name}.csv")
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is not there: run the earlier notebooks first, or "
+                f"`make reproduce PROFILE={self.profile.name}`."
+            )
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+    def write_json(self, content: Any, name: str) -> Path:
+        """Write `name`.json into the results folder, keys sorted."""
+        path = self.results / (name if name.endswith(".json") else f"{name}.json")
+        with replacing(path) as temporary:
+            temporary.write_text(
+                json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+            )
+        return path
+
+    def save_figure(self, fig: Figure, name: str) -> Path:
+        """Write `name`.svg and `name`.png without dates or random ids: equal figures are equal byte
+        for byte.
+
+        Returns
+        -------
+        Path of the SVG file.
+        """
+        import matplotlib
+
+        empty = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+        for kind, metadata in empty.items():
+            with (
+                replacing(self.figures / f"{name}.{kind}") as temporary,
+                matplotlib.rc_context({"svg.hashsalt": "prefill-router"}),
+            ):
+                fig.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight", dpi=DPI)
+        return self.figures / f"{name}.svg"
+
+    def show_figure(self, fig: Figure, name: str) -> None:
+        """Save a figure, show the saved PNG with its caption as text for those who do not see it,
+        and close the figure.
+        """
+        import matplotlib.pyplot as plt
+        from IPython.display import Image, display
+
+        from prefill_router.report.captions import caption
+
+        path = self.save_figure(fig, name).with_suffix(".png")
+        plt.close(fig)
+        width = int.from_bytes(path.read_bytes()[16:20], "big")  # of a PNG's header
+        display(Image(filename=str(path), width=round(width * 96 / DPI), alt=caption(name)))
+
+
+def open_workspace(
+    profile: str = "local",
+    encoder: str | None = None,
+    device: str | None = None,
+    build_dir: str | Path | None = None,
+    results_dir: str | Path | None = None,
+    figures_dir: str | Path | None = None,
+) -> Workspace:
+    """First line of every notebook: load the profile and make its folders.
+
+    Parameters
+    ----------
+    profile : profile name, or the path of a YAML file.
+    encoder, device : replace those of the profile; None keeps them.
+    build_dir, results_dir, figures_dir : parents of the profile's folders; None for `build/`,
+        `results/` and
+        `figures/` of the project.
+    """
+    root = project_root()
+    workspace = Workspace(
+        load_profile(profile, encoder=encoder, device=device),
+        *(
+            Path(given).resolve() if given else root / default
+            for given, default in (
+                (build_dir, "build"),
+                (results_dir, "results"),
+                (figures_dir, "figures"),
+            )
+        ),
+    )
+    for folder in (workspace.build, workspace.results, workspace.figures):
+        folder.mkdir(parents=True, exist_ok=True)
+    return workspace

@@ -1,0 +1,1 @@
+"""The router that is shipped, its exports and the LiteLLM strategy."""

@@ -1,0 +1,97 @@
+"""What a router knows of its targets, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prefill_router.data.costs import cost_lines
+from prefill_router.data.outcomes import Outcomes
+from prefill_router.encode.store import ActivationStore
+
+LENGTH = 1000  # tokens of the prompt by which the dearest target is told
+
+
+class RouterError(ValueError):
+    """A router cannot be trained, saved, loaded or asked; says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RoutedTarget:
+    """What a router knows of a target.
+
+    Attributes
+    ----------
+    cost_per_query, cost_per_input_token : float
+        Expected cost in the cost unit, as `routing.cost_lines` has them: what a query costs
+        whatever its length, and each token that the target reads.
+    tokens_per_encoder_token : float
+        How many tokens the target counts for one of the encoder's.
+    input_price, output_price : float or None
+        Per token; None where only what its answers did cost is known.
+    median_output_tokens, mean_output_tokens, p25_output_tokens, p75_output_tokens : float or None
+        Of its training answers; None where they are not counted.
+    """
+
+    name: str
+    cost_per_query: float
+    cost_per_input_token: float
+    tokens_per_encoder_token: float
+    input_price: float | None
+    output_price: float | None
+    median_output_tokens: float | None
+    mean_output_tokens: float | None
+    p25_output_tokens: float | None
+    p75_output_tokens: float | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a query goes: the target, P(correct) and expected cost of every target, the encoder's
+    tokens.
+
+    ``reason`` is None, or says why the prompt could not be read: then the fallback is the target, P
+    and cost are NaN and the tokens 0.
+    """
+
+    target: str
+    p_correct: dict[str, float]
+    cost: dict[str, float]
+    tokens: int
+    reason: str | None = None
+
+
+def routed_targets(pool: Outcomes, rows: np.ndarray, of_encoder: np.ndarray) -> list[RoutedTarget]:
+    """What training rows tell of each target; ``of_encoder`` [n] are their encoder tokens."""
+    targets = []
+    for k, (target, per_query, per_token) in enumerate(
+        zip(pool.targets, *cost_lines(pool, rows), strict=True)
+    ):
+        output, ratio = pool.output_tokens[rows, k], pool.input_tokens[rows, k] / of_encoder
+        # a target whose tokens were not counted is taken to count as the encoder does
+        ratio = 1.0 if np.isnan(ratio).all() else float(np.nanmedian(ratio))
+        prices = [
+            None if np.isnan(price) else price
+            for price in (target.input_price, target.output_price)
+        ]
+        spread = (
+            (None,) * 4
+            if np.isnan(output).all()
+            else (
+                float(np.nanmedian(output)),
+                float(np.nanmean(output)),
+                *(float(q) for q in np.nanpercentile(output, (25, 75))),
+            )
+        )
+        targets.append(
+            RoutedTarget(target.name, float(per_query), float(per_token), ratio, *prices, *spread)
+        )
+    return targets
+
+
+def tokens_of(store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+    """Encoder tokens [n] of these queries."""
+    of = dict(zip(store.query_ids, store.tokens.tolist(), strict=True))
+    return np.array([of[str(q)] for q in query_ids], np.float64)

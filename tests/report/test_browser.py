@@ -1,0 +1,236 @@
+"""The gallery and a live JupyterLab in a real browser, as a reader and a user see them.
+
+Needs Playwright and a Chromium (Debian: ``apt install chromium``); without one of them the tests
+skip. Screenshots go to ``build/screenshots``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from prefill_router.files import project_root
+from prefill_router.run.gallery import build_gallery
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.weights]
+SCREENSHOTS = project_root() / "build" / "screenshots"
+EVIL = "<img src=x onerror='window.ran = 1'><script>window.ran = 2</script>"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if found is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
+    with playwright.sync_playwright() as started:
+        # a container has no user namespaces for Chromium's sandbox; the pages are our own
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def opened(browser, **context):
+    """A page, and the list in which its errors are collected."""
+    page, errors = (
+        browser.new_context(viewport={"width": 1300, "height": 950}, **context).new_page(),
+        [],
+    )
+    page.on(
+        "console",
+        lambda message: (
+            errors.append(f"{message.text} ({message.location.get('url', '')})")
+            if message.type == "error"
+            else None
+        ),
+    )
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return page, errors
+
+
+def shoot(page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def gallery(smoke_run, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("gallery")
+    shutil.copytree(
+        smoke_run / "build" / "smoke" / "notebooks", folder / "build" / "smoke" / "notebooks"
+    )
+    evil = [
+        nbformat.v4.new_output("display_data", data={"text/markdown": EVIL}),
+        nbformat.v4.new_output("display_data", data={"text/html": f"<p>{EVIL}</p>"}),
+    ]
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=evil)]),
+        folder / "build" / "smoke" / "notebooks" / "99_evil.ipynb",
+    )
+    return build_gallery(
+        folder / "build", smoke_run / "results", smoke_run / "figures", folder / "html"
+    )
+
+
+def test_the_gallery_from_disk_without_network(browser, gallery):
+    page, errors = opened(browser, offline=True)
+    page.goto(gallery.as_uri())
+    images = page.locator("figure img")
+    assert images.count() >= 8
+    # lazy ones load when they come into view
+    broken = page.evaluate(
+        "async () => { const all = [...document.images]; all.forEach(i => i.loading = 'eager');"
+        " await Promise.all(all.map(i => i.decode().catch(() => {}))); return all.filter(i =>"
+        " !i.naturalWidth || !i.alt).map(i => i.src) }"
+    )
+    assert broken == []
+    shoot(page, "gallery")
+    page.get_by_role("link", name="06 · Cost against accuracy").click()
+    assert page.evaluate("[...document.images].filter(i => !i.naturalWidth || !i.alt).length") == 0
+    code = page.locator("details.code")
+    assert code.count() >= 8 and page.locator("details.code[open]").count() == 0
+    page.locator(
+        "img[alt^='One operating point']"
+    ).scroll_into_view_if_needed()  # the explorer, as a figure
+    shoot(page, "gallery_notebook")
+    page.get_by_role("button", name="Show or hide all code").click()
+    assert page.locator("details.code[open]").count() == code.count()
+    page.get_by_role("link", name="All figures and notebooks").click()
+    page.get_by_role("link", name="99_evil").click()
+    assert page.get_by_text("window.ran = 2").count() == 2 and page.evaluate("window.ran") is None
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
+    """Address of a JupyterLab over notebooks 06 and 10, whose parameters say where the smoke
+    profile ran.
+    """
+    folder = tmp_path_factory.mktemp("lab")
+    run = shutil.copytree(
+        smoke_run, folder / "run"
+    )  # other tests compare the files of the run itself
+    for number in ("06", "10"):
+        [source] = (project_root() / "notebooks").glob(f"{number}_*.ipynb")
+        notebook = nbformat.read(source, as_version=4)
+        cell = next(
+            cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
+        )
+        cell.source += (
+            f"\nprofile = 'smoke'\nbuild_dir, results_dir, figures_dir = ({str(run)!r} + '/' + n"
+            " for n in ('build', 'results', 'figures'))"
+        )
+        nbformat.write(notebook, folder / source.name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"JUPYTER_PLATFORM_DIRS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}  # as in the Makefile
+    private = {
+        name: str(folder / ".jupyter" / name)
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+        )
+    }
+    log = (folder / "lab.log").open("w")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            str(folder),
+            "--no-browser",
+            "--allow-root",
+            f"--ServerApp.port={port}",
+            "--IdentityProvider.token=t",
+            "--LabApp.news_url=",
+            "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        ],
+        env=os.environ | settings | private,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api?token=t", timeout=2)
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "lab.log").read_text()
+                time.sleep(0.5)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+def run_all(page, address: str, name: str) -> None:
+    page.goto(
+        f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token=t"
+    )  # of its own: else the notebook of another test is there as well
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=90_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").or_(
+        page.locator("[title*='Idle']")
+    ).first.wait_for(timeout=90_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def test_the_explorer_in_jupyterlab(browser, lab):
+    page, errors = opened(browser)
+    run_all(page, lab, "06_cost_accuracy_curves")
+    slider = page.get_by_role("slider").first
+    slider.wait_for(timeout=300_000)
+    slider.scroll_into_view_if_needed()
+    shown = page.locator(".widget-html img")
+    before = shown.get_attribute("alt")
+    assert "tolerance 0.05" in before and "Traffic:" in before
+    shoot(page, "lab_explorer")
+    slider.focus()
+    for _ in range(15):
+        page.keyboard.press("ArrowRight")
+    page.locator(".widget-html img[alt*='tolerance 0.2.']").wait_for(timeout=60_000)
+    assert shown.get_attribute("alt") != before
+    shoot(page, "lab_explorer_moved")
+    page.locator(
+        ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] >> text=Traceback"
+    ).wait_for(state="detached")
+    assert errors == []
+
+
+def test_a_prompt_routed_in_jupyterlab(browser, lab):
+    page, errors = opened(browser)
+    run_all(page, lab, "10_route_your_own_prompt")
+    button = page.get_by_role("button", name="Route", exact=True)
+    button.wait_for(timeout=300_000)
+    page.locator("textarea.widget-input, .widget-textarea textarea").first.fill(
+        f"Name a river in France. {EVIL}"
+    )
+    button.scroll_into_view_if_needed()
+    view = page.locator(".widget-html").last
+    before = view.inner_text()
+    button.click()
+    page.wait_for_function(
+        "([node, text]) => node.innerText !== text",
+        arg=[view.element_handle(), before],
+        timeout=60_000,
+    )
+    assert "Send it to" in view.inner_text()
+    shoot(page, "lab_route")
+    assert page.evaluate("window.ran") is None and errors == []

@@ -1,0 +1,115 @@
+"""Asking a router in a notebook: the table, the field, prompts that cannot be read."""
+
+import IPython.display
+import ipywidgets
+import numpy as np
+import pytest
+
+from prefill_router.encode.sources import EncoderError
+from prefill_router.serve import live
+from prefill_router.serve.routed import Route
+
+
+class FakeRouter:
+    """Long prompts to the dear target, as a trained router might; an empty one is refused as the
+    encoder refuses it.
+    """
+
+    cost_unit = "US<D>"
+
+    def route(self, prompt, tolerance=0.0, on_error="raise"):
+        if not prompt and on_error == "fallback":
+            return Route(
+                "de&ar",
+                {"cheap": np.nan, "de&ar": np.nan},
+                {"cheap": np.nan, "de&ar": np.nan},
+                0,
+                "it is empty",
+            )
+        if not prompt:
+            raise EncoderError("the prompt is <empty>")
+        p = {"cheap": 0.9 - 0.1 * len(prompt.split()), "de&ar": 0.7}
+        chosen = "cheap" if p["cheap"] >= max(p.values()) - tolerance else "de&ar"
+        return Route(chosen, p, {"cheap": 1.5, "de&ar": 20.0}, len(prompt.split()))
+
+
+def test_a_row_per_prompt():
+    table = live.routes_table(FakeRouter(), ["a", "a b c d"])
+    assert (
+        table["target"].tolist() == ["cheap", "de&ar"]
+        and table["cost"].tolist() == [1.5, 20.0]
+        and table["tokens"].tolist() == [1, 4]
+    )
+    np.testing.assert_allclose(table["P(cheap)"], [0.8, 0.5])
+    assert (table["seconds"] >= 0).all() and list(table.columns) == [
+        "prompt",
+        "target",
+        "tokens",
+        "seconds",
+        "cost",
+        "P(cheap)",
+        "P(de&ar)",
+    ]
+    assert live.routes_table(FakeRouter(), ["a b c d"], tolerance=0.2)["target"].tolist() == [
+        "cheap"
+    ]
+
+
+def test_a_prompt_that_cannot_be_read_has_a_row_with_its_reason():
+    table = live.routes_table(FakeRouter(), ["a", "", "b"])
+    assert table["target"].tolist() == ["cheap", "de&ar", "cheap"] and table["reason"].fillna(
+        ""
+    ).tolist() == ["", "it is empty", ""]
+    assert table["P(cheap)"].isna().tolist() == [False, True, False] and table[
+        "cost"
+    ].isna().tolist() == [False, True, False]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    boxes, shown, VBox = [], [], ipywidgets.VBox
+    monkeypatch.setattr(
+        ipywidgets, "VBox", lambda children: boxes.append(VBox(children)) or boxes[-1]
+    )
+    monkeypatch.setattr(IPython.display, "display", lambda data, **more: shown.append(data))
+    live.ask(FakeRouter(), prompt="a <b> c d")
+    text, (slider, button), view = (
+        boxes[0].children[0],
+        boxes[0].children[1].children,
+        boxes[0].children[2],
+    )
+    return text, slider, button, view, shown[0]
+
+
+def test_where_nobody_presses_the_answer_stands_there(asked):
+    *_, page = asked
+    assert "application/vnd.jupyter.widget-view+json" in page
+    assert (
+        page["text/html"].startswith(
+            "<p>a &lt;b&gt; c d</p><p>Send it to <b>de&amp;ar</b> (4 tokens read)"
+        )
+        and "US&lt;D&gt;" in page["text/html"]
+    )
+    assert (
+        "de&ar" not in page["text/html"] and page["text/html"].count("de&amp;ar") == 2
+    )  # in the sentence and in the table
+
+
+def test_a_press_and_a_tolerance(asked):
+    text, slider, button, view, _ = asked
+    text.value = "a"
+    assert "Send it to <b>de&amp;ar" in view.value  # only the button asks
+    button.click()
+    assert (
+        "Send it to <b>cheap</b> (1 tokens read)" in view.value and "<td>0.800</td>" in view.value
+    )
+    text.value = "a b c d"
+    slider.value = 0.2
+    assert "Send it to <b>cheap" in view.value
+
+
+def test_a_prompt_that_cannot_be_read_is_told(asked):
+    text, _, button, view, _ = asked
+    text.value = ""
+    button.click()
+    assert view.value == "<p role='alert'>the prompt is &lt;empty&gt;</p>"
