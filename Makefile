@@ -69,6 +69,7 @@ lint: env ## Check formatting, style, and notebooks without outputs
 	@$(PY) -m ruff format --check --quiet lib tests benchmarks || { echo "error: run $(PY) -m ruff format lib tests benchmarks" >&2; exit 1; }
 	@$(PY) -m ruff check --quiet lib tests benchmarks
 	@$(PY) -m nbstripout --verify notebooks/*.ipynb
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 test: lint ## All checks and tests, the smoke profile among them
 	@$(PY) -m pytest

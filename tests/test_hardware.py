@@ -131,7 +131,7 @@ def test_training_takes_one_thread(two_threads, monkeypatch):
     seen = []
     for place in (
         "prefill_router.heads.members.masked_bce",
-        "prefill_router.heads.ridge._held_out",
+        "prefill_router.heads.kernel.held_out_predictions",
     ):
         module, _, name = place.rpartition(".")
         true = getattr(sys.modules[module], name)
@@ -144,5 +144,5 @@ def test_training_takes_one_thread(two_threads, monkeypatch):
     TrunkEnsemble(TrunkConfig(members=1, keep=1, max_epochs=1)).fit(X, Y)
     KernelRouter().fit(X, Y)
     assert {threads for name, threads, _ in seen if name == "masked_bce"} == {1}
-    assert [threads for name, _, threads in seen if name == "_held_out"] == [{1}]
+    assert [threads for name, _, threads in seen if name == "held_out_predictions"] == [{1}]
     assert torch.get_num_threads() == 2 and blas_threads() == {2}

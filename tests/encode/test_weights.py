@@ -415,7 +415,7 @@ def test_lock_is_waited_for_and_what_the_other_process_fetched_is_used(
         other.stdin.write("go\n")
         other.stdin.flush()
 
-    monkeypatch.setattr(downloads, "say", say)
+    monkeypatch.setattr(files, "say", say)
     assert fetch("toy", index.cache).read_bytes() == JOINED
     assert other.wait() == 0
     assert index.fetched == [] and len(told) == 1 and "another process is fetching toy" in told[0]

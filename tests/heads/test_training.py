@@ -222,8 +222,8 @@ def test_a_third_sentence_encoder_has_methods_of_its_own(monkeypatch):
     assert set(found) - set(read) == CONTROLS
 
 
-def of_one_method(seed, split, profile, folder, outcomes, pools, layers, device):
-    (method,) = profile.methods
+def of_one_method(seed, split, profile, folder, outcomes, pools, layers, device, methods):
+    (method,) = methods
     table = pd.DataFrame({"method": [method], "seed": [seed], "layer": layers["layer"].tolist()})
     return TrunkFits(
         {pool: {method: split.test + seed} for pool in pools},

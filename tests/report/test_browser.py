@@ -115,7 +115,7 @@ def test_the_gallery_from_disk_without_network(browser, gallery):
 
 @pytest.fixture(scope="module")
 def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
-    """Address of a JupyterLab over notebooks 06 and 10, whose parameters say where the smoke
+    """Address of a JupyterLab over notebooks 07 and 10, whose parameters say where the smoke
     profile ran.
     """
     folder = tmp_path_factory.mktemp("lab")
@@ -194,7 +194,7 @@ def run_all(page, address: str, name: str) -> None:
 
 def test_the_explorer_in_jupyterlab(browser, lab):
     page, errors = opened(browser)
-    run_all(page, lab, "06_cost_accuracy_curves")
+    run_all(page, lab, "07_evaluate")
     slider = page.get_by_role("slider").first
     slider.wait_for(timeout=300_000)
     slider.scroll_into_view_if_needed()
@@ -216,7 +216,7 @@ def test_the_explorer_in_jupyterlab(browser, lab):
 
 def test_a_prompt_routed_in_jupyterlab(browser, lab):
     page, errors = opened(browser)
-    run_all(page, lab, "10_route_your_own_prompt")
+    run_all(page, lab, "13_route_your_own_prompt")
     button = page.get_by_role("button", name="Route", exact=True)
     button.wait_for(timeout=300_000)
     page.locator("textarea.widget-input, .widget-textarea textarea").first.fill(

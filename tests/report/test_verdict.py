@@ -256,10 +256,10 @@ def test_the_report_is_one_page_that_escapes_and_needs_no_network(tmp_path):
     for name, table in tables(target="<b>cheap|&").items():
         ws.write_table(table, name)
     fig, _ = plt.subplots()
-    ws.save_figure(fig, "06_curves_mine")
+    ws.save_figure(fig, "08_curves_mine")
     page = write_report(ws).read_text(encoding="utf-8")
     assert "<script>" not in page and "&lt;b&gt;cheap|&amp;" in page
     assert page.count("data:image/png;base64,") == 1 and 'alt="Cost against accuracy' in page
-    assert "http" not in page and "06_methods" not in page
+    assert "http" not in page and "07_methods" not in page
     markdown = (ws.results / "report.md").read_text(encoding="utf-8")
     assert "Routing pays in accuracy" in markdown and r"<b>cheap\|&" in markdown

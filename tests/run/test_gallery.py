@@ -181,7 +181,7 @@ def test_an_interrupted_run_leaves_the_old_pages(folders, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("prefill_router.run.gallery_page.render", interrupted)
+        patched.setattr("prefill_router.run.gallery.render", interrupted)
         build(folders)
     assert (folders / "html" / "index.html").read_text(encoding="utf-8") == before
     assert sorted(path.name for path in folders.iterdir()) == [
@@ -221,7 +221,7 @@ def test_every_figure_has_a_caption():
 
 
 def test_captions_by_hand():
-    assert caption("06_curves_mixed") == f"Pool mixed. {CAPTIONS['06_curves']}"
+    assert caption("08_curves_mixed") == f"Pool mixed. {CAPTIONS['08_curves']}"
     assert (
         caption("02_activations") == CAPTIONS["02_activations"]
         and caption("something") == "something"

@@ -237,7 +237,7 @@ def test_notebook_05_names_the_best_baseline_of_an_encoder_it_has_never_heard_of
     cells = [
         "".join(c["source"])
         for c in json.loads(
-            (project_root() / "notebooks" / "05_semantic_baselines.ipynb").read_text()
+            (project_root() / "notebooks" / "06_semantic_baselines.ipynb").read_text()
         )["cells"]
     ]
     (told,) = [c for c in cells if "best text baseline" in c]

@@ -612,7 +612,7 @@ def test_other_projects_get_routers_of_float32_states(
 ):
     loaded = []
     monkeypatch.setattr(
-        "prefill_router.serve.export.load_encoder",
+        "prefill_router.run.export.load_encoder",
         lambda name, **options: loaded.append((name, options["dtype"])) or encoder,
     )
     own = router_for(bfloat16_workspace, "own", "adapter_trunk")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,18 +104,20 @@ def fit_trunks(
     pools: Mapping[str, Outcomes],
     layers: pd.DataFrame,
     device: str,
+    methods: Sequence[str],
 ) -> TrunkFits:
     """Train SharedTrunkNet ensembles on one split: layers by J (`paper`), by probe AUC
     (`paper_auc`), all layers (`shared_block`); and `adapter_trunk`.
 
     Parameters
     ----------
-    profile : says which of them, and their settings.
+    profile : their settings.
     folder : of the encoder's `ActivationStore`.
     outcomes : n queries, the targets of all pools. Layer and number of components of a target do
     not depend on the pool.
     pools : pool name to the same queries with the pool's targets.
     layers : `probes.layer_profile` on this split's training rows.
+    methods : which of `TRUNKS` to train.
     """
     store, train, config = ActivationStore(folder), split.train, TrunkConfig(**profile.ensemble)
     query_ids, groups = (
@@ -125,7 +127,7 @@ def fit_trunks(
     p: dict[str, dict[str, np.ndarray]] = {pool: {} for pool in pools}
     choices, members, history = [], [], []
     for method, by in (("paper", profile.layer_choice), ("paper_auc", "probe_auc")):
-        if method not in profile.methods:
+        if method not in methods:
             continue
         chosen = choose_layers(layers, by)
         sizes = choose_components(
@@ -155,7 +157,7 @@ def fit_trunks(
                             o.target_names, rank_auc(m, o.correct[split.test]), strict=True
                         )
                     ]
-    if "shared_block" in profile.methods:
+    if "shared_block" in methods:
         x = SharedBlock().fit(store, query_ids[train]).transform(store, query_ids)
         for pool, o in pools.items():
             p[pool]["shared_block"] = (
@@ -163,7 +165,7 @@ def fit_trunks(
                 .fit(x[train], o.correct[train], groups[train])
                 .predict_proba(x)
             )
-    if "adapter_trunk" in profile.methods:
+    if "adapter_trunk" in methods:
         block = choose_layer_mean(
             store,
             query_ids[train],
@@ -209,12 +211,13 @@ def trunks_over_seeds(
             fit_trunks,
             seed,
             split,
-            replace(profile, methods=(method,)),
+            profile,
             folder,
             outcomes,
             pools,
             layers[layers["seed"] == seed].drop(columns="seed"),
             device,
+            (method,),
         )
         for method in methods
         for seed, split in splits.items()

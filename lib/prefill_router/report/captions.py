@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # By the beginning of a figure's name; what follows it is the pool.
 CAPTIONS = {
-    "00_accuracy_by_level": (
+    "90_accuracy_by_level": (
         "Share of questions that each target of the embedded pool answers correctly, by difficulty"
         " level."
     ),
@@ -24,36 +24,36 @@ CAPTIONS = {
         "SharedTrunkNet on test rows: ROC curves of P(correct) for each target, calibration, and"
         " the AUC of the ensemble against that of its members."
     ),
-    "06_curves": (
+    "08_curves": (
         "Cost against accuracy of the routers as the tolerance grows, with the single targets, the"
         " zero router and the oracle."
     ),
-    "06_methods": (
+    "07_methods": (
         "All methods with their 95 % intervals: mean AUC per target, gap to the oracle closed, and"
         " area under the cost/accuracy curve."
     ),
-    "06_disagreement": (
+    "09_disagreement": (
         "For each pair of targets, the AUC of telling which one is right where just one of them is."
     ),
-    "06_calibration": (
+    "07_calibration": (
         "Reliability diagram: the predicted P(correct) against the accuracy observed, on test rows."
     ),
-    "06_explorer": (
+    "08_explorer": (
         "One operating point of the router on its cost/accuracy curve, and beside it the share of"
         " the queries that each target answers there."
     ),
-    "07_encoder_target": (
+    "10_encoder_target": (
         "Encoders against targets: the AUC with which each encoder's prefill predicts the"
         " correctness of each target."
     ),
-    "07_encoder_size": (
+    "10_encoder_size": (
         "Mean AUC per target against the number of the encoder's parameters, with 95 % intervals."
     ),
-    "08_learning_curve": (
+    "11_learning_curve": (
         "Mean AUC per target, and AUC of differences between targets, against the number of"
         " training queries, with 95 % intervals."
     ),
-    "10_routes": (
+    "13_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."
     ),
@@ -68,7 +68,7 @@ def caption(name: str) -> str:
     """The caption of a figure by its name, with the pool that the name ends in; the name itself if
     there is none.
 
-    >>> caption("06_calibration_small")
+    >>> caption("07_calibration_small")
     'Pool small. Reliability diagram: the predicted P(correct) against the accuracy observed, on
     test rows.'
     """

@@ -1,4 +1,4 @@
-"""The interactive explorer of notebook 06: a tolerance and a price change, the point on the curve,
+"""The interactive explorer of notebook 07: a tolerance and a price change, the point on the curve,
 the traffic of every target.
 
 What it shows is computed by :func:`operating_point`; the widgets only ask it again. Where nobody
@@ -172,7 +172,7 @@ def explore(
     Parameters
     ----------
     loaded : mapping of pool to (outcomes, splits, methods)
-        As notebook 06 makes it; the routers offered are ``ours`` and ``paper``, whichever are
+        As notebook 07 makes it; the routers offered are ``ours`` and ``paper``, whichever are
         there.
     """
     import ipywidgets as widgets
@@ -277,5 +277,5 @@ def explore(
     display(
         {**box._repr_mimebundle_(), **still},
         raw=True,
-        metadata={"image/png": {"alt": f"{caption('06_explorer')} {alt}", "width": 900}},
+        metadata={"image/png": {"alt": f"{caption('08_explorer')} {alt}", "width": 900}},
     )

@@ -44,10 +44,10 @@ def write_report(workspace: ProfileFolders) -> Path:
             )
             for name, title in (
                 (
-                    "06_curves",
+                    "08_curves",
                     "Cost against accuracy of the router, of single targets and of the oracle",
                 ),
-                ("06_methods", "All methods with 95 % intervals"),
+                ("07_methods", "All methods with 95 % intervals"),
             )
             if (workspace.figures / f"{name}_{v.pool}.png").is_file()
         ]

@@ -12,7 +12,7 @@ from bleach.css_sanitizer import CSSSanitizer
 
 from prefill_router.report.pages import page_templates
 
-GENERATOR = '<meta name="generator" content="prefill_router.run.gallery">'
+GENERATOR = '<meta name="generator" content="prefill_router gallery">'
 
 
 _TAGS = {

@@ -38,7 +38,7 @@ from prefill_router.run.handover import unpacked
 RTOL, ATOL = 1e-5, 1e-9  # metrics.csv has six digits
 
 
-# --- written by notebook 06
+# --- written by notebook 07
 # ---------------------------------------------------------------------------------
 
 
@@ -167,7 +167,7 @@ def _there(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is not there: run the profile again (`make reproduce"
-            f" PROFILE={path.parent.name}`), notebook 06 writes what is needed"
+            f" PROFILE={path.parent.name}`), notebook 07 writes what is needed"
         )
     return path
 
