@@ -22,11 +22,13 @@ from prefill_router.encode.prefill import Prefill, plain_attention
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.store import store_folder
 from prefill_router.hardware import torch_threads
-from prefill_router.serve.router import METHODS, Router
+from prefill_router.serve.router import Router
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 
 LENGTHS, REPEATS = (32, 64, 128, 256, 512), 30
+
+METHODS = ("ours", "paper", "shared_block", "adapter_trunk")
 
 
 def run() -> None:
@@ -47,7 +49,7 @@ def run() -> None:
     megabytes = {}
     for method in METHODS:
         with tempfile.TemporaryDirectory() as folder:
-            Router.fit(pool, store, train, method, progress=False).save(folder)
+            Router.fit(pool, store, train, method).save(folder)
             router = Router.load(folder, encoder)
             megabytes[method] = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         for length in LENGTHS:

@@ -4,23 +4,75 @@ search.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
 
 from prefill_router.data.splits import group_folds
 from prefill_router.encode.activations import extract
 from prefill_router.encode.encoders import load_encoder
 from prefill_router.encode.store import ActivationStore, store_folder
-from prefill_router.features.crossval import PROBE_C
-from prefill_router.features.pipeline import sweep
+from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.queries import LabelledQueries
+from prefill_router.hardware import on_every_core
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 
 SIZES, FOLDS = (50, 100, 150, 200, 300), 5
+
+
+def sweep(
+    queries: LabelledQueries,
+    poolings: Sequence[str] = ("last", "mean"),
+    sizes: Sequence[int] = (50, 100, 150, 200, 300),
+    folds: int = 5,
+    seed: int = 0,
+    C: float = PROBE_C,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Cross-validated probe AUC of every layer, pooling, number of components and target: nothing
+    is searched, all is computed.
+
+    Parameters
+    ----------
+    As in `features.choice.choose_components`.
+
+    Returns
+    -------
+    DataFrame[pooling, layer, n_components, target, auc]
+        Sizes above the rank of some fold's training rows are left out.
+    """
+    store, fold = queries.store, group_folds(queries.groups, folds, seed)
+    sizes = sorted(set(sizes))
+
+    def probe(pooling: str, layer: int) -> pd.DataFrame:
+        aucs, rank = fold_aucs(
+            store.read(layer, pooling, queries.query_ids).astype(np.float64),
+            queries.correct,
+            fold,
+            sizes,
+            C,
+        )
+        rows = [
+            (pooling, layer, size, target, auc)
+            for size, row in zip(sizes, nan_mean(aucs), strict=True)
+            if size <= rank
+            for target, auc in zip(queries.targets, row, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["pooling", "layer", "n_components", "target", "auc"])
+
+    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
+    return pd.concat(
+        tqdm(on_every_core(probe, pairs), total=len(pairs), desc="sweep", disable=not progress),
+        ignore_index=True,
+    )
 
 
 def recipe(
@@ -78,25 +130,15 @@ def run() -> None:
         outcomes.prompts,
         store_folder(ws.activations, encoder, all_ids, outcomes.prompts),
     )
-    query_ids, Y = np.array(all_ids)[train], pool.correct[train]
+    queries = LabelledQueries.of({store.encoder_name: store}, pool).rows(train)
+    query_ids, Y = queries.query_ids, queries.correct
     assert not np.isnan(Y).any()  # the recipe has no place for missing outcomes
     fold = group_folds(groups[train], FOLDS, 0)
     slow, fast, looked = [], [], {}
     for k in range(0, Y.shape[1], 2):
         seconds, looked[k] = timed(lambda k=k: recipe(store, query_ids, Y[:, k], fold))
         slow.append(seconds * Y.shape[1])  # as for all targets
-        seconds, table = timed(
-            lambda: sweep(
-                store,
-                query_ids,
-                Y,
-                pool.target_names,
-                groups[train],
-                sizes=SIZES,
-                folds=FOLDS,
-                progress=False,
-            )
-        )
+        seconds, table = timed(lambda: sweep(queries, sizes=SIZES, folds=FOLDS, progress=False))
         fast.append(seconds)
     exhaustive = table.set_index(["target", "pooling", "layer", "n_components"])["auc"]
     differences = [

@@ -325,10 +325,14 @@ def read_own(folder: Path) -> Reader:
         json.loads((folder / file).read_text(encoding="utf-8")),
         (folder / arrays).read_bytes(),
     )
-    _constants(meta, file, format=3, sha256=hashlib.sha256(raw).hexdigest())
-    method = _all(meta, file, "text", "method library cost_unit encoder.name")[0]
+    _constants(meta, file, format=4, sha256=hashlib.sha256(raw).hexdigest())
+    method = _all(meta, file, "text", "method library cost_unit")[0]
+    encoders = _get(meta, file, "a list", "encoders")
+    _need(len(encoders) == 1, file, ("encoders",), "a network reads one")
+    meta = meta | {"encoder": encoders[0]}
+    _get(meta, file, "text", "encoder", "name")
     _need(
-        method in ("paper", "shared_block", "adapter_trunk"),
+        method in ("paper", "paper_auc", "shared_block", "adapter_trunk"),
         file,
         ("method",),
         f"is {method}, which is not read here",

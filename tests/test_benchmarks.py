@@ -11,12 +11,11 @@ from benchmarks import __main__ as bench
 from benchmarks import common, ensemble, extract, latency, sweep
 from prefill_router.data.splits import group_folds
 from prefill_router.encode.activations import extract as ours
-from prefill_router.features.pipeline import sweep as exhaustive
+from prefill_router.features.queries import LabelledQueries
 from prefill_router.files import project_root
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.heads.trunk import TrunkEnsemble
 from prefill_router.report.styles import label
-from prefill_router.serve.router import METHODS
 from tiny import LAYERS, tiny_encoder, tiny_llama, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,9 +49,12 @@ def test_the_recipes_search_agrees_with_the_sweep_where_both_looked(store, monke
     y = (store.read(2, "mean")[:, 0] + 0.3 * rng.normal(size=120) > 0).astype(float)
     groups = np.arange(120) // 2
     looked = sweep.recipe(store, np.array(store.query_ids), y, group_folds(groups, sweep.FOLDS, 0))
-    table = exhaustive(
-        store, store.query_ids, y[:, None], ["A"], groups, sizes=(2, 5), progress=False
-    ).set_index(["pooling", "layer", "n_components"])["auc"]
+    queries = LabelledQueries(
+        {"tiny": store}, np.array(store.query_ids), y[:, None], groups, ("A",)
+    )
+    table = sweep.sweep(queries, sizes=(2, 5), progress=False).set_index(
+        ["pooling", "layer", "n_components"]
+    )["auc"]
     # layer 0 of the last token is the template's end, the same for every prompt: no components
     # there
     assert len(table) == (2 * (LAYERS + 1) - 1) * 2 and len(looked) < len(table)
@@ -115,11 +117,11 @@ def test_committed_results_have_ratio_machine_and_versions():
 
 def test_the_figure_shows_every_committed_result(tmp_path):
     folder = project_root() / "results" / "benchmarks"
-    latency = json.loads((folder / "latency_zeroeval_frontier.json").read_text())["milliseconds"]
-    assert set(latency) == set(METHODS)  # what `Router` can be fitted with
+    timed = json.loads((folder / "latency_zeroeval_frontier.json").read_text())["milliseconds"]
+    assert set(timed) == set(latency.METHODS)
     ratios, query, growth = bench.draw(folder, tmp_path).axes[:3]
     shown = dict(zip(*reversed(query.get_legend_handles_labels()), strict=True))
-    for method, rows in latency.items():
+    for method, rows in timed.items():
         line = shown[f"beyond the encoder, {label(method)}"]
         np.testing.assert_allclose(
             line.get_xydata(),
@@ -127,7 +129,7 @@ def test_the_figure_shows_every_committed_result(tmp_path):
         )
     assert (
         len({(line.get_color(), line.get_linestyle()) for line in shown.values()})
-        == len(METHODS) + 2
+        == len(latency.METHODS) + 2
     )
     assert [text.get_text() for text in ratios.get_yticklabels()] == [
         "ensemble",

@@ -28,7 +28,7 @@ class Counting(torch.nn.Module):
         return self.network(**inputs)
 
 
-def tiny_llama():
+def tiny_llama(seed=0):
     config = LlamaConfig(
         vocab_size=len(WORDS),
         hidden_size=WIDTH,
@@ -40,7 +40,7 @@ def tiny_llama():
         attn_implementation="eager",
     )
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         network = LlamaModel(config).eval()
         for (
             name,

@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prefill_router.features.choice import FeatureChoice, choose_components, choose_layers
-from prefill_router.features.pipeline import FeaturePipeline, SharedBlock, sweep
-from prefill_router.features.probes import probe_auc
+from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
+from prefill_router.features.queries import LabelledQueries
 
 
 class Layers:
@@ -90,6 +90,14 @@ def test_choose_layers_refuses_what_it_cannot_decide():
         choose_layers(pd.concat([table, table.assign(encoder="other")]))
 
 
+def labelled(store, correct, groups=None, targets=None):
+    """These rows of a store, with their outcomes, as choices read them."""
+    n, k = correct.shape
+    names = tuple(targets or "ABCDEF"[:k])
+    groups = np.arange(n) if groups is None else np.asarray(groups)
+    return LabelledQueries({"tiny": store}, np.arange(n), correct, groups, names)
+
+
 def test_choose_components_finds_where_the_signal_lies():
     rng = np.random.default_rng(2)
     common, noise = rng.normal(size=(120, 1)), rng.normal(size=(120, 40))
@@ -102,10 +110,7 @@ def test_choose_components_finds_where_the_signal_lies():
     ).astype(float)
     correct[3, 0] = np.nan
     choices = choose_components(
-        Layers({("mean", 2): x}),
-        range(120),
-        correct,
-        np.arange(120),
+        labelled(Layers({("mean", 2): x}), correct),
         {"A": (2, "mean"), "B": (2, "mean")},
         sizes=(40, 1, 100),
         C=1.0,
@@ -116,38 +121,13 @@ def test_choose_components_finds_where_the_signal_lies():
 def test_choose_components_skips_sizes_above_the_rank_and_says_if_none_is_left(store):
     correct = (store.vectors["last", 1][:, :1] > 5).astype(float)
     layers = {"A": (1, "last")}
-    assert (
-        choose_components(store, range(80), correct, np.arange(80), layers, sizes=(12, 13))[
-            0
-        ].n_components
-        == 12
-    )
+    assert choose_components(labelled(store, correct), layers, sizes=(12, 13))[0].n_components == 12
     with pytest.raises(ValueError, match="rank 12"):
-        choose_components(store, range(80), correct, np.arange(80), layers, sizes=(13, 50))
-    with pytest.raises(ValueError, match=r"80 queries x 1 targets"):
-        choose_components(store, range(80), np.zeros((80, 2)), np.arange(80), layers)
+        choose_components(labelled(store, correct), layers, sizes=(13, 50))
+    with pytest.raises(ValueError, match="chosen for A, the queries have outcomes of A, B"):
+        choose_components(labelled(store, np.zeros((80, 2))), layers)
     with pytest.raises(ValueError, match="target 'A' is undefined"):
-        choose_components(store, range(80), np.zeros((80, 1)), np.arange(80), layers, sizes=(3,))
-
-
-def test_sweep_has_every_layer_pooling_size_and_target(store):
-    store.n_layers = 2
-    rng = np.random.default_rng(3)
-    correct = np.column_stack([store.vectors["mean", 1][:, 0] > 5, rng.random(80) > 0.5]).astype(
-        float
-    )
-    groups = np.arange(80) // 2
-    table = sweep(store, range(80), correct, ["A", "B"], groups, sizes=(3, 12, 50), progress=False)
-    # 2 poolings x 3 layers x 2 sizes (50 is above the rank) x 2 targets
-    assert len(table) == 24 and set(table["n_components"]) == {3, 12}
-    for row in table.sample(6, random_state=0).itertuples():
-        x = store.vectors[row.pooling, row.layer].astype(np.float32)
-        expected = probe_auc(
-            x, correct[:, "AB".index(row.target)], groups, n_components=row.n_components
-        )
-        assert row.auc == pytest.approx(expected, abs=1e-6)
-    best = table[table["target"] == "A"].sort_values("auc").iloc[-1]
-    assert (best["pooling"], best["layer"]) == ("mean", 1)
+        choose_components(labelled(store, np.zeros((80, 1))), layers, sizes=(3,))
 
 
 def test_blocks_are_concatenated_in_order_and_equal_scikit_learn(store):

@@ -18,9 +18,10 @@ from prefill_router.features.probes import (
     anisotropy,
     effective_dimensionality,
     fisher_j,
-    layer_profile,
+    layer_table,
     probe_auc,
 )
+from prefill_router.features.queries import LabelledQueries
 from prefill_router.features.reduction import ScaledPCA
 
 tables = arrays(
@@ -244,21 +245,19 @@ def store():
     return Layers(vectors)
 
 
-def test_layer_profile_finds_the_planted_layer(store):
+def labelled(store, correct, groups=None, targets=None):
+    """These rows of a store, with their outcomes, as choices read them."""
+    n, k = correct.shape
+    names = tuple(targets or "ABCDEF"[:k])
+    groups = np.arange(n) if groups is None else np.asarray(groups)
+    return LabelledQueries({"tiny": store}, np.arange(n), correct, groups, names)
+
+
+def test_layer_table_finds_the_planted_layer(store):
     signal = store.vectors["mean", 2][:, :2]
     correct = (signal > 0).astype(float)
     correct[:5, 0] = np.nan
-    profile = layer_profile(
-        store,
-        range(60),
-        correct,
-        ["A", "B"],
-        np.arange(60),
-        "tiny",
-        n_components=4,
-        folds=3,
-        progress=False,
-    )
+    profile = layer_table(labelled(store, correct), n_components=4, folds=3, progress=False)
     assert list(profile.columns) == [
         "encoder",
         "pooling",
@@ -278,20 +277,11 @@ def test_layer_profile_finds_the_planted_layer(store):
         )
 
 
-def test_layer_profile_rows_are_the_single_probes(store):
+def test_layer_table_rows_are_the_single_probes(store):
     correct = np.random.default_rng(1).integers(0, 2, (40, 1)).astype(float)
     groups = np.arange(40) // 2
-    profile = layer_profile(
-        store,
-        range(40),
-        correct,
-        ["A"],
-        groups,
-        "tiny",
-        n_components=3,
-        folds=4,
-        seed=7,
-        progress=False,
+    profile = layer_table(
+        labelled(store, correct, groups), n_components=3, folds=4, seed=7, progress=False
     )
     row = profile[(profile["pooling"] == "mean") & (profile["layer"] == 1)].iloc[0]
     x = store.read(1, "mean", range(40)).astype(float)
@@ -304,15 +294,27 @@ def test_layer_profile_rows_are_the_single_probes(store):
     )
 
 
-def test_layer_profile_of_a_constant_layer_is_defined(store):
+def test_layer_table_of_a_constant_layer_is_defined(store):
     correct = np.random.default_rng(1).integers(0, 2, (60, 1)).astype(float)
-    profile = layer_profile(store, range(60), correct, ["A"], np.arange(60), "tiny", progress=False)
+    profile = layer_table(labelled(store, correct), progress=False)
     row = profile.iloc[0]
     assert (row["pooling"], row["layer"]) == ("last", 0)
     assert (row["fisher_j"], row["d_eff"], row["probe_auc"]) == (0, 0, 0.5)
     assert row["anisotropy"] == pytest.approx(1)
 
 
-def test_layer_profile_refuses_tables_that_disagree(store):
+def test_queries_whose_lengths_disagree_are_refused(store):
     with pytest.raises(ValueError, match=r"correct has shape \(60, 1\)"):
-        layer_profile(store, range(60), np.zeros((60, 1)), ["A", "B"], np.arange(60), "tiny")
+        labelled(store, np.zeros((60, 1)), targets="AB")
+    with pytest.raises(ValueError, match="groups 59 rows"):
+        labelled(store, np.zeros((60, 1)), groups=np.arange(59))
+    with pytest.raises(ValueError, match="no states"):
+        LabelledQueries({}, np.arange(2), np.zeros((2, 1)), np.arange(2), ("A",))
+
+
+def test_rows_and_targets_of_queries(store):
+    queries = labelled(store, np.arange(12.0).reshape(4, 3), groups=[7, 7, 8, 9])
+    part = queries.rows(np.array([2, 0])).of_targets(["C", "A"])
+    assert part.correct.tolist() == [[8, 6], [2, 0]] and part.targets == ("C", "A")
+    assert part.query_ids.tolist() == [2, 0] and part.groups.tolist() == [8, 7]
+    assert part.encoder == "tiny" and part.store is store

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from prefill_router.features.layer_mean import LAYERS, LayerMean, choose_layer_mean
+from prefill_router.features.queries import LabelledQueries
 from prefill_router.heads.adapter import AdapterEnsemble, AdapterTrunkNet
 from prefill_router.heads.network import TrunkConfig
 
@@ -145,7 +146,8 @@ def test_a_member_ends_with_its_best_epoch():
 def test_layers_by_probe_auc_and_components_by_cross_validation():
     store = Store()
     y = (store.states[2][:, :1] > 5).astype(float)  # the third layer knows
-    profile = pd.DataFrame(
+    queries = LabelledQueries({"e": store}, np.asarray(IDS), y, np.asarray(IDS), ("t",))
+    table = pd.DataFrame(
         [
             {
                 "pooling": pooling,
@@ -157,9 +159,9 @@ def test_layers_by_probe_auc_and_components_by_cross_validation():
             for layer in range(6)
         ]
     )
-    block = choose_layer_mean(store, IDS, y, IDS, profile, [2, 6, 50], folds=3)
+    block = choose_layer_mean(queries, table, [2, 6, 50], folds=3)
     assert block.layers == tuple(range(6 - LAYERS, 6)) and block.n_components in (2, 6)
     with pytest.raises(ValueError, match="offer smaller sizes"):
-        choose_layer_mean(store, IDS, y, IDS, profile, [50])
+        choose_layer_mean(queries, table, [50])
     with pytest.raises(ValueError, match="no rows of the last token"):
-        choose_layer_mean(store, IDS, y, IDS, profile[profile["pooling"] == "mean"], [2])
+        choose_layer_mean(queries, table[table["pooling"] == "mean"], [2])

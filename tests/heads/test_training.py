@@ -2,7 +2,6 @@
 variant is fitted.
 """
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,15 +12,16 @@ from joblib import parallel_config
 
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.auc import mean_auc
-from prefill_router.heads import fit as training
-from prefill_router.heads.fit import (
-    TrunkFits,
+from prefill_router.heads import fit_baselines, over_seeds
+from prefill_router.heads.fit import FitSettings
+from prefill_router.heads.fit_baselines import (
     baselines_over_seeds,
-    fit_baselines,
+    fit_controls,
+    fit_semantic,
     short_name,
     short_names,
-    trunks_over_seeds,
 )
+from prefill_router.heads.over_seeds import NetworkFits, networks_over_seeds
 from prefill_router.heads.parallel import side_by_side
 from prefill_router.run.profile import load_profile
 
@@ -34,7 +34,7 @@ def draw(seed, split, scale):
 SPLITS = {seed: Split(np.arange(4), np.arange(4, 6), np.arange(6, 8)) for seed in (3, 1)}
 
 
-def over_seeds(function, splits, *arguments):
+def run_seeds(function, splits, *arguments):
     return side_by_side(
         {seed: (function, seed, split, *arguments) for seed, split in splits.items()},
         "cpu",
@@ -43,12 +43,12 @@ def over_seeds(function, splits, *arguments):
 
 
 def test_side_by_side_is_one_after_the_other(capsys):
-    found = over_seeds(draw, SPLITS, 2.0)
+    found = run_seeds(draw, SPLITS, 2.0)
     assert (
         list(found) == [3, 1] and "split seed 3 done\nsplit seed 1 done" in capsys.readouterr().out
     )
     with parallel_config(n_jobs=1):
-        alone = over_seeds(draw, {3: SPLITS[3]}, 2.0)
+        alone = run_seeds(draw, {3: SPLITS[3]}, 2.0)
     assert alone[3].tobytes() == found[3].tobytes()
 
 
@@ -58,13 +58,13 @@ def fails(seed, split):
 
 def test_an_error_of_a_seed_is_the_error_of_the_run():
     with pytest.raises(ValueError, match="is bad"):
-        over_seeds(fails, SPLITS)
+        run_seeds(fails, SPLITS)
 
 
 @pytest.mark.parametrize("end", ["well", "badly"])
 def test_no_worker_stays_with_what_it_once_needed(end):
     try:
-        over_seeds(draw, SPLITS, 2.0) if end == "well" else over_seeds(fails, SPLITS)
+        run_seeds(draw, SPLITS, 2.0) if end == "well" else run_seeds(fails, SPLITS)
     except ValueError:
         assert end == "badly"
     workers = [
@@ -109,6 +109,7 @@ def test_encoders_that_share_a_short_name_bear_their_whole_names():
     }
 
 
+SMOKE = FitSettings.of(load_profile("smoke"))
 HEADS = {"knn", "logistic", "mlp", "boosting", "factorisation", "clusters", "irt", "kernel"}
 CONTROLS = {"random", "prompt_length", "benchmark_mean", "tfidf", "random_features"}
 SPLIT = Split(np.arange(120), np.arange(120, 130), np.arange(130, 160))
@@ -137,15 +138,8 @@ def fitted():
             correct=correct,
         )
         runs.append(
-            fit_baselines(
-                0,
-                SPLIT,
-                load_profile("smoke"),
-                outcomes,
-                np.arange(n) + 5,
-                {"all-minilm-l6-v2": x},
-                "cpu",
-            )
+            fit_controls(0, SPLIT, outcomes, np.arange(n) + 5)
+            | fit_semantic(0, SPLIT, SMOKE, outcomes, ("all-minilm-l6-v2", "minilm", x))
         )
     return y, runs
 
@@ -154,19 +148,18 @@ def test_every_baseline_is_fitted_on_all_targets(fitted):
     y, (found, _) = fitted
     assert {f"{name}_minilm" for name in HEADS} | CONTROLS == set(found)
     for name, fit in found.items():
-        assert fit["p"].shape == (160, 3) and np.isfinite(fit["p"]).all() and fit["seconds"] >= 0
+        assert fit.p.shape == (160, 3) and np.isfinite(fit.p).all() and fit.seconds >= 0
         if name.endswith("_minilm"):
             assert (
-                fit["read"] == "all-minilm-l6-v2"
-                and mean_auc(fit["p"][SPLIT.test], y[SPLIT.test]) > 0.75
+                fit.read == "all-minilm-l6-v2" and mean_auc(fit.p[SPLIT.test], y[SPLIT.test]) > 0.75
             ), name
-    assert found["random_features"]["read"] == ""
+    assert found["random_features"].read == ""
 
 
 def test_outcomes_of_calibration_and_test_rows_teach_nothing(fitted):
     _, (one, other) = fitted
     for name in one:
-        np.testing.assert_array_equal(one[name]["p"], other[name]["p"], err_msg=name)
+        np.testing.assert_array_equal(one[name].p, other[name].p, err_msg=name)
 
 
 def test_jobs_of_seeds_and_encoders_give_what_one_fit_gives():
@@ -181,20 +174,22 @@ def test_jobs_of_seeds_and_encoders_give_what_one_fit_gives():
         n=n, prompts=[f"word{i % 7} and more" for i in range(n)], queries=queries, correct=y
     )
     embeddings = {"all-minilm-l6-v2": x, "all-mpnet-base-v2": other}
-    given = (load_profile("smoke"), outcomes, np.arange(n) + 5, embeddings, "cpu")
-    found = baselines_over_seeds({4: SPLIT}, *given)[4]
-    expected = fit_baselines(4, SPLIT, *given)
+    tokens = np.arange(n) + 5
+    found = baselines_over_seeds({4: SPLIT}, SMOKE, outcomes, tokens, embeddings)[4]
+    expected = fit_controls(4, SPLIT, outcomes, tokens)
+    for (name, vectors), end in zip(embeddings.items(), ("minilm", "mpnet"), strict=True):
+        expected |= fit_semantic(4, SPLIT, SMOKE, outcomes, (name, end, vectors))
     assert list(found) == list(expected)
     for name, fit in expected.items():
-        np.testing.assert_allclose(found[name]["p"], fit["p"], atol=1e-6, err_msg=name)
-        assert found[name]["read"] == fit["read"]
+        np.testing.assert_allclose(found[name].p, fit.p, atol=1e-6, err_msg=name)
+        assert found[name].read == fit.read
 
 
 def test_a_third_sentence_encoder_has_methods_of_its_own(monkeypatch):
     """Each encoder is a job that sees itself alone: the names must not depend on that."""
-    monkeypatch.setattr(training, "SEMANTIC", {"knn": training.KNNRouter})
+    monkeypatch.setattr(fit_baselines, "SEMANTIC", {"knn": fit_baselines.KNNRouter})
     monkeypatch.setattr(
-        training,
+        fit_baselines,
         "side_by_side",
         lambda jobs, *_: {key: function(*given) for key, (function, *given) in jobs.items()},
     )
@@ -210,10 +205,8 @@ def test_a_third_sentence_encoder_has_methods_of_its_own(monkeypatch):
         name: rng.normal(size=(160, 4)).astype(np.float32)
         for name in ("all-minilm-l6-v2", "org/Some-Encoder-v1", "org/paraphrase-MiniLM-L12")
     }
-    found = baselines_over_seeds(
-        {4: SPLIT}, load_profile("smoke"), outcomes, np.arange(160) + 5, embeddings, "cpu"
-    )[4]
-    read = {name: fit["read"] for name, fit in found.items() if fit["read"]}
+    found = baselines_over_seeds({4: SPLIT}, SMOKE, outcomes, np.arange(160) + 5, embeddings)[4]
+    read = {name: fit.read for name, fit in found.items() if fit.read}
     assert read == {
         "knn_all-minilm-l6-v2": "all-minilm-l6-v2",
         "knn_some-encoder-v1": "org/Some-Encoder-v1",
@@ -222,10 +215,9 @@ def test_a_third_sentence_encoder_has_methods_of_its_own(monkeypatch):
     assert set(found) - set(read) == CONTROLS
 
 
-def of_one_method(seed, split, profile, folder, outcomes, pools, layers, device, methods):
-    (method,) = methods
+def of_one_method(method, seed, split, queries, pools, layers, settings):
     table = pd.DataFrame({"method": [method], "seed": [seed], "layer": layers["layer"].tolist()})
-    return TrunkFits(
+    return NetworkFits(
         {pool: {method: split.test + seed} for pool in pools},
         table,
         table if method == "paper" else pd.DataFrame(),
@@ -234,18 +226,16 @@ def of_one_method(seed, split, profile, folder, outcomes, pools, layers, device,
 
 
 def test_jobs_of_seeds_and_methods_are_put_together_again(monkeypatch):
-    monkeypatch.setattr(training, "fit_trunks", of_one_method)
+    monkeypatch.setattr(over_seeds, "fit_networks", of_one_method)
     monkeypatch.setattr(
-        training,
+        over_seeds,
         "side_by_side",
         lambda jobs, *_: {key: function(*given) for key, (function, *given) in jobs.items()},
     )
-    profile = replace(
-        load_profile("smoke"), methods=("ours", "shared_block", "paper")
-    )  # `ours` is not a trunk
     layers = pd.DataFrame({"seed": [1, 3], "layer": [10, 30]})
-    found = trunks_over_seeds(
-        SPLITS, profile, "", None, {"small": None, "large": None}, layers, "cpu"
+    methods = ("ours", "shared_block", "paper")  # `ours` is no network
+    found = networks_over_seeds(
+        methods, SPLITS, None, {"small": None, "large": None}, layers, SMOKE
     )
     assert list(found) == list(SPLITS)
     for seed, fits in found.items():

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from test_router import CONFIG, N, outcomes, store  # noqa: F401  (fixtures: a tiny encoder's outcomes and activations)
+from test_router import CONFIG, SETTINGS, N, outcomes, store  # noqa: F401  (fixtures: a tiny encoder's outcomes and activations)
 
 from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.encode.activations import extract
 from prefill_router.encode.store import ActivationStore
 from prefill_router.files import replacing
+from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.run.export import float32_store, main, router_for, some_queries
 from prefill_router.run.handover import read_note, write_note
@@ -85,14 +86,7 @@ def states(store, ids):
 def routers(outcomes, store):
     def fit(method, **options):
         return Router.fit(
-            outcomes,
-            store,
-            np.arange(160),
-            method,
-            config=CONFIG,
-            sizes=(4, 8),
-            progress=False,
-            **options,
+            outcomes, store, np.arange(160), method, dataclasses.replace(SETTINGS, **options)
         )
 
     found = {method: fit(method) for method in ("paper", "shared_block", "adapter_trunk")} | {
@@ -114,8 +108,7 @@ def routers(outcomes, store):
         wide(store),
         None,
         "shared_block",
-        config=TrunkConfig(members=5, keep=5, max_epochs=8),
-        progress=False,
+        FitSettings(network=TrunkConfig(members=5, keep=5, max_epochs=8)),
     )
     return found
 
@@ -449,7 +442,7 @@ def test_layers_beyond_those_that_a_program_numbers_are_refused(
 
 
 def test_the_block_of_all_layers_ends_before_the_last_one(routers, tmp_path):
-    assert routers["shared_block"].features.layers == (
+    assert routers["shared_block"].fitted.features.layers == (
         0,
         1,
         2,
@@ -476,29 +469,22 @@ def test_the_last_layer_is_not_chosen_for_the_toolkit(outcomes, store, tmp_path)
 
     def fit(**options):
         return Router.fit(
-            outcomes,
-            knowing,
-            np.arange(160),
-            "paper",
-            config=CONFIG,
-            sizes=(4, 8),
-            progress=False,
-            **options,
+            outcomes, knowing, np.arange(160), "paper", dataclasses.replace(SETTINGS, **options)
         )
 
     chosen = fit()
-    assert 3 in {c.layer for c in chosen.features.choices}
+    assert 3 in {c.layer for c in chosen.fitted.features.choices}
     with pytest.raises(
         ExportError,
         match=(
             r"reads layers 0 to 2, .*\(layer 3\); train one without it: Router.fit\(...,"
-            r" method='paper', last_layer=False\)"
+            r" method='paper', settings=FitSettings\(last_layer=False\)\)"
         ),
     ):
         export(chosen, "toolkit", tmp_path / "out", allow_pickle=True)
     assert not (tmp_path / "out").exists()
     export(chosen, "own", tmp_path / "own")  # numbers it, and holds it
-    assert max(c.layer for c in fit(last_layer=False).features.choices) <= 2
+    assert max(c.layer for c in fit(last_layer=False).fitted.features.choices) <= 2
 
 
 def test_switchyards_names_are_asked_for(routers, tmp_path):
@@ -525,7 +511,9 @@ def test_switchyards_names_are_asked_for(routers, tmp_path):
     with pytest.raises(ExportError, match="NAMES= is of switchyard_json alone"):
         export(routers["adapter_trunk"], "switchyard", tmp_path / "out", names=NAMES)
     small = Router.load(router.save(tmp_path / "small"))
-    small.head = routers["shared_block"].head  # two members of other widths
+    small.fitted = dataclasses.replace(
+        small.fitted, head=routers["shared_block"].fitted.head
+    )  # two members of other widths
     with pytest.raises(
         ExportError,
         match=(
@@ -668,7 +656,7 @@ def test_switchyards_file_holds_tensors_and_plain_values_alone(routers, tmp_path
     data = torch.load(tmp_path / "router.pt", weights_only=True)  # refuses any other object
     assert data["models"] == ["cheap", "dear"] and data["feature_pipeline"][
         "selected_layers"
-    ] == list(routers["adapter_trunk"].features.layers)
+    ] == list(routers["adapter_trunk"].fitted.features.layers)
     assert {t.dtype for state in data["model_state_dicts"] for t in state.values()} == {
         torch.float32
     }
@@ -698,9 +686,11 @@ def test_what_a_format_cannot_hold_is_refused(routers, tmp_path):
 def test_the_encoder_is_named_as_a_hub_knows_it(routers, tmp_path):
     assert hub_name(routers["paper"]) == "tiny/llama"
     embedded = shutil.copytree(routers["paper"].save(tmp_path / "a"), tmp_path / "b")
-    change_json(embedded, encoder=routers["paper"].encoder_note | {"name": "smollm2-135m-instruct"})
+    change_json(
+        embedded, encoders=[routers["paper"].encoder_note | {"name": "smollm2-135m-instruct"}]
+    )
     assert hub_name(Router.load(embedded)) == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    change_json(embedded, encoder=routers["paper"].encoder_note | {"name": "org/model@abc"})
+    change_json(embedded, encoders=[routers["paper"].encoder_note | {"name": "org/model@abc"}])
     assert hub_name(Router.load(embedded)) == "org/model"
     export(routers["adapter_trunk"], "switchyard", tmp_path / "c", encoder_name="mine/own")
     assert (

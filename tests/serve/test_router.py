@@ -15,18 +15,24 @@ from sklearn.metrics import roc_auc_score
 
 from prefill_router.data.costs import expected_cost
 from prefill_router.data.outcomes import Outcomes, OutcomesError, Target
+from prefill_router.data.splits import Split
 from prefill_router.encode.activations import extract
 from prefill_router.encode.prefill import CPU_BATCH_TOKENS, ActivationError, Prefill, batches
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.sources import EncoderError
+from prefill_router.features.probes import layer_table
+from prefill_router.features.queries import LabelledQueries
+from prefill_router.heads.fit import METHODS, FitSettings, fit_method
 from prefill_router.heads.network import TrunkConfig
+from prefill_router.heads.over_seeds import fit_networks, kernels_over_seeds
 from prefill_router.serve.export import export
 from prefill_router.serve.routed import RouterError
-from prefill_router.serve.router import METHODS, Router
-from tiny import tiny_encoder, tiny_queries
+from prefill_router.serve.router import Router
+from tiny import tiny_encoder, tiny_llama, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = TrunkConfig(members=3, keep=2, max_epochs=60, hidden=(16, 8), learning_rate=1e-2)
+SETTINGS = FitSettings(network=CONFIG, adapter=CONFIG, component_sizes=(4, 8))
 N = 240
 
 
@@ -61,9 +67,7 @@ def store(llama, tmp_path_factory):
 @pytest.fixture(scope="module", params=METHODS)
 def router(request, outcomes, store):
     # the tiny encoder has 16 dimensions
-    return Router.fit(
-        outcomes, store, np.arange(160), request.param, config=CONFIG, sizes=(4, 8), progress=False
-    )
+    return Router.fit(outcomes, store, np.arange(160), request.param, SETTINGS)
 
 
 def test_it_learns_what_decides(router, outcomes, store):
@@ -115,9 +119,7 @@ def test_realised_costs_become_a_line_over_the_tokens_of_the_prompt(
         output_tokens=nan,
         cost=cost,
     )
-    router = Router.fit(
-        paid, store, np.arange(160), "paper", config=CONFIG, sizes=(4, 8), progress=False
-    )
+    router = Router.fit(paid, store, np.arange(160), "paper", SETTINGS)
     again = Router.load(router.save(tmp_path), encoder)
     assert again.targets == router.targets
     for tokens in (4, 20):  # what a benchmark of short and one of long prompts cost
@@ -331,7 +333,7 @@ def test_routing_leaves_the_threads_as_they_were(router, encoder, outcomes):
 def test_threads_that_come_first_load_the_encoder_once(
     router, encoder, outcomes, tmp_path, monkeypatch
 ):
-    import prefill_router.serve.router as module
+    import prefill_router.serve.attached as module
 
     loaded = []
     monkeypatch.setattr(
@@ -374,7 +376,7 @@ def test_another_encoder_is_refused(router, encoder, tmp_path):
 
 
 def test_the_encoder_is_loaded_in_the_dtype_of_the_training(router, encoder, tmp_path, monkeypatch):
-    import prefill_router.serve.router as module
+    import prefill_router.serve.attached as module
 
     loaded = []
     monkeypatch.setattr(
@@ -383,8 +385,10 @@ def test_the_encoder_is_loaded_in_the_dtype_of_the_training(router, encoder, tmp
     folder = router.save(tmp_path)
     damage_json(
         folder,
-        encoder=router.encoder_note
-        | {"fingerprint": router.encoder_note["fingerprint"] | {"dtype": "bfloat16"}},
+        encoders=[
+            router.encoder_note
+            | {"fingerprint": router.encoder_note["fingerprint"] | {"dtype": "bfloat16"}}
+        ],
     )
     with pytest.warns(
         UserWarning, match="trained on bfloat16 states and the encoder computes in float32"
@@ -418,7 +422,7 @@ def drop_tensor(folder):
         (lambda f: (f / "router.safetensors").unlink(), "router.safetensors does not exist"),
         (lambda f: (f / "router.json").write_text("{"), "router.json is damaged"),
         (lambda f: (f / "router.json").write_text("[]"), "has format"),
-        (lambda f: damage_json(f, format=99), "has format 99, this library reads 3"),
+        (lambda f: damage_json(f, format=99), "has format 99, this library reads 4"),
         (lambda f: damage_json(f, method="magic"), "method 'magic'"),
         (lambda f: damage_json(f, targets=[{"name": "x"}]), "incomplete"),
         (
@@ -427,7 +431,7 @@ def drop_tensor(folder):
             ),
             "names 1 targets, the head has 2",
         ),
-        (lambda f: damage_json(f, encoder={}), "encoder lacks fingerprint"),
+        (lambda f: damage_json(f, encoders=[{}]), "encoder lacks fingerprint"),
         (
             lambda f: (f / "router.safetensors").write_bytes(
                 (f / "router.safetensors").read_bytes()[:-1] + b"x"
@@ -478,3 +482,92 @@ def test_what_cannot_be_asked_or_trained_is_refused(router, encoder, outcomes, s
             ),
             store,
         )
+
+
+def test_what_is_shipped_is_what_was_evaluated(outcomes, store):
+    """P(correct) of the notebooks' fits and of `Router.fit` on the same split, method by method."""
+    split = Split(np.arange(160), np.arange(160, 200), np.arange(200, N))
+    queries = LabelledQueries.of({store.encoder_name: store}, outcomes)
+    layers = layer_table(queries.rows(split.train), SETTINGS.poolings, 50, 5, seed=3)
+    pools = {"both": ["cheap", "dear"]}
+    methods = [method for method in METHODS if method != "ours"]
+    ids = queries.query_ids[split.test]
+    fits = {
+        method: fit_networks(method, 3, split, queries, pools, layers, SETTINGS).p["both"][method]
+        for method in methods
+    }
+    fits["ours"] = kernels_over_seeds({3: split}, queries, store.encoder_name).p["ours"][3]
+    for method, p in fits.items():
+        router = Router.fit(outcomes, store, split.train, method, SETTINGS, seed=3)
+        np.testing.assert_allclose(
+            router.predict_proba(store, ids), p[split.test], atol=1e-5, err_msg=method
+        )
+
+
+@pytest.fixture(scope="module")
+def two_stores(store, tmp_path_factory):
+    """The tiny encoder twice, the second with other weights."""
+    other = tiny_encoder(tiny_llama(seed=1))
+    identity = other.fingerprint | {"sha256": "1" * 64}
+    other = dataclasses.replace(other, name="tiny/other", fingerprint=identity)
+    folder = tmp_path_factory.mktemp("other")
+    return other, {
+        store.encoder_name: store,
+        "tiny/other": extract(other, *tiny_queries(N), folder, progress=False),
+    }
+
+
+def test_a_router_of_several_encoders(outcomes, encoder, two_stores, tmp_path, monkeypatch):
+    other, stores = two_stores
+    # both encoders are to be read, whatever cross-validation would say
+    monkeypatch.setattr(
+        "prefill_router.heads.kernel.combinations", lambda names, size: [tuple(names)] * (size == 2)
+    )
+    router = Router.fit(outcomes, stores, np.arange(160))
+    names = list(stores)
+    assert list(router.fitted.encoders) == names == [n["name"] for n in router.encoder_notes]
+    p = router.predict_proba(stores, ["q170", "q180"])
+    again = Router.load(router.save(tmp_path))
+    np.testing.assert_allclose(again.predict_proba(stores, ["q170", "q180"]), p, atol=1e-6)
+    with pytest.raises(RouterError, match="states of tiny/other are missing"):
+        again.predict_proba(stores[names[0]], ["q170"])
+    with pytest.raises(RouterError, match="reads 2 encoders; give them by name"):
+        again.attach(encoder)
+    with pytest.raises(RouterError, match="does not read nobody"):
+        again.attach({"nobody": encoder})
+    with pytest.raises(RouterError, match="not the one"):
+        again.attach({names[0]: other, "tiny/other": encoder})
+    again.attach({names[0]: encoder, "tiny/other": other})
+    prompts = [outcomes.prompts[170], "", outcomes.prompts[180]]
+    first, empty, last = again.route(prompts, on_error="fallback")
+    np.testing.assert_allclose(list(first.p_correct.values()), p[0], atol=1e-4)
+    np.testing.assert_allclose(list(last.p_correct.values()), p[1], atol=1e-4)
+    assert empty.reason and empty.tokens == 0 and first.tokens == stores[names[0]].tokens[170]
+    alone = again.route(prompts[0])
+    assert (alone.target, alone.cost) == (first.target, first.cost)
+    np.testing.assert_allclose(
+        list(alone.p_correct.values()), list(first.p_correct.values()), atol=1e-6
+    )
+
+
+def test_other_targets_are_learnt_from_and_not_routed_to(outcomes, store):
+    rng = np.random.default_rng(4)
+    third = np.where(rng.random(N) < 0.1, 1 - outcomes.correct[:, 0], outcomes.correct[:, 0])
+    wide = dataclasses.replace(
+        outcomes,
+        targets=(*outcomes.targets, Target("third", 1.0, 1.0)),
+        **{
+            name: np.column_stack([getattr(outcomes, name), getattr(outcomes, name)[:, 0]])
+            for name in ("input_tokens", "output_tokens", "cost")
+        },
+        correct=np.column_stack([outcomes.correct, third]),
+    )
+    queries = LabelledQueries.of({store.encoder_name: store}, wide).rows(np.arange(160))
+    whole = fit_method("ours", queries, SETTINGS)
+    router = Router.fit(wide, store, np.arange(160), targets=["dear", "cheap"])
+    assert router.target_names == ["dear", "cheap"]
+    ids = ["q170", "q200"]
+    np.testing.assert_allclose(
+        router.predict_proba(store, ids),
+        whole.predict_proba({store.encoder_name: store}, ids)[:, [1, 0]],
+    )

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from prefill_router.data.splits import group_folds
-from prefill_router.encode.store import ActivationStore
 from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.queries import LabelledQueries
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,36 @@ class FeatureChoice:
     n_components: int
 
 
-def choose_layers(profile: pd.DataFrame, by: str = "fisher_j") -> dict[str, tuple[int, str]]:
+def choose_layers(table: pd.DataFrame, by: str = "fisher_j") -> dict[str, tuple[int, str]]:
     """The layer and pooling with the highest probe value, for every target.
 
     All layers and poolings are compared, so the curve may have several peaks. Ties go to the
-    pooling and layer that come first in the profile.
+    pooling and layer that come first in the table.
 
     Parameters
     ----------
-    profile : DataFrame
-        From :func:`prefill_router.features.probes.layer_profile`, of one encoder, on training rows.
+    table : DataFrame
+        From :func:`prefill_router.features.probes.layer_table`, of one encoder, on training rows.
     by : {"fisher_j", "probe_auc"}
 
     Returns
     -------
     dict {target: (layer, pooling)}
-        In the profile's order of targets.
+        In the table's order of targets.
 
     Raises
     ------
     ValueError
-        Unknown ``by``; a profile of several encoders; a target without any defined value.
+        Unknown ``by``; a table of several encoders; a target without any defined value.
     """
     if by not in ("fisher_j", "probe_auc"):
         raise ValueError(f"cannot choose layers by {by!r}; use 'fisher_j' or 'probe_auc'")
-    if profile["encoder"].nunique() != 1:
+    if table["encoder"].nunique() != 1:
         raise ValueError(
-            f"the profile holds encoders {sorted(profile['encoder'].unique())}; choose one before"
+            f"the layer table holds encoders {sorted(table['encoder'].unique())}; choose one before"
         )
     layers = {}
-    for target, rows in profile.groupby("target", sort=False):
+    for target, rows in table.groupby("target", sort=False):
         if rows[by].isna().all():
             raise ValueError(
                 f"{by} of target {target!r} is undefined in every layer: its training outcomes are"
@@ -74,10 +74,7 @@ def choose_layers(profile: pd.DataFrame, by: str = "fisher_j") -> dict[str, tupl
 
 
 def choose_components(
-    store: ActivationStore,
-    query_ids: Sequence[str],
-    correct: np.ndarray,
-    groups: Sequence,
+    queries: LabelledQueries,
     layers: Mapping[str, tuple[int, str]],
     sizes: Sequence[int] = (50, 100, 150, 200, 300),
     folds: int = 5,
@@ -89,13 +86,8 @@ def choose_components(
 
     Parameters
     ----------
-    store : ActivationStore
-    query_ids : n ids
-        Training rows only.
-    correct : float ndarray [n, K]
-        1 right, 0 wrong, NaN missing; columns in the order of ``layers``.
-    groups : n labels
-        Never straddle folds.
+    queries : LabelledQueries
+        n training rows, the targets in the order of ``layers``.
     layers : mapping {target: (layer, pooling)}
         From :func:`choose_layers`.
     sizes : sequence of int
@@ -111,23 +103,22 @@ def choose_components(
     Raises
     ------
     ValueError
-        If the columns of ``correct`` are not the targets of ``layers``, no size fits, or an AUC is
-        undefined everywhere.
+        If the targets are not those of ``layers``, no size fits, or an AUC is undefined
+        everywhere.
     """
-    correct = np.asarray(correct, np.float64)
-    if correct.shape != (len(query_ids), len(layers)):
+    if queries.targets != tuple(layers):
         raise ValueError(
-            f"correct has shape {correct.shape}; expected {len(query_ids)} queries x {len(layers)}"
-            " targets"
+            f"layers are chosen for {', '.join(layers)}, the queries have outcomes of"
+            f" {', '.join(queries.targets)}; give both for the same targets"
         )
-    fold = group_folds(groups, folds, seed)
+    fold = group_folds(queries.groups, folds, seed)
     sizes = sorted(set(sizes))
     aucs = np.full((folds, len(sizes), len(layers)), np.nan)
     rank = sizes[-1]
     for layer, pooling in sorted(set(layers.values())):
         columns = [k for k, pair in enumerate(layers.values()) if pair == (layer, pooling)]
-        x = store.read(layer, pooling, query_ids).astype(np.float64)
-        aucs[:, :, columns], found = fold_aucs(x, correct[:, columns], fold, sizes, C)
+        x = queries.store.read(layer, pooling, queries.query_ids).astype(np.float64)
+        aucs[:, :, columns], found = fold_aucs(x, queries.correct[:, columns], fold, sizes, C)
         rank = min(rank, found)
     possible = within_rank(sizes, rank)
     mean = nan_mean(aucs)[possible]

@@ -10,9 +10,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 
 from prefill_router.data.splits import group_folds
-from prefill_router.encode.store import ActivationStore
 from prefill_router.features.choice import within_rank
 from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.features.reduction import ScaledPCA
 
 LAYERS = 5  # averaged
@@ -40,13 +40,13 @@ class LayerMean:
             raise ValueError("no layers; name at least one")
         self.layers, self.n_components = tuple(int(layer) for layer in layers), n_components
 
-    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> LayerMean:
+    def fit(self, store: States, train_query_ids: Sequence[str]) -> LayerMean:
         """Fit the standardisation of every layer, the scaler and the components on these rows."""
         self._standardise(store, train_query_ids)
         self.reduction = ScaledPCA.fit(self.averaged(store, train_query_ids), self.n_components)
         return self
 
-    def _standardise(self, store: ActivationStore, train_query_ids: Sequence[str]) -> None:
+    def _standardise(self, store: States, train_query_ids: Sequence[str]) -> None:
         scalers = [
             StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64))
             for layer in self.layers
@@ -56,7 +56,7 @@ class LayerMean:
             for name in ("mean_", "scale_")
         )
 
-    def averaged(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+    def averaged(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
         """The mean of the standardised layers: float64 [n, H]."""
         return np.mean(
             [
@@ -66,7 +66,7 @@ class LayerMean:
             axis=0,
         )
 
-    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+    def transform(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
         """Features of these queries: float32 [n, components]."""
         if not hasattr(self, "reduction"):
             raise NotFittedError(
@@ -94,11 +94,8 @@ class LayerMean:
 
 
 def choose_layer_mean(
-    store: ActivationStore,
-    query_ids: Sequence[str],
-    correct: np.ndarray,
-    groups: Sequence,
-    profile: pd.DataFrame,
+    queries: LabelledQueries,
+    table: pd.DataFrame,
     sizes: Sequence[int],
     folds: int = 5,
     seed: int = 0,
@@ -108,27 +105,25 @@ def choose_layer_mean(
 
     Parameters
     ----------
-    query_ids, correct [n, K], groups : of training rows
-    profile : from :func:`prefill_router.features.probes.layer_profile` on these rows
+    queries : training rows
+    table : from :func:`prefill_router.features.probes.layer_table` on these rows
         The layers are the ``LAYERS`` with the highest probe AUC of the last token, averaged over
         targets.
     sizes : candidates; those above the rank of some fold are skipped.
     """
-    last = profile[profile["pooling"] == "last"]
+    last = table[table["pooling"] == "last"]
     if last.empty:
-        raise ValueError(
-            "the layer profile has no rows of the last token; profile that pooling too"
-        )
+        raise ValueError("the layer table has no rows of the last token; probe that pooling too")
     layers = sorted(
         int(layer) for layer in last.groupby("layer")["probe_auc"].mean().nlargest(LAYERS).index
     )
     block = LayerMean(layers, max(sizes))
-    block._standardise(store, query_ids)
+    block._standardise(queries.store, queries.query_ids)
     sizes = sorted(set(sizes))
     aucs, rank = fold_aucs(
-        block.averaged(store, query_ids),
-        np.asarray(correct, np.float64),
-        group_folds(groups, folds, seed),
+        block.averaged(queries.store, queries.query_ids),
+        queries.correct,
+        group_folds(queries.groups, folds, seed),
         sizes,
         PROBE_C,
     )

@@ -10,66 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import randomized_svd
-from tqdm import tqdm
 
-from prefill_router.data.splits import group_folds
-from prefill_router.encode.store import ActivationStore
 from prefill_router.features.choice import FeatureChoice
-from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.queries import States
 from prefill_router.features.reduction import ScaledPCA
-from prefill_router.hardware import on_every_core
 
 FORMAT = 1
-
-
-def sweep(
-    store: ActivationStore,
-    query_ids: Sequence[str],
-    correct: np.ndarray,
-    target_names: Sequence[str],
-    groups: Sequence,
-    poolings: Sequence[str] = ("last", "mean"),
-    sizes: Sequence[int] = (50, 100, 150, 200, 300),
-    folds: int = 5,
-    seed: int = 0,
-    C: float = PROBE_C,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Cross-validated probe AUC of every layer, pooling, number of components and target: nothing
-    is searched, all is computed.
-
-    Parameters
-    ----------
-    As in :func:`choose_components`; ``correct`` has a column per name of ``target_names``.
-
-    Returns
-    -------
-    DataFrame[pooling, layer, n_components, target, auc]
-        Sizes above the rank of some fold's training rows are left out.
-    """
-    correct, fold = np.asarray(correct, np.float64), group_folds(groups, folds, seed)
-    sizes = sorted(set(sizes))
-
-    def probe(pooling: str, layer: int) -> pd.DataFrame:
-        aucs, rank = fold_aucs(
-            store.read(layer, pooling, query_ids).astype(np.float64), correct, fold, sizes, C
-        )
-        rows = [
-            (pooling, layer, size, target, auc)
-            for size, row in zip(sizes, nan_mean(aucs), strict=True)
-            if size <= rank
-            for target, auc in zip(target_names, row, strict=True)
-        ]
-        return pd.DataFrame(rows, columns=["pooling", "layer", "n_components", "target", "auc"])
-
-    pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]
-    return pd.concat(
-        tqdm(on_every_core(probe, pairs), total=len(pairs), desc="sweep", disable=not progress),
-        ignore_index=True,
-    )
 
 
 class FeaturePipeline:
@@ -92,7 +40,7 @@ class FeaturePipeline:
         self.choices = tuple(choices)
         self.blocks: list[ScaledPCA] = []
 
-    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> FeaturePipeline:
+    def fit(self, store: States, train_query_ids: Sequence[str]) -> FeaturePipeline:
         """Fit scalers and components on these rows; warns where a block has fewer components than
         chosen.
         """
@@ -114,7 +62,7 @@ class FeaturePipeline:
         ]
         return self
 
-    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+    def transform(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
         """Features of these queries: float32 [n, sum of components], blocks in the order of
         ``choices``.
 
@@ -138,6 +86,11 @@ class FeaturePipeline:
             for c, block in zip(self.choices, self.blocks, strict=True)
         ]
         return np.hstack(blocks).astype(np.float32)
+
+    def of_targets(self, targets: Sequence[str]) -> FeaturePipeline:
+        """The choices of these targets alone, not fitted."""
+        choices = {choice.target: choice for choice in self.choices}
+        return FeaturePipeline([choices[target] for target in targets])
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
@@ -215,7 +168,7 @@ class SharedBlock:
             None if layers is None else tuple(layers),
         )
 
-    def fit(self, store: ActivationStore, train_query_ids: Sequence[str]) -> SharedBlock:
+    def fit(self, store: States, train_query_ids: Sequence[str]) -> SharedBlock:
         """Fit the scaler and the components on these rows.
 
         The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM
@@ -243,7 +196,7 @@ class SharedBlock:
         )
         return self
 
-    def transform(self, store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+    def transform(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
         """Features of these queries: float32 [n, n_components]."""
         if not hasattr(self, "reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")

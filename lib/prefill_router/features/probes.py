@@ -14,8 +14,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from prefill_router.data.splits import group_folds
-from prefill_router.encode.store import ActivationStore
 from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.queries import LabelledQueries
 from prefill_router.features.reduction import ScaledPCA
 from prefill_router.hardware import on_every_core
 
@@ -111,13 +111,8 @@ def probe_auc(
     return float(nan_mean(aucs)[0, 0])
 
 
-def layer_profile(
-    store: ActivationStore,
-    query_ids: Sequence[str],
-    correct: np.ndarray,
-    target_names: Sequence[str],
-    groups: Sequence,
-    encoder_name: str,
+def layer_table(
+    queries: LabelledQueries,
     poolings: Sequence[str] = ("last", "mean"),
     n_components: int = 50,
     folds: int = 5,
@@ -132,15 +127,8 @@ def layer_profile(
 
     Parameters
     ----------
-    store : ActivationStore
-    query_ids : n ids
-        Training rows only: the profile decides which layers are used.
-    correct : float ndarray [n, K]
-        1 right, 0 wrong, NaN missing.
-    target_names : K names
-    groups : n labels
-    encoder_name : str
-        Goes into the column ``encoder``.
+    queries : LabelledQueries
+        Training rows only: the table decides which layers are used. The first encoder is probed.
     poolings, n_components, folds, seed
         As in :func:`probe_auc`.
     progress : bool
@@ -150,40 +138,29 @@ def layer_profile(
     -------
     DataFrame[encoder, pooling, layer, target, fisher_j, d_eff, anisotropy, probe_auc]
         One row per pooling, layer (0 = embeddings) and target, in this order.
-
-    Raises
-    ------
-    ValueError
-        If the lengths of query_ids, correct, groups or target_names disagree.
     """
-    correct = np.asarray(correct, np.float64)
-    if correct.shape != (len(query_ids), len(target_names)) or len(groups) != len(query_ids):
-        raise ValueError(
-            f"correct has shape {correct.shape} and groups {len(groups)} rows; expected "
-            f"{len(query_ids)} queries x {len(target_names)} targets"
-        )
-    fold = group_folds(groups, folds, seed)
+    store, fold = queries.store, group_folds(queries.groups, folds, seed)
 
     def probe(pooling: str, layer: int) -> list[dict]:
-        x = store.read(layer, pooling, query_ids).astype(np.float64)
+        x = store.read(layer, pooling, queries.query_ids).astype(np.float64)
         reduction = ScaledPCA.fit(x, n_components)
         reduced = reduction.transform(x)
         label_free = {
             "d_eff": effective_dimensionality((x - reduction.mean) / reduction.scale),
             "anisotropy": anisotropy(x),
         }
-        aucs = nan_mean(fold_aucs(x, correct, fold, [n_components])[0])[0]
+        aucs = nan_mean(fold_aucs(x, queries.correct, fold, [n_components])[0])[0]
         return [
             {
-                "encoder": encoder_name,
+                "encoder": queries.encoder,
                 "pooling": pooling,
                 "layer": layer,
                 "target": target,
-                "fisher_j": fisher_j(reduced, correct[:, k]),
+                "fisher_j": fisher_j(reduced, queries.correct[:, k]),
                 **label_free,
                 "probe_auc": aucs[k],
             }
-            for k, target in enumerate(target_names)
+            for k, target in enumerate(queries.targets)
         ]
 
     pairs = [(pooling, layer) for pooling in poolings for layer in range(store.n_layers + 1)]

@@ -1,359 +1,252 @@
-"""What the notebooks fit for one split seed, and several seeds and methods side by side.
+"""The one way to train a method: for the evaluation and for a router that is shipped.
 
-Every fit runs with one thread, and jobs run in as many processes as there are cores: small matrices
-gain nothing from threads, and the numbers do not depend on the number of cores.
+`choose_features` says what a method reads of the states, `fit_method` trains it. A `Fitted` method
+goes from states to P(correct) of every target.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from prefill_router.data.outcomes import Outcomes
-from prefill_router.data.splits import Split
-from prefill_router.encode.store import ActivationStore
 from prefill_router.features.choice import choose_components, choose_layers
-from prefill_router.features.layer_mean import choose_layer_mean
-from prefill_router.features.logistic import rank_auc
+from prefill_router.features.layer_mean import LayerMean, choose_layer_mean
 from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
+from prefill_router.features.probes import layer_table
+from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.heads.adapter import AdapterEnsemble, adapter_config
-from prefill_router.heads.baselines import KNNRouter, LogisticRouter, MLPRouter, TfidfRouter
-from prefill_router.heads.controls import GroupMeanRouter, PromptLengthRouter, RandomRouter
+from prefill_router.heads.gram import read_states
 from prefill_router.heads.kernel import KernelRouter
-from prefill_router.heads.latent import IRTRouter, MatrixFactorisationRouter
 from prefill_router.heads.network import TrunkConfig
-from prefill_router.heads.parallel import side_by_side
-from prefill_router.heads.semantic import ClusterRouter, GradientBoostingRouter, random_features
 from prefill_router.heads.trunk import TrunkEnsemble
 
-SEMANTIC: dict[str, Callable[..., Any]] = {
-    "knn": KNNRouter,
-    "logistic": LogisticRouter,
-    "mlp": MLPRouter,
-    "boosting": GradientBoostingRouter,
-    "factorisation": MatrixFactorisationRouter,
-    "clusters": ClusterRouter,
-    "irt": IRTRouter,
-    "kernel": KernelRouter,
+# What each method reads its features with (the kernel router reads states as they are), and what
+# predicts from them.
+FEATURES: dict[str, Any] = {
+    "ours": None,
+    "paper": FeaturePipeline,
+    "paper_auc": FeaturePipeline,
+    "shared_block": SharedBlock,
+    "adapter_trunk": LayerMean,
 }
+HEADS: dict[str, Any] = {
+    "ours": KernelRouter,
+    "paper": TrunkEnsemble,
+    "paper_auc": TrunkEnsemble,
+    "shared_block": TrunkEnsemble,
+    "adapter_trunk": AdapterEnsemble,
+}
+METHODS = tuple(HEADS)
+NETWORKS = tuple(method for method in METHODS if method != "ours")
 
 
-class FitSettings(Protocol):
+class ProfileSettings(Protocol):
     """What of a profile decides how methods are trained; `run.profile.Profile` is one."""
 
-    methods: Sequence[str]
     ensemble: Mapping[str, Any]
     component_sizes: Sequence[int]
     folds: int
     layer_choice: str
-
-
-TRUNKS = ("paper", "paper_auc", "shared_block", "adapter_trunk")
-
-
-def short_name(sentence_encoder: str) -> str:
-    """The part of a sentence encoder's name that names of methods end in: minilm, mpnet, or the
-    name without its owner.
-    """
-    name = sentence_encoder.rstrip("/").split("/")[-1].lower()
-    return next((known for known in ("minilm", "mpnet") if known in name), name)
-
-
-def short_names(sentence_encoders: Iterable[str]) -> dict[str, str]:
-    """`short_name` of each sentence encoder; where two share one, the whole name of each, so that
-    no method hides another.
-    """
-    short = {name: short_name(name) for name in sentence_encoders}
-    often = Counter(short.values())
-    return {name: name if often[s] > 1 else s for name, s in short.items()}
+    poolings: Sequence[str]
+    layer_components: int
+    device: str
 
 
 @dataclass(frozen=True)
-class TrunkFits:
-    """What `fit_trunks` made of one split seed.
+class FitSettings:
+    """Settings of a training.
 
     Attributes
     ----------
-    p : dict of pool to dict of method to ndarray [n, K]
-        P(correct) of all queries.
-    choices : DataFrame[pool, method, seed, target, layer, pooling, n_components]
-    members : DataFrame[pool, seed, target, value]
-        Test AUC of every member of `paper`.
-    history : DataFrame
-        `TrunkEnsemble.history` of `paper`, with pool and seed.
+    network, adapter : TrunkConfig
+        Of SharedTrunkNet, and of the adapter trunk.
+    component_sizes : tuple of int
+        Numbers of principal components that cross-validation chooses from.
+    folds : int
+        Of every cross-validation of features.
+    layer_choice : {"fisher_j", "probe_auc"}
+        What `paper` chooses a target's layer by; `paper_auc` always by the latter.
+    poolings : tuple of str
+    layer_components : int
+        Principal components on which a layer is probed.
+    last_layer : bool
+        Whether `paper` may choose the last block's output, which some projects do not number.
+    device : str
+        Of the networks.
+    progress : bool
+        Show a bar while layers are probed.
     """
 
-    p: dict[str, dict[str, np.ndarray]]
-    choices: pd.DataFrame
-    members: pd.DataFrame
-    history: pd.DataFrame
+    network: TrunkConfig = field(default_factory=TrunkConfig)
+    adapter: TrunkConfig = field(default_factory=lambda: adapter_config(TrunkConfig()))
+    component_sizes: tuple[int, ...] = (50, 100, 150, 200, 300)
+    folds: int = 5
+    layer_choice: str = "fisher_j"
+    poolings: tuple[str, ...] = ("last", "mean")
+    layer_components: int = 50
+    last_layer: bool = True
+    device: str = "cpu"
+    progress: bool = False
+
+    @classmethod
+    def of(cls, profile: ProfileSettings) -> FitSettings:
+        """Those of a profile."""
+        network = TrunkConfig(**profile.ensemble)
+        return cls(
+            network,
+            adapter_config(network),
+            tuple(profile.component_sizes),
+            profile.folds,
+            profile.layer_choice,
+            tuple(profile.poolings),
+            profile.layer_components,
+            device=profile.device,
+        )
 
 
-def fit_trunks(
-    seed: int,
-    split: Split,
-    profile: FitSettings,
-    folder: str,
-    outcomes: Outcomes,
-    pools: Mapping[str, Outcomes],
-    layers: pd.DataFrame,
-    device: str,
-    methods: Sequence[str],
-) -> TrunkFits:
-    """Train SharedTrunkNet ensembles on one split: layers by J (`paper`), by probe AUC
-    (`paper_auc`), all layers (`shared_block`); and `adapter_trunk`.
+@dataclass(frozen=True)
+class Fitted:
+    """A trained method.
+
+    Attributes
+    ----------
+    method : one of ``METHODS``
+    encoders : tuple of str
+        Those that it reads.
+    targets : tuple of K str
+        The columns of :meth:`predict_proba`.
+    features : FeaturePipeline, SharedBlock, LayerMean or None
+        None: the head reads states as they are.
+    head : KernelRouter, TrunkEnsemble or AdapterEnsemble
+    """
+
+    method: str
+    encoders: tuple[str, ...]
+    targets: tuple[str, ...]
+    features: Any
+    head: Any
+
+    def read(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
+        """What the head reads of one encoder: float32 [n, D]."""
+        if self.features is None:
+            return read_states(store, query_ids)
+        return self.features.transform(store, query_ids)
+
+    def predict(self, read: Mapping[str, np.ndarray]) -> np.ndarray:
+        """P(correct) float64 [n, K] from :meth:`read` of every encoder."""
+        return self.head.predict_proba(read if self.features is None else read[self.encoders[0]])
+
+    def predict_proba(self, stores: Mapping[str, States], query_ids: Sequence[str]) -> np.ndarray:
+        """P(correct) of every target: float64 [n, K]; KeyError if an encoder's states lack."""
+        return self.predict({name: self.read(stores[name], query_ids) for name in self.encoders})
+
+    def of_targets(self, targets: Sequence[str]) -> Fitted:
+        """The same for these targets alone: what the kernel router says of one does not change."""
+        columns = [self.targets.index(target) for target in targets]
+        return replace(self, targets=tuple(targets), head=self.head.of_targets(columns))
+
+
+def choose_features(
+    method: str,
+    queries: LabelledQueries,
+    settings: FitSettings,
+    seed: int = 0,
+    layers: pd.DataFrame | None = None,
+) -> Any:
+    """What a method reads, chosen by cross-validation on training rows, not fitted yet.
 
     Parameters
     ----------
-    profile : their settings.
-    folder : of the encoder's `ActivationStore`.
-    outcomes : n queries, the targets of all pools. Layer and number of components of a target do
-    not depend on the pool.
-    pools : pool name to the same queries with the pool's targets.
-    layers : `probes.layer_profile` on this split's training rows.
-    methods : which of `TRUNKS` to train.
-    """
-    store, train, config = ActivationStore(folder), split.train, TrunkConfig(**profile.ensemble)
-    query_ids, groups = (
-        outcomes.queries["query_id"].to_numpy(),
-        outcomes.queries["group"].to_numpy(),
-    )
-    p: dict[str, dict[str, np.ndarray]] = {pool: {} for pool in pools}
-    choices, members, history = [], [], []
-    for method, by in (("paper", profile.layer_choice), ("paper_auc", "probe_auc")):
-        if method not in methods:
-            continue
-        chosen = choose_layers(layers, by)
-        sizes = choose_components(
-            store,
-            query_ids[train],
-            outcomes.correct[train],
-            groups[train],
-            {t: chosen[t] for t in outcomes.target_names},
-            profile.component_sizes,
-            profile.folds,
-            seed,
-        )
-        for pool, o in pools.items():
-            of_pool = [next(c for c in sizes if c.target == t) for t in o.target_names]
-            x = FeaturePipeline(of_pool).fit(store, query_ids[train]).transform(store, query_ids)
-            ensemble = TrunkEnsemble(config, seed=seed, device=device).fit(
-                x[train], o.correct[train], groups[train]
-            )
-            p[pool][method] = ensemble.predict_proba(x)
-            choices += [{"pool": pool, "method": method, "seed": seed, **vars(c)} for c in of_pool]
-            if method == "paper":
-                history.append(ensemble.history.assign(pool=pool, seed=seed))
-                for m in ensemble.member_proba(x[split.test]):
-                    members += [
-                        {"pool": pool, "seed": seed, "target": t, "value": a}
-                        for t, a in zip(
-                            o.target_names, rank_auc(m, o.correct[split.test]), strict=True
-                        )
-                    ]
-    if "shared_block" in methods:
-        x = SharedBlock().fit(store, query_ids[train]).transform(store, query_ids)
-        for pool, o in pools.items():
-            p[pool]["shared_block"] = (
-                TrunkEnsemble(config, seed=seed, device=device)
-                .fit(x[train], o.correct[train], groups[train])
-                .predict_proba(x)
-            )
-    if "adapter_trunk" in methods:
-        block = choose_layer_mean(
-            store,
-            query_ids[train],
-            outcomes.correct[train],
-            groups[train],
-            layers,
-            profile.component_sizes,
-            profile.folds,
-            seed,
-        )
-        x = block.fit(store, query_ids[train]).transform(store, query_ids)
-        for pool, o in pools.items():
-            p[pool]["adapter_trunk"] = (
-                AdapterEnsemble(adapter_config(config), seed=seed, device=device)
-                .fit(x[train], o.correct[train], groups[train])
-                .predict_proba(x)
-            )
-    return TrunkFits(
-        p,
-        pd.DataFrame(choices),
-        pd.DataFrame(members),
-        pd.concat(history, ignore_index=True) if history else pd.DataFrame(),
-    )
-
-
-def trunks_over_seeds(
-    splits: Mapping[int, Split],
-    profile: FitSettings,
-    folder: str,
-    outcomes: Outcomes,
-    pools: Mapping[str, Outcomes],
-    layers: pd.DataFrame,
-    device: str,
-) -> dict[int, TrunkFits]:
-    """`fit_trunks` of every split: each method is a job of its own, so that all cores are busy to
-    the end.
-
-    `layers` is `probes.layer_profile` of all splits, with their `seed`.
-    """
-    methods = [method for method in TRUNKS if method in profile.methods]
-    jobs = {
-        (seed, method): (
-            fit_trunks,
-            seed,
-            split,
-            profile,
-            folder,
-            outcomes,
-            pools,
-            layers[layers["seed"] == seed].drop(columns="seed"),
-            device,
-            (method,),
-        )
-        for method in methods
-        for seed, split in splits.items()
-    }
-    found = side_by_side(jobs, device, "{0[1]}, split seed {0[0]} done")
-
-    def table(seed: int, name: str) -> pd.DataFrame:
-        return pd.concat(
-            [getattr(found[seed, method], name) for method in methods], ignore_index=True
-        )
-
-    return {
-        seed: TrunkFits(
-            {
-                pool: {m: p for method in methods for m, p in found[seed, method].p[pool].items()}
-                for pool in pools
-            },
-            *(table(seed, name) for name in ("choices", "members", "history")),
-        )
-        for seed in splits
-    }
-
-
-def baselines_over_seeds(
-    splits: Mapping[int, Split],
-    profile: FitSettings,
-    outcomes: Outcomes,
-    tokens: np.ndarray,
-    embeddings: Mapping[str, np.ndarray],
-    device: str,
-) -> dict[int, dict[str, dict]]:
-    """`fit_baselines` of every split: controls and each sentence encoder are jobs of their own, so
-    that all cores are busy to the end.
-    """
-    parts: list[dict[str, np.ndarray]] = [{}, *({name: x} for name, x in embeddings.items())]
-    names = short_names(embeddings)
-    jobs = {
-        (seed, ", ".join(part) or "controls"): (
-            fit_baselines,
-            seed,
-            split,
-            profile,
-            outcomes,
-            tokens,
-            part,
-            device,
-            not part,
-            names,
-        )
-        for part in reversed(parts)
-        for seed, split in splits.items()
-    }
-    found = side_by_side(jobs, device, "{0[1]}, split seed {0[0]} done")
-    return {
-        seed: {
-            name: fit
-            for part in parts
-            for name, fit in found[seed, ", ".join(part) or "controls"].items()
-        }
-        for seed in splits
-    }
-
-
-def fit_baselines(
-    seed: int,
-    split: Split,
-    profile: FitSettings,
-    outcomes: Outcomes,
-    tokens: np.ndarray,
-    embeddings: Mapping[str, np.ndarray],
-    device: str,
-    controls: bool = True,
-    names: Mapping[str, str] | None = None,
-) -> dict[str, dict]:
-    """Fit every semantic baseline and control on one split, on the outcomes of all targets.
-
-    Parameters
-    ----------
-    tokens : int ndarray [n]
-        Length of each prompt.
-    embeddings : sentence encoder to float32 ndarray [n, d]
-        Each is read by all routers of `SEMANTIC`.
-    controls : bool
-        Whether to fit what reads no embedding.
-    names : sentence encoder to the end of its methods' names, optional
-        `short_names` of `embeddings` by default.
+    queries : LabelledQueries
+        Training rows. A target's choice does not depend on the other targets.
+    layers : DataFrame, optional
+        `features.probes.layer_table` of these rows; made here where it is needed.
 
     Returns
     -------
-    dict of method to dict
-        ``p`` (ndarray [n, K]), ``read`` (the sentence encoder, or ""), ``seconds``, ``chosen`` (the
-        hyper-parameter, or "").
+    FeaturePipeline, SharedBlock, LayerMean; None for the kernel router
     """
-    n, prompts = outcomes.n, np.array(outcomes.prompts, dtype=object)
-    groups, y, train = outcomes.queries["group"].to_numpy(), outcomes.correct, split.train
-    routers: dict[str, tuple[Any, Any, str]] = (
-        {}
-        if not controls
-        else {
-            "random": (RandomRouter(seed), tokens, ""),
-            "prompt_length": (PromptLengthRouter(), tokens, ""),
-            "benchmark_mean": (GroupMeanRouter(), outcomes.queries["category"].to_numpy(), ""),
-            "tfidf": (TfidfRouter(seed=seed), prompts, ""),
-            "random_features": (
-                LogisticRouter(seed=seed, folds=3),
-                random_features(n, 64, seed),
-                "",
-            ),
-        }
-    )
-    names = short_names(embeddings) if names is None else names
-    for encoder, x in embeddings.items():
-        for name, kind in SEMANTIC.items():
-            options = (
-                {"config": TrunkConfig(**profile.ensemble), "device": device}
-                if name == "mlp"
-                else {"folds": 3}
-            )
-            routers[f"{name}_{names[encoder]}"] = (kind(seed=seed, **options), x, encoder)
-    found = {}
-    for name, (router, x, read) in routers.items():
-        started = time.perf_counter()
-        router.fit(x[train], y[train], groups=groups[train])
-        p = router.predict_proba(x)
-        chosen = next(
-            (
-                getattr(router, a)
-                for a in ("C_", "k_", "clusters_", "dim_", "leaves_")
-                if hasattr(router, a)
-            ),
-            "",
+    if method == "ours":
+        return None
+    if method == "shared_block":
+        return SharedBlock()
+    if layers is None:
+        layers = layer_table(
+            queries,
+            settings.poolings,
+            settings.layer_components,
+            settings.folds,
+            seed,
+            settings.progress,
         )
-        found[name] = {
-            "p": p,
-            "read": read,
-            "seconds": time.perf_counter() - started,
-            "chosen": chosen,
-        }
-    return found
+    sizes, folds = settings.component_sizes, settings.folds
+    if method == "adapter_trunk":
+        return choose_layer_mean(queries, layers, sizes, folds, seed)
+    if not settings.last_layer:
+        layers = layers[layers["layer"] < queries.store.n_layers]
+    by = settings.layer_choice if method == "paper" else "probe_auc"
+    chosen = choose_layers(layers, by)
+    layer_of = {target: chosen[target] for target in queries.targets}
+    return FeaturePipeline(choose_components(queries, layer_of, sizes, folds, seed))
+
+
+def fit_method(
+    method: str,
+    queries: LabelledQueries,
+    settings: FitSettings,
+    seed: int = 0,
+    layers: pd.DataFrame | None = None,
+) -> Fitted:
+    """Train a method on queries and the targets that they name.
+
+    Parameters
+    ----------
+    queries : LabelledQueries
+        Training rows. The kernel router chooses among all encoders and learns from the outcomes of
+        all targets, routed to or not; the other methods read the first encoder.
+    layers : as in :func:`choose_features`
+
+    Raises
+    ------
+    ValueError
+        An unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
+    features = choose_features(method, queries, settings, seed, layers)
+    if features is None:
+        return fit_kernel(
+            {name: read_states(s, queries.query_ids) for name, s in queries.stores.items()},
+            queries,
+            seed,
+        )
+    return fit_network(
+        method, features.fit(queries.store, queries.query_ids), queries, settings, seed
+    )
+
+
+def fit_kernel(
+    read: Mapping[str, np.ndarray],
+    queries: LabelledQueries,
+    seed: int = 0,
+    precomputed: bool = False,
+) -> Fitted:
+    """The kernel router on states [n, D] of encoders, or (`precomputed`) on kernels [n, n]."""
+    head = KernelRouter(seed=seed, precomputed=precomputed)
+    head.fit(read, queries.correct, queries.groups)
+    return Fitted("ours", head.encoders_used, queries.targets, None, head)
+
+
+def fit_network(
+    method: str, features: Any, queries: LabelledQueries, settings: FitSettings, seed: int = 0
+) -> Fitted:
+    """A network on features that are fitted already; they may be shared between pools."""
+    config = settings.adapter if method == "adapter_trunk" else settings.network
+    x = features.transform(queries.store, queries.query_ids)
+    head = HEADS[method](config, seed=seed, device=settings.device)
+    head.fit(x, queries.correct, queries.groups)
+    return Fitted(method, (queries.encoder,), queries.targets, features, head)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from sklearn.linear_model import Ridge
 
-from prefill_router.encode.store import ActivationStore
+from prefill_router.features.queries import States
 from prefill_router.heads.router_base import target_rates
 
 # columns standardised, and queries predicted, at a time, so that no second copy of the states or of
@@ -18,7 +18,7 @@ BLOCK = 2048
 
 
 def read_states(
-    store: ActivationStore,
+    store: States,
     query_ids: Sequence[str],
     start: float = 1 / 3,
     step: int = 2,
@@ -63,6 +63,26 @@ def fill_missing(Y: np.ndarray) -> np.ndarray:
         if others.shape[1]:
             result[gap, k] = Ridge(alpha=1.0).fit(others[~gap], Y[~gap, k]).predict(others[gap])
     return result
+
+
+def check_states(X: Mapping[str, np.ndarray], n: int, n_groups: int, square: bool) -> None:
+    """ValueError for states, or `square` kernels, that do not fit n rows or are not finite."""
+    for name, states in X.items():
+        if not len(states) == n == n_groups:
+            raise ValueError(
+                f"{name or 'X'} has {len(states)} rows, Y {n}, groups {n_groups}; they must be"
+                " equal"
+            )
+        if square and states.shape[1] != len(states):
+            raise ValueError(
+                f"{name or 'X'} has shape {states.shape}; a precomputed kernel of the training"
+                " queries with themselves is square"
+            )
+        if not np.isfinite(states).all():
+            raise ValueError(
+                f"{name or 'X'} is not finite, first in row"
+                f" {int(np.argwhere(~np.isfinite(states))[0][0])}; extract it again"
+            )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ NIPS 2007).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from itertools import combinations
 
 import numpy as np
@@ -24,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 
 from prefill_router.data.splits import group_folds, validation_rows
 from prefill_router.hardware import one_blas_thread
-from prefill_router.heads.gram import BLOCK, Block, ReadyBlock, fill_missing
+from prefill_router.heads.gram import BLOCK, Block, ReadyBlock, check_states, fill_missing
 from prefill_router.heads.ridge import held_out_predictions, mean_kernel, solve_ridge
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -106,22 +107,7 @@ class KernelRouter:
         """
         X, Y = _named(X), np.asarray(Y, np.float64)
         groups = np.arange(len(Y)) if groups is None else np.asarray(groups)
-        for name, states in X.items():
-            if not len(states) == len(Y) == len(groups):
-                raise ValueError(
-                    f"{name or 'X'} has {len(states)} rows, Y {len(Y)}, groups {len(groups)}; they"
-                    " must be equal"
-                )
-            if self.precomputed and states.shape[1] != len(states):
-                raise ValueError(
-                    f"{name or 'X'} has shape {states.shape}; a precomputed kernel of the training"
-                    " queries with themselves is square"
-                )
-            if not np.isfinite(states).all():
-                raise ValueError(
-                    f"{name or 'X'} is not finite, first in row"
-                    f" {int(np.argwhere(~np.isfinite(states))[0][0])}; extract it again"
-                )
+        check_states(X, len(Y), len(groups), square=self.precomputed)
         components = self._rotate(fill_missing(Y))
         if self.precomputed:
             kernels = X
@@ -133,35 +119,12 @@ class KernelRouter:
                 name: block.kernel(block.states, self.width) for name, block in self._blocks.items()
             }
         self._columns = {name: states.shape[1] for name, states in X.items()}
-        rows = np.arange(len(Y))
-        if self.cv_rows is not None and self.cv_rows < len(Y):
-            rows = np.flatnonzero(validation_rows(groups, self.cv_rows / len(Y), self.seed))
-        fold, of_rows = group_folds(groups[rows], self.folds, self.seed), components[rows]
-        best = np.inf
-        self.cv_error: dict[tuple[str, ...], float] = {}
-        for subset in (
-            s for size in range(1, len(kernels) + 1) for s in combinations(kernels, size)
-        ):
-            kernel = mean_kernel([kernels[name] for name in subset])
-            held_out = held_out_predictions(
-                kernel[np.ix_(rows, rows)], of_rows, fold, self.ridges
-            )  # [ridges, rows, K]
-            errors = ((held_out - of_rows) ** 2).mean(axis=1)
-            self.cv_error[subset] = float(errors.min(axis=0).sum())
-            if self.cv_error[subset] < best:
-                best, self.encoders_used, train_kernel = self.cv_error[subset], subset, kernel
-                chosen = errors.argmin(axis=0)
-                predicted = held_out[chosen, :, np.arange(len(chosen))].T
-                self.r2_ = 1 - errors.min(axis=0) / np.maximum(
-                    of_rows.var(axis=0), np.finfo(np.float64).tiny
-                )
-        self.ridges_used, self._offset = np.array(self.ridges)[chosen], components.mean(axis=0)
-        self._dual = np.zeros_like(components)
+        rows, predicted = self._choose(kernels, components, groups)
+        kernel = mean_kernel([kernels[name] for name in self.encoders_used])
+        self._offset, self._dual = components.mean(axis=0), np.zeros_like(components)
         for ridge in np.unique(self.ridges_used):
             at = self.ridges_used == ridge
-            self._dual[:, at] = solve_ridge(
-                train_kernel, components[:, at] - self._offset[at], ridge
-            )
+            self._dual[:, at] = solve_ridge(kernel, components[:, at] - self._offset[at], ridge)
         # one increasing map for all targets: probabilities without ties, and the order of the
         # targets stays
         known = ~np.isnan(Y[rows])
@@ -169,6 +132,32 @@ class KernelRouter:
             self._outcomes(predicted)[known][:, None], Y[rows][known]
         )
         return self
+
+    def _choose(
+        self, kernels: Mapping[str, np.ndarray], components: np.ndarray, groups: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose encoders and ridges by cross-validation: the rows that it looked at, and their
+        held-out predictions [rows, K] by what was chosen.
+        """
+        rows = np.arange(len(components))
+        if self.cv_rows is not None and self.cv_rows < len(rows):
+            rows = np.flatnonzero(validation_rows(groups, self.cv_rows / len(rows), self.seed))
+        fold, of_rows = group_folds(groups[rows], self.folds, self.seed), components[rows]
+        spread = np.maximum(of_rows.var(axis=0), np.finfo(np.float64).tiny)
+        best = np.inf
+        self.cv_error: dict[tuple[str, ...], float] = {}
+        sizes = range(1, len(kernels) + 1)
+        for subset in (s for size in sizes for s in combinations(kernels, size)):
+            kernel = mean_kernel([kernels[name] for name in subset])[np.ix_(rows, rows)]
+            held_out = held_out_predictions(kernel, of_rows, fold, self.ridges)  # [ridges, rows, K]
+            errors = ((held_out - of_rows) ** 2).mean(axis=1)
+            self.cv_error[subset] = float(errors.min(axis=0).sum())
+            if self.cv_error[subset] < best:
+                best, self.encoders_used = self.cv_error[subset], subset
+                chosen, self.r2_ = errors.argmin(axis=0), 1 - errors.min(axis=0) / spread
+                predicted = held_out[chosen, :, np.arange(len(chosen))].T
+        self.ridges_used = np.array(self.ridges)[chosen]
+        return rows, predicted
 
     def predict_proba(self, X: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
         """P(correct): float64 [n, K].
@@ -216,22 +205,36 @@ class KernelRouter:
         """K."""
         return len(self._rates)
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict]:
-        """Fitted arrays by name (for safetensors) and everything else (for JSON), of a router that
-        reads one encoder.
+    def of_targets(self, columns: Sequence[int]) -> KernelRouter:
+        """The fitted router for these targets alone, by position: their P(correct) stays the same,
+        also what it learnt from the others.
+        """
+        router = copy(self)
+        columns = list(columns)
+        router._vectors, router._spread, router._rates = (
+            array[columns] for array in (self._vectors, self._spread, self._rates)
+        )
+        return router
 
-        The training states are among them, standardised: n x D values, by far the largest part.
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Fitted arrays by name (for safetensors) and everything else (for JSON).
+
+        The training states of every encoder that is used are among them, standardised: n x D values
+        each, by far the largest part.
 
         Raises
         ------
         ValueError
-            If it was fitted on kernels, or reads several encoders.
+            If it was fitted on kernels.
         """
-        if self.precomputed or len(self.encoders_used) > 1:
-            raise ValueError("only a kernel router fitted on the states of one encoder can be kept")
-        block = self._blocks[self.encoders_used[0]]
-        ready = block if isinstance(block, ReadyBlock) else ReadyBlock.of(block)
-        arrays = {"states": ready.states, "mean": ready.mean, "scale": ready.scale}
+        if self.precomputed:
+            raise ValueError("only a kernel router fitted on states can be kept, not on kernels")
+        arrays = {}
+        for i, name in enumerate(self.encoders_used):
+            block = self._blocks[name]
+            ready = block if isinstance(block, ReadyBlock) else ReadyBlock.of(block)
+            for part in ("states", "mean", "scale"):
+                arrays[f"encoder{i}.{part}"] = getattr(ready, part)
         arrays |= {
             "dual": self._dual,
             "offset": self._offset,
@@ -241,7 +244,8 @@ class KernelRouter:
         }
         arrays["map"] = np.array([self._map.coef_[0, 0], self._map.intercept_[0]])
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {
-            "width": self.width
+            "width": self.width,
+            "encoders": list(self.encoders_used),
         }
 
     @classmethod
@@ -250,16 +254,13 @@ class KernelRouter:
         nothing is standardised again.
         """
         router = cls(width=meta["width"])
-        states = np.asarray(tensors["states"])
-        router._blocks = {
-            "": ReadyBlock(
-                states,
-                np.asarray(tensors["mean"]),
-                np.asarray(tensors["scale"]),
-                (states * states).sum(axis=1),
+        router.encoders_used, router._blocks = tuple(meta["encoders"]), {}
+        for i, name in enumerate(router.encoders_used):
+            states, mean, scale = (
+                np.asarray(tensors[f"encoder{i}.{part}"]) for part in ("states", "mean", "scale")
             )
-        }
-        router._columns, router.encoders_used = {"": states.shape[1]}, ("",)
+            router._blocks[name] = ReadyBlock(states, mean, scale, (states * states).sum(axis=1))
+        router._columns = {name: b.states.shape[1] for name, b in router._blocks.items()}
         router._dual, router._offset, router._vectors, router._spread, router._rates = (
             np.asarray(tensors[name]) for name in ("dual", "offset", "vectors", "spread", "rates")
         )

@@ -22,7 +22,7 @@ from prefill_router.encode.prefill import ActivationError
 from prefill_router.encode.sources import EncoderError
 from prefill_router.encode.store import ActivationStore, store_folder
 from prefill_router.files import WeightsError, project_root
-from prefill_router.heads.adapter import adapter_config
+from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.run.handover import pools, read_note
 from prefill_router.run.own_profile import write_own_profile
@@ -113,41 +113,44 @@ def router_for(
     method = method or methods[0]
     if method not in methods:
         raise ExportError(f"{format} holds routers of {', '.join(methods)}, not of {method!r}")
-    of_pool = dict(pools(workspace, workspace.load_outcomes()))
+    all_outcomes = workspace.load_outcomes()
+    of_pool = dict(pools(workspace, all_outcomes))
     pool = pool or next(iter(of_pool))
     if pool not in of_pool:
         raise ExportError(
             f"the profile {workspace.profile.name} has no pool {pool!r}; it has"
             f" {', '.join(of_pool)}"
         )
-    outcomes, profile = of_pool[pool], workspace.profile
-    config = TrunkConfig(**profile.ensemble)
-    config = adapter_config(config) if method == "adapter_trunk" else config
+    settings = FitSettings.of(workspace.profile)
+    targets = of_pool[pool].target_names
     if format == "switchyard_json":
-        switchyard_order(names, (priced(outcomes) or outcomes).target_names)
-        keep = SWITCHYARD_SIZES["members"]
-        config = replace(
-            config,
-            hidden=tuple(SWITCHYARD_SIZES["hidden"]),
-            dropout=TrunkConfig().dropout,
-            members=max(config.members, keep),
-            keep=keep,
-        )
+        switchyard_order(names, (priced(of_pool[pool]) or of_pool[pool]).target_names)
+        settings = replace(settings, network=switchyard_network(settings.network))
+    # the kernel router learns from the outcomes of all targets, and may read every encoder
+    outcomes = all_outcomes if method == "ours" else of_pool[pool]
     outcomes = outcomes if queries is None else some_queries(outcomes, queries)
-    store = (
-        ActivationStore(workspace.build / read_note(workspace, "encoder")["folder"])
-        if format == "own"
-        else float32_store(workspace, outcomes)
-    )
-    return Router.fit(
-        outcomes,
-        store,
-        method=method,
-        config=config,
-        sizes=profile.component_sizes,
-        folds=profile.folds,
-        layer_choice=profile.layer_choice,
-        last_layer=format != "toolkit",
+    if format != "own":
+        stores = float32_store(workspace, outcomes)
+        settings = replace(settings, last_layer=format != "toolkit")
+    else:
+        notes = read_note(workspace, "encoders") if method == "ours" else {}
+        first = read_note(workspace, "encoder")
+        stores = {
+            name: ActivationStore(workspace.build / note["folder"])
+            for name, note in {first["name"]: first, **notes}.items()
+        }
+    return Router.fit(outcomes, stores, method=method, settings=settings, targets=targets)
+
+
+def switchyard_network(network: TrunkConfig) -> TrunkConfig:
+    """The network of `switchyard_json`, which has one size alone; the rest is the profile's."""
+    keep = SWITCHYARD_SIZES["members"]
+    return replace(
+        network,
+        hidden=tuple(SWITCHYARD_SIZES["hidden"]),
+        dropout=TrunkConfig().dropout,
+        members=max(network.members, keep),
+        keep=keep,
     )
 
 

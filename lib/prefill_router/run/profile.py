@@ -82,7 +82,7 @@ class Profile:
     fractions : shares of queries for training, calibration and test.
     pools : pool name -> target names, or "*" for all targets.
     subset : None for all queries, else how many (whole groups, drawn with a fixed seed).
-    profile_components : PCA size of the layer profile; `component_sizes` are those tried for the
+    layer_components : PCA size of the layer profile; `component_sizes` are those tried for the
     features.
     ensemble : fields of `trunk.TrunkConfig`.
     verify : tolerances of `verify`: rtol, atol, and `columns` / `metrics` with their own pairs.
@@ -126,7 +126,7 @@ class Profile:
         Different,
         Field(min_length=1, description="a list of last and mean"),
     ] = ("last", "mean")
-    profile_components: Annotated[Count, Field(description="a whole number from 1")] = 50
+    layer_components: Annotated[Count, Field(description="a whole number from 1")] = 50
     component_sizes: Annotated[
         Counts, Field(description="a list of different whole numbers from 1")
     ] = (50, 100, 150, 200, 300)

@@ -1,4 +1,4 @@
-"""Reading prompts for a router: their tokens, the vectors of many in memory, and P(correct) in the
+"""Reading prompts for a router: their tokens, the vectors of many in memory, P(correct) in the
 batches that extraction makes.
 """
 
@@ -15,6 +15,7 @@ from prefill_router.encode.prefill import ActivationError, Prefill, batch_tokens
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.sources import EncoderError
 from prefill_router.hardware import on_every_core, torch_threads
+from prefill_router.heads.fit import Fitted
 
 
 class Vectors:
@@ -41,47 +42,92 @@ class Vectors:
 
 
 def read_prompts(
-    encoder: Encoder, prompts: Mapping[str, Any], on_error: str
-) -> tuple[dict[str, list[int]], dict[str, str]]:
-    """Token ids of named prompts, and what is wrong with those that cannot be read.
+    encoders: Mapping[str, Encoder], prompts: Mapping[str, Any], on_error: str
+) -> tuple[dict[str, dict[str, list[int]]], dict[str, str]]:
+    """Token ids of named prompts by encoder, of those that all can read, and what is wrong with the
+    others.
 
     Raises
     ------
     EncoderError
         If ``on_error`` is "raise" and a prompt cannot be read; all of them are named.
     """
-    token_ids: dict[str, list[int]] = {}
+    token_ids: dict[str, dict[str, list[int]]] = {name: {} for name in encoders}
     reasons: dict[str, str] = {}
-    for name, prompt in prompts.items():
-        try:
-            if not isinstance(prompt, str):
-                raise EncoderError(
-                    f"The prompt is no text but {type(prompt).__name__}: {prompt!r:.60}."
-                )
-            token_ids[name] = render_prompt(encoder, prompt)
-        except EncoderError as error:
-            reasons[name] = str(error)
-        # A template or a tokenizer raises whatever it stumbles over, say at half a surrogate pair.
-        except Exception as error:
-            reasons[name] = f"The prompt cannot be rendered ({type(error).__name__}: {error})."
+    for encoder_name, encoder in encoders.items():
+        for name, prompt in prompts.items():
+            ids, reason = _token_ids(encoder, prompt)
+            if reason:
+                reasons.setdefault(name, reason)
+            else:
+                token_ids[encoder_name][name] = ids
     if reasons and on_error == "raise":
         first = next(iter(reasons.values()))
         raise EncoderError(
             first
             if len(prompts) == 1 and "" in prompts
-            else f"{encoder.name} cannot read {listed(list(reasons))}. The first: {first}"
+            else f"{', '.join(e.name for e in encoders.values())} cannot read"
+            f" {listed(list(reasons))}. The first: {first}"
         )
-    return token_ids, reasons
+    readable = {
+        encoder: {name: ids for name, ids in of.items() if name not in reasons}
+        for encoder, of in token_ids.items()
+    }
+    return readable, reasons
+
+
+def _token_ids(encoder: Encoder, prompt: Any) -> tuple[list[int], str]:
+    """Token ids of a prompt and "", or nothing and what is wrong with it."""
+    if not isinstance(prompt, str):
+        return [], f"The prompt is no text but {type(prompt).__name__}: {prompt!r:.60}."
+    try:
+        return render_prompt(encoder, prompt), ""
+    except EncoderError as error:
+        return [], str(error)
+    # A template or a tokenizer raises whatever it stumbles over, say at half a surrogate pair.
+    except Exception as error:
+        return [], f"The prompt cannot be rendered ({type(error).__name__}: {error})."
 
 
 def probabilities(
-    prefill: Prefill,
-    token_ids: Mapping[str, Sequence[int]],
-    predict: Callable[[Vectors, Sequence[str]], np.ndarray],
+    prefills: Mapping[str, Prefill],
+    token_ids: Mapping[str, Mapping[str, Sequence[int]]],
+    fitted: Fitted,
     on_error: str,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """P(correct) [K] of prompts by name, batched as extraction batches them; and why some have
-    none.
+    """P(correct) [K] of prompts by name, from every encoder that a method reads; and why some
+    prompts have none.
+
+    Parameters
+    ----------
+    prefills, token_ids : by the name of the encoder; all have the same prompts.
+    """
+    if len(prefills) == 1:
+        ((encoder, prefill),) = prefills.items()
+
+        def predict(vectors: Vectors, names: Sequence[str]) -> np.ndarray:
+            return fitted.predict({encoder: fitted.read(vectors, names)})
+
+        return in_batches(prefill, token_ids[encoder], predict, on_error)
+    read, reasons = {}, {}
+    for encoder, prefill in prefills.items():
+        read[encoder], more = in_batches(prefill, token_ids[encoder], fitted.read, on_error)
+        reasons |= more
+    names = [name for name in next(iter(token_ids.values())) if name not in reasons]
+    if not names:
+        return {}, reasons
+    p = fitted.predict({e: np.stack([of[name] for name in names]) for e, of in read.items()})
+    return dict(zip(names, p, strict=True)), reasons
+
+
+def in_batches(
+    prefill: Prefill,
+    token_ids: Mapping[str, Sequence[int]],
+    read: Callable[[Vectors, Sequence[str]], np.ndarray],
+    on_error: str,
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What ``read`` makes of the states of prompts, by name, batched as extraction batches them;
+    and why some have none.
 
     Prompts of like length share a forward pass, so that little is padded; on a CPU every core takes
     batches of its own, and a prompt that comes alone takes one thread (`hardware.torch_threads`
@@ -100,26 +146,26 @@ def probabilities(
         [order[i] for i in batch]
         for batch in batches([len(token_ids[name]) for name in order], batch_tokens_of(device))
     ]
-    score = partial(_scored, prefill, token_ids, predict, None if on_error == "raise" else reasons)
+    score = partial(_read, prefill, token_ids, read, None if on_error == "raise" else reasons)
     if len(plan) == 1:
         with torch_threads(1):
             return dict(score(plan[0])), reasons
     return {
-        name: p
+        name: row
         for found in on_every_core(score, ((names,) for names in plan), device)
-        for name, p in found
+        for name, row in found
     }, reasons
 
 
-def _scored(
+def _read(
     prefill: Prefill,
     token_ids: Mapping[str, Sequence[int]],
-    predict: Callable,
+    read: Callable,
     reasons: dict[str, str] | None,
     names: Sequence[str],
 ) -> list[tuple[str, np.ndarray]]:
-    """P(correct) of a batch by name; a prompt that has none is noted among the reasons, if these
-    are given.
+    """What is read of a batch, by name; a prompt whose states cannot be computed is noted among the
+    reasons, if these are given.
     """
     try:
         vectors = prefill([token_ids[name] for name in names], names)
@@ -128,10 +174,8 @@ def _scored(
             raise
         if len(names) > 1:  # one of them is to blame
             return [
-                pair
-                for name in names
-                for pair in _scored(prefill, token_ids, predict, reasons, [name])
+                pair for name in names for pair in _read(prefill, token_ids, read, reasons, [name])
             ]
         reasons[names[0]] = str(error)
         return []
-    return list(zip(names, predict(Vectors(vectors, names), names), strict=True))
+    return list(zip(names, read(Vectors(vectors, names), names), strict=True))

@@ -6,109 +6,51 @@ JSON, `route` asks it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import warnings
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from prefill_router import __version__
 from prefill_router.data.costs import cost_lines, priced, without_cost
 from prefill_router.data.outcomes import Outcomes, check_trainable
-from prefill_router.encode.encoders import load_encoder
 from prefill_router.encode.network import Encoder
-from prefill_router.encode.prefill import Prefill
-from prefill_router.encode.prompts import render_prompt
-from prefill_router.encode.sources import EncoderError
 from prefill_router.encode.store import ActivationStore
 from prefill_router.evaluate.rules import route
-from prefill_router.features.choice import choose_components, choose_layers
-from prefill_router.features.layer_mean import LayerMean, choose_layer_mean
-from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
-from prefill_router.features.probes import layer_profile
-from prefill_router.files import replacing
+from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.hardware import one_blas_thread
-from prefill_router.heads.adapter import AdapterEnsemble
-from prefill_router.heads.gram import read_states
-from prefill_router.heads.kernel import KernelRouter
-from prefill_router.heads.network import TrunkConfig
-from prefill_router.heads.trunk import TrunkEnsemble
+from prefill_router.heads.fit import METHODS, FitSettings, fit_method
 from prefill_router.serve.asking import probabilities, read_prompts
-from prefill_router.serve.routed import (
-    LENGTH,
-    Route,
-    RoutedTarget,
-    RouterError,
-    routed_targets,
-    tokens_of,
-)
-
-FORMAT = 3
-# What each method reads its features with (the kernel router reads states as they are), and what
-# predicts from them.
-FEATURES: dict[str, Any] = {
-    "ours": None,
-    "paper": FeaturePipeline,
-    "shared_block": SharedBlock,
-    "adapter_trunk": LayerMean,
-}
-HEADS: dict[str, Any] = {
-    "ours": KernelRouter,
-    "paper": TrunkEnsemble,
-    "shared_block": TrunkEnsemble,
-    "adapter_trunk": AdapterEnsemble,
-}
-METHODS = tuple(HEADS)
-# What must agree between the encoder of the training and the one at hand. The dtype should: an
-# encoder that is loaded by name gets
-# that of the training, with one that is given in another dtype P(correct) differs by some
-# hundredths, and a warning says so.
-_IDENTITY = ("sha256", "revision", "template_sha256", "template_date")
+from prefill_router.serve.attached import Attached, attach, note_of
+from prefill_router.serve.routed import LENGTH, Route, RouterError, routed_targets, tokens_of
+from prefill_router.serve.saved import RouterParts, read_router, write_router
 
 
 class Router:
-    """Routes prompts by an encoder's prefill.
+    """Routes prompts by the prefill of one or more encoders.
 
     Made by :meth:`fit` or :meth:`load`. Any number of threads may ask one router at the same time.
 
     Attributes
     ----------
-    method : one of ``METHODS``
+    fitted : Fitted
+        What predicts P(correct): the same as in the evaluation.
     targets : tuple of RoutedTarget
     cost_unit : str
     trained_on : int
         Queries.
+    encoder_notes : tuple of dict
+        Of every encoder: fingerprint, name, n_layers, hidden_size, plain_prompt.
     """
 
-    def __init__(
-        self,
-        method: str,
-        head: Any,
-        features: Any,
-        targets: Sequence[RoutedTarget],
-        cost_unit: str,
-        trained_on: int,
-        encoder: dict[str, Any],
-    ) -> None:
-        self.method, self.targets, self.cost_unit, self.trained_on = (
-            method,
-            tuple(targets),
-            cost_unit,
-            trained_on,
-        )
-        self.encoder_note = encoder  # fingerprint, n_layers, hidden_size, plain_prompt
-        self.head, self.features = head, features
-        self._reads: tuple[Encoder, Prefill] | None = (
-            None  # one assignment, so that threads see both or neither
-        )
+    def __init__(self, parts: RouterParts) -> None:
+        self.fitted, self.targets = parts.fitted, tuple(parts.targets)
+        self.cost_unit, self.trained_on = parts.cost_unit, parts.trained_on
+        self.encoder_notes = tuple(dict(note) for note in parts.encoders)
+        # one assignment, so that threads see all encoders or none
+        self._reads: dict[str, Attached] | None = None
         self._lock, self._device = threading.Lock(), "auto"
 
     @classmethod
@@ -116,46 +58,33 @@ class Router:
     def fit(
         cls,
         outcomes: Outcomes,
-        store: ActivationStore,
+        stores: ActivationStore | Mapping[str, ActivationStore],
         rows: np.ndarray | None = None,
         method: str = "ours",
+        settings: FitSettings | None = None,
         seed: int = 0,
-        config: TrunkConfig | None = None,
-        sizes: Sequence[int] = (50, 100, 150, 200, 300),
-        folds: int = 5,
-        layer_choice: str = "fisher_j",
-        progress: bool = True,
-        last_layer: bool = True,
+        targets: Sequence[str] | None = None,
     ) -> Router:
-        """Train on outcomes.
+        """Train on outcomes, as `heads.fit.fit_method` does for the evaluation.
 
         Parameters
         ----------
         outcomes : Outcomes
-            Targets without a price are left out, with a warning: they could not be weighed against
-            others.
-        store : ActivationStore
-            Of all these queries.
+        stores : ActivationStore, or a mapping of encoder name to one
+            Of all these queries. The kernel router chooses among the encoders by cross-validation
+            and reads those chosen; the networks read the first.
         rows : int ndarray, optional
             Training queries; default: all.
         method : one of ``METHODS``
             The kernel router ("ours"), which keeps its training states (n x D values), or a
-            network, which is small: SharedTrunkNet on a layer per target ("paper") or on all layers
-            ("shared_block"), or the adapter trunk.
+            network, which is small: SharedTrunkNet on a layer per target ("paper", "paper_auc") or
+            on all layers ("shared_block"), or the adapter trunk.
+        settings : FitSettings, optional
         seed : int
-        config : TrunkConfig, optional
-            Of the networks.
-        sizes : sequence of int
-            Numbers of principal components that cross-validation chooses from ("paper" and
-            "adapter_trunk").
-        folds : int
-            Of that cross-validation.
-        layer_choice : {"fisher_j", "probe_auc"}
-            What "paper" chooses a target's layer by.
-        progress : bool
-        last_layer : bool
-            Whether "paper" may choose the last block's output (index ``n_layers``), which some
-            other projects do not number.
+        targets : sequence of str, optional
+            Those that are routed to; default: all. Without a price a target is left out, with a
+            warning: it could not be weighed against others. The kernel router learns from the
+            outcomes of all targets all the same.
 
         Notes
         -----
@@ -171,133 +100,79 @@ class Router:
         if method not in METHODS:
             raise RouterError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
         rows = np.arange(outcomes.n) if rows is None else np.asarray(rows)
-        if unknown := without_cost(outcomes):
-            warnings.warn(
-                f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=2
-            )
-        pool = priced(outcomes)
-        if pool is None:
-            raise RouterError(
-                f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs"
-                " P(correct) against cost"
-            )
-        names, Y = pool.target_names, pool.correct[rows]
-        check_trainable(Y, names)
+        pool = _routable(outcomes if targets is None else outcomes.pool(list(targets)))
+        check_trainable(pool.correct[rows], pool.target_names)
         cost_lines(pool, rows)  # what has no cost is told before the training
-        query_ids, groups = (
-            pool.queries["query_id"].to_numpy()[rows],
-            pool.queries["group"].to_numpy()[rows],
-        )
-        features: Any = None
-        if method in ("paper", "adapter_trunk"):
-            profile = layer_profile(
-                store, query_ids, Y, names, groups, store.encoder_name, seed=seed, progress=progress
-            )
-        if method == "paper":
-            profile = profile if last_layer else profile[profile["layer"] < store.n_layers]
-            features = FeaturePipeline(
-                choose_components(
-                    store,
-                    query_ids,
-                    Y,
-                    groups,
-                    choose_layers(profile, layer_choice),
-                    sizes,
-                    folds,
-                    seed,
-                )
-            )
-        elif method == "adapter_trunk":
-            features = choose_layer_mean(store, query_ids, Y, groups, profile, sizes, folds, seed)
-        elif method == "shared_block":
-            features = SharedBlock()
-        if features is None:
-            head = KernelRouter(seed=seed).fit(read_states(store, query_ids), Y, groups)
+        stores = dict(stores) if isinstance(stores, Mapping) else {stores.encoder_name: stores}
+        names = pool.target_names
+        if method == "ours":  # other targets help to tell difficulty apart, if they were asked
+            known = ~np.isnan(outcomes.correct[rows]).all(axis=0)
+            learnt = [t for t, k in zip(outcomes.target_names, known, strict=True) if k]
         else:
-            head = HEADS[method](config, seed=seed).fit(
-                features.fit(store, query_ids).transform(store, query_ids), Y, groups
-            )
-        targets = routed_targets(pool, rows, tokens_of(store, query_ids))
-        revision = store.fingerprint.get("revision")
-        name = (
-            f"{store.encoder_name}@{revision}" if revision else store.encoder_name
-        )  # a Hub id stands for whatever is newest
-        # an encoder without a template read plain prompts
-        plain = store.fingerprint.get("template_sha256", "") is None
-        note = {
-            "fingerprint": store.fingerprint,
-            "name": name,
-            "n_layers": store.n_layers,
-            "hidden_size": store.hidden_size,
-            "plain_prompt": plain,
-        }
-        return cls(method, head, features, targets, outcomes.cost_unit, len(rows), note)
+            learnt = names
+        queries = LabelledQueries.of(stores, outcomes).rows(rows).of_targets(learnt)
+        fitted = fit_method(method, queries, settings or FitSettings(), seed)
+        if learnt != names:
+            fitted = fitted.of_targets(names)
+        tokens = tokens_of(stores[fitted.encoders[0]], queries.query_ids)
+        notes = [note_of(stores[name]) for name in fitted.encoders]
+        routed = routed_targets(pool, rows, tokens)
+        return cls(RouterParts(fitted, routed, outcomes.cost_unit, len(rows), notes))
+
+    @property
+    def method(self) -> str:
+        """One of ``METHODS``."""
+        return self.fitted.method
+
+    @property
+    def encoder_note(self) -> dict[str, Any]:
+        """Note of the first encoder, by whose tokens costs are told."""
+        return self.encoder_notes[0]
 
     @property
     def target_names(self) -> list[str]:
         """Names in the order of the columns of :meth:`predict_proba`."""
         return [target.name for target in self.targets]
 
-    def predict_proba(self, store: Any, query_ids: Sequence[str]) -> np.ndarray:
-        """P(correct) of every target from activations that are there already: float64 [n, K]."""
-        return self.head.predict_proba(
-            read_states(store, query_ids)
-            if self.features is None
-            else self.features.transform(store, query_ids)
-        )
+    def predict_proba(
+        self, stores: States | Mapping[str, States], query_ids: Sequence[str]
+    ) -> np.ndarray:
+        """P(correct) of every target from activations that are there already: float64 [n, K].
+
+        ``stores`` are those of the encoders by name, or the one of a router that reads one encoder.
+        """
+        encoders = self.fitted.encoders
+        by_name = stores if isinstance(stores, Mapping) else dict.fromkeys(encoders[:1], stores)
+        if lacking := [name for name in encoders if name not in by_name]:
+            raise RouterError(
+                f"the router reads {', '.join(encoders)}; states of {', '.join(lacking)} are"
+                " missing"
+            )
+        return self.fitted.predict_proba(by_name, query_ids)
 
     def expected_cost(self, tokens: np.ndarray) -> np.ndarray:
-        """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x cost per input token
-        + cost per query.
+        """Cost [n, K] of queries of so many tokens [n] of the first encoder: input tokens x cost
+        per input token + cost per query.
         """
         inputs = np.outer(
             tokens, [t.tokens_per_encoder_token * t.cost_per_input_token for t in self.targets]
         )
         return inputs + [t.cost_per_query for t in self.targets]
 
-    def attach(self, encoder: Encoder | str | None = None, device: str = "auto") -> Router:
-        """Give the router the encoder that it reads; by default the one it was trained with, loaded
-        by name in the dtype of the training.
+    def attach(
+        self,
+        encoder: Encoder | str | Mapping[str, Encoder | str] | None = None,
+        device: str = "auto",
+    ) -> Router:
+        """Give the router the encoder that it reads, or several by name; by default those it was
+        trained with, loaded by name in the dtype of the training.
 
         Raises
         ------
         RouterError
-            If the encoder's weights, revision or chat template are not those of the training.
+            If an encoder's weights, revision or chat template are not those of the training.
         """
-        note = self.encoder_note
-        dtype = note["fingerprint"].get("dtype", "auto")
-        if encoder is None or isinstance(encoder, str):
-            try:
-                encoder = load_encoder(
-                    encoder or note["name"],
-                    device=device,
-                    dtype=dtype,
-                    plain_prompt=note["plain_prompt"],
-                )
-            except EncoderError as error:
-                raise RouterError(
-                    f"the encoder {encoder or note['name']} cannot be loaded ({error}); pass"
-                    " encoder=, the folder, file or name that it has here"
-                ) from error
-        differs = [
-            key for key in _IDENTITY if encoder.fingerprint.get(key) != note["fingerprint"].get(key)
-        ]
-        if differs:
-            raise RouterError(
-                f"the encoder {encoder.name} is not the one that this router was trained with"
-                f" ({note['name']}): {', '.join(differs)} differ. Give it that encoder, or train a"
-                " router for this one"
-            )
-        if (found := str(encoder.dtype).removeprefix("torch.")) != dtype != "auto":
-            warnings.warn(
-                f"the router was trained on {dtype} states and the encoder computes in {found}:"
-                " P(correct) may differ by some hundredths",
-                stacklevel=2,
-            )
-        prefill = Prefill(encoder).__enter__()
-        weakref.finalize(self, prefill.__exit__)  # the hooks stay as long as the router does
-        prefill.agree_on(render_prompt(encoder, "x"))
-        self._reads = encoder, prefill
+        self._reads = attach(self, self.fitted.encoders, self.encoder_notes, encoder, device)
         return self
 
     def route(
@@ -365,8 +240,8 @@ class Router:
 
     def _ready(
         self, tolerance: float, on_error: str, fallback: str | None
-    ) -> tuple[tuple[Encoder, Prefill], str]:
-        """The encoder, loaded once, and the fallback; RouterError for what makes no sense."""
+    ) -> tuple[dict[str, Attached], str]:
+        """The encoders, loaded once, and the fallback; RouterError for what makes no sense."""
         if not tolerance >= 0:
             raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
         if on_error not in ("raise", "fallback"):
@@ -378,27 +253,30 @@ class Router:
                 f"the fallback {fallback!r} is no target of the router; it has"
                 f" {', '.join(self.target_names)}"
             )
-        with self._lock:  # of threads that come at once, one loads the encoder
+        with self._lock:  # of threads that come at once, one loads the encoders
             if self._reads is None:
                 self.attach(device=self._device)
+            assert self._reads is not None
             return self._reads, fallback
 
     def _routes(
         self,
-        reads: tuple[Encoder, Prefill],
+        reads: dict[str, Attached],
         prompts: dict[str, str],
         tolerance: float,
         on_error: str,
         fallback: str,
     ) -> list[Route]:
         """Routes of named prompts, in their order."""
-        encoder, prefill = reads
-        token_ids, reasons = read_prompts(encoder, prompts, on_error)
-        p, more = probabilities(prefill, token_ids, self.predict_proba, on_error)
-        reasons |= more
-        costs = dict(
-            zip(p, self.expected_cost(np.array([len(token_ids[name]) for name in p])), strict=True)
+        token_ids, reasons = read_prompts(
+            {name: attached.encoder for name, attached in reads.items()}, prompts, on_error
         )
+        prefills = {name: attached.prefill for name, attached in reads.items()}
+        p, more = probabilities(prefills, token_ids, self.fitted, on_error)
+        reasons |= more
+        lengths = {name: len(ids) for name, ids in next(iter(token_ids.values())).items()}
+        costs = self.expected_cost(np.array([lengths[name] for name in p], np.float64))
+        cost_of = dict(zip(p, costs, strict=True))
         routes = []
         for name in prompts:
             if name in reasons:
@@ -406,127 +284,49 @@ class Router:
                 routes.append(Route(fallback, nothing, dict(nothing), 0, reasons[name]))
                 continue
             values, cost = (
-                dict(zip(self.target_names, of[name].tolist(), strict=True)) for of in (p, costs)
+                dict(zip(self.target_names, of[name].tolist(), strict=True)) for of in (p, cost_of)
             )
-            chosen = int(route(p[name][None], costs[name][None], tolerance)[0])
-            routes.append(Route(self.target_names[chosen], values, cost, len(token_ids[name])))
+            chosen = int(route(p[name][None], cost_of[name][None], tolerance)[0])
+            routes.append(Route(self.target_names[chosen], values, cost, lengths[name]))
         return routes
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``router.safetensors`` and ``router.json`` (last, with the other's SHA-256);
-        returns the folder.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors, head = self.head.state()
-        meta = {
-            "format": FORMAT,
-            "library": __version__,
-            "method": self.method,
-            "encoder": self.encoder_note,
-            "cost_unit": self.cost_unit,
-            "trained_on": self.trained_on,
-            "targets": [asdict(target) for target in self.targets],
-            "head": head,
-        }
-        if self.features is not None:
-            of_features, meta["features"] = self.features.state()
-            tensors = {
-                **tensors,
-                **{f"features.{name}": array for name, array in of_features.items()},
-            }
-        data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
-        with replacing(folder / "router.safetensors") as temporary:
-            temporary.write_bytes(data)
-        meta["sha256"] = hashlib.sha256(data).hexdigest()
-        with replacing(folder / "router.json") as temporary:
-            temporary.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-        return folder
+        """Write ``router.safetensors`` and ``router.json``; returns the folder."""
+        parts = RouterParts(
+            self.fitted, self.targets, self.cost_unit, self.trained_on, self.encoder_notes
+        )
+        return write_router(parts, folder)
 
     @classmethod
     def load(
-        cls, folder: str | Path, encoder: Encoder | str | None = None, device: str = "auto"
+        cls,
+        folder: str | Path,
+        encoder: Encoder | str | Mapping[str, Encoder | str] | None = None,
+        device: str = "auto",
     ) -> Router:
-        """Read a saved router; the encoder is loaded with the first prompt (:meth:`attach` loads it
-        before), or checked now if it is given.
+        """Read a saved router; the encoders are loaded with the first prompt (:meth:`attach` loads
+        them before), or checked now if they are given.
 
         Raises
         ------
         RouterError
             No router there, another format, damaged or incomplete files, another encoder.
         """
-        folder = Path(folder)
-        try:
-            meta = json.loads((folder / "router.json").read_text(encoding="utf-8"))
-            data = (folder / "router.safetensors").read_bytes()
-        except FileNotFoundError as error:
-            raise RouterError(
-                f"{error.filename} does not exist; a router is a folder with router.json and"
-                " router.safetensors"
-            ) from None
-        except ValueError as error:
-            raise RouterError(
-                f"{folder / 'router.json'} is damaged ({error}); save the router again"
-            ) from None
-        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-            raise RouterError(
-                f"{folder / 'router.json'} has format"
-                f" {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads"
-                f" {FORMAT}; train the router again"
-            )
-        if hashlib.sha256(data).hexdigest() != meta.get("sha256"):
-            raise RouterError(
-                f"{folder / 'router.safetensors'} is not the file that router.json was written for;"
-                " copy both again"
-            )
-        try:
-            tensors = load(data)
-            broken = [name for name, array in tensors.items() if np.isnan(array).any()]
-            if broken:
-                raise RouterError(
-                    f"{folder / 'router.safetensors'} holds NaN in {', '.join(broken)}; train the"
-                    " router again"
-                )
-            targets = [RoutedTarget(**target) for target in meta["targets"]]
-            if meta["method"] not in METHODS:
-                raise RouterError(
-                    f"{folder / 'router.json'} has method {meta['method']!r}; known:"
-                    f" {', '.join(METHODS)}"
-                )
-            head, features = (
-                HEADS[meta["method"]].from_state(tensors, meta["head"]),
-                FEATURES[meta["method"]],
-            )
-            if features is not None:
-                features = features.from_state(
-                    {
-                        name.removeprefix("features."): a
-                        for name, a in tensors.items()
-                        if name.startswith("features.")
-                    },
-                    meta["features"],
-                )
-            note = meta["encoder"]
-            lacking = [
-                key
-                for key in ("fingerprint", "name", "n_layers", "hidden_size", "plain_prompt")
-                if key not in note
-            ]
-            if lacking or len(targets) != head.n_targets:
-                raise RouterError(
-                    f"{folder / 'router.json'} names {len(targets)} targets, the head has"
-                    f" {head.n_targets}"
-                    if not lacking
-                    else f"{folder / 'router.json'}: encoder lacks {', '.join(lacking)}"
-                )
-            router = cls(
-                meta["method"], head, features, targets, meta["cost_unit"], meta["trained_on"], note
-            )
-        except RouterError:
-            raise
-        except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
-            raise RouterError(
-                f"{folder} is incomplete ({type(error).__name__}: {error}); save the router again"
-            ) from error
+        router = cls(read_router(folder))
         router._device = device
         return router if encoder is None else router.attach(encoder, device)
+
+
+def _routable(outcomes: Outcomes) -> Outcomes:
+    """The targets that have a price; RouterError if fewer than two have."""
+    if unknown := without_cost(outcomes):
+        warnings.warn(
+            f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=4
+        )
+    pool = priced(outcomes)
+    if pool is None:
+        raise RouterError(
+            f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs"
+            " P(correct) against cost"
+        )
+    return pool

@@ -77,8 +77,8 @@ def write_switchyard(
     router: Router, folder: Path, encoder: str, names: Mapping[str, str] | None
 ) -> list[str]:
     """NeMo Switchyard 0.3 `prefill_router`: tensors and plain values only."""
-    block, reduction = router.features, router.features.reduction
-    tensors, meta = router.head.state()
+    block, reduction = router.fitted.features, router.fitted.features.reduction
+    tensors, meta = router.fitted.head.state()
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.array(array, np.float32))
@@ -128,8 +128,8 @@ def write_switchyard_json(
 ) -> list[str]:
     """Switchyard's earlier artifact: `router.json` and `router.safetensors`, all float32."""
     reduction, (tensors, meta), order = (
-        router.features.reduction,
-        router.head.state(),
+        router.fitted.features.reduction,
+        router.fitted.head.state(),
         switchyard_order(names, router.target_names),
     )
     sizes = {
@@ -137,11 +137,11 @@ def write_switchyard_json(
         "hidden": list(meta["hidden"]),
         "members": meta["members"],
     }
-    if sizes != SWITCHYARD_SIZES or router.features.pooling != "mean":
+    if sizes != SWITCHYARD_SIZES or router.fitted.features.pooling != "mean":
         raise ExportError(
             f"Switchyard's reader of switchyard_json takes token means and {SWITCHYARD_SIZES}"
-            f" alone, this router has the pooling {router.features.pooling!r} and {sizes}; train"
-            " one on 200 queries or more with TrunkConfig(hidden=(256, 128), keep=5), as make"
+            f" alone, this router has the pooling {router.fitted.features.pooling!r} and {sizes};"
+            " train one on 200 queries or more with TrunkConfig(hidden=(256, 128), keep=5), as make"
             " export does"
         )
     arrays = {
@@ -161,7 +161,7 @@ def write_switchyard_json(
         "encoder": encoder,
         "encoder_dtype": dtype_of(router),
         "representation": "token_mean_per_layer_concat",
-        "extraction_layer_ids": list(router.features.layers),
+        "extraction_layer_ids": list(router.fitted.features.layers),
         "hidden_size": router.encoder_note["hidden_size"],
         "raw_feature_dim": len(reduction.mean),
         "feature_block_count": 1,

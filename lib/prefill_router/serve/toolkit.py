@@ -26,15 +26,15 @@ def write_toolkit(
     _check_toolkit_layers(router)
     transforms: dict[str, Any] = {}
     for i, name in enumerate(targets):
-        block = router.features.reduction if shared else router.features.blocks[i]
+        block = router.fitted.features.reduction if shared else router.fitted.features.blocks[i]
         scaler, pca = scikit_learn(block)
         k = len(block.components)
-        choice = None if shared else router.features.choices[i]
+        choice = None if shared else router.fitted.features.choices[i]
         transforms[name] = {
             "scaler": scaler,
             "pca": pca,
             "layer": 0 if shared else choice.layer,
-            "mode": router.features.pooling if shared else choice.pooling,
+            "mode": router.fitted.features.pooling if shared else choice.pooling,
             "pca_dim": k,
             "encoder": encoder,
             "chat_template_kwargs": {},
@@ -42,12 +42,12 @@ def write_toolkit(
         if shared:
             transforms[name]["feature_spec"] = {
                 "aggregation": "all_layers_concat",
-                "layers": list(router.features.layers),
-                "pooling": router.features.pooling,
+                "layers": list(router.fitted.features.layers),
+                "pooling": router.fitted.features.pooling,
                 "pca_dim": k,
                 "hidden_state_indexing": "direct",
             }
-    tensors, meta = router.head.state()
+    tensors, meta = router.fitted.head.state()
     # Linear, ReLU, Dropout, twice, then Linear: the places of the linear layers are the same on
     # both sides
     trunks = [
@@ -96,15 +96,16 @@ def _check_toolkit_layers(router: Router) -> None:
     """
     last = router.encoder_note["n_layers"] - 1
     reads = (
-        {"all targets": max(router.features.layers)}
+        {"all targets": max(router.fitted.features.layers)}
         if router.method == "shared_block"
-        else {c.target: c.layer for c in router.features.choices}
+        else {c.target: c.layer for c in router.fitted.features.choices}
     )
     if beyond := [f"{target} (layer {layer})" for target, layer in reads.items() if layer > last]:
         raise ExportError(
             f"the toolkit reads layers 0 to {last}, and not the last block's output that this"
             f" router reads for {', '.join(beyond)}; train one without it: Router.fit(...,"
-            " method='paper', last_layer=False), as make export FORMAT=toolkit does"
+            " method='paper', settings=FitSettings(last_layer=False)), as make export"
+            " FORMAT=toolkit does"
         )
 
 

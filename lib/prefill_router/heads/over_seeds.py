@@ -1,0 +1,222 @@
+"""What the notebooks fit on every split seed, methods and seeds side by side.
+
+Every fit of a network runs with one thread, and jobs run in as many processes as there are cores:
+small matrices gain nothing from threads, and the numbers do not depend on the number of cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from prefill_router.data.splits import Split
+from prefill_router.features.logistic import rank_auc
+from prefill_router.features.pipeline import FeaturePipeline
+from prefill_router.features.queries import LabelledQueries
+from prefill_router.heads.fit import (
+    NETWORKS,
+    FitSettings,
+    Fitted,
+    choose_features,
+    fit_kernel,
+    fit_network,
+)
+from prefill_router.heads.gram import gaussian_gram, read_states
+from prefill_router.heads.kernel import KernelRouter
+from prefill_router.heads.parallel import side_by_side
+from prefill_router.heads.semantic import ShuffledRouter
+
+
+@dataclass(frozen=True)
+class NetworkFits:
+    """What `fit_networks` made of one split seed.
+
+    Attributes
+    ----------
+    p : dict of pool to dict of method to ndarray [n, K]
+        P(correct) of all queries.
+    choices : DataFrame[pool, method, seed, target, layer, pooling, n_components]
+    members : DataFrame[pool, seed, target, value]
+        Test AUC of every member of `paper`.
+    history : DataFrame
+        `TrunkEnsemble.history` of `paper`, with pool and seed.
+    """
+
+    p: dict[str, dict[str, np.ndarray]]
+    choices: pd.DataFrame
+    members: pd.DataFrame
+    history: pd.DataFrame
+
+
+def fit_networks(
+    method: str,
+    seed: int,
+    split: Split,
+    queries: LabelledQueries,
+    pools: Mapping[str, Sequence[str]],
+    layers: pd.DataFrame,
+    settings: FitSettings,
+) -> NetworkFits:
+    """Train a network on one split, for every pool.
+
+    Parameters
+    ----------
+    method : one of ``NETWORKS``
+    queries : all queries, the targets of all pools
+        What a target reads does not depend on the pool.
+    pools : pool name to its targets
+    layers : `features.probes.layer_table` on this split's training rows
+    """
+    train = queries.rows(split.train)
+    chosen = choose_features(method, train, settings, seed, layers)
+    shared = (
+        None if isinstance(chosen, FeaturePipeline) else chosen.fit(train.store, train.query_ids)
+    )
+    p: dict[str, dict[str, np.ndarray]] = {}
+    choices, members, history = [], [], []
+    for pool, targets in pools.items():
+        features = shared or chosen.of_targets(targets).fit(train.store, train.query_ids)
+        fitted = fit_network(method, features, train.of_targets(targets), settings, seed)
+        x = features.transform(queries.store, queries.query_ids)
+        p[pool] = {method: fitted.predict({queries.encoder: x})}
+        if isinstance(features, FeaturePipeline):
+            choices += [
+                {"pool": pool, "method": method, "seed": seed, **vars(c)} for c in features.choices
+            ]
+        if method == "paper":
+            history.append(fitted.head.history.assign(pool=pool, seed=seed))
+            correct = queries.of_targets(targets).correct[split.test]
+            members += _member_aucs(fitted, x[split.test], correct, pool, seed)
+    return NetworkFits(
+        p,
+        pd.DataFrame(choices),
+        pd.DataFrame(members),
+        pd.concat(history, ignore_index=True) if history else pd.DataFrame(),
+    )
+
+
+def _member_aucs(
+    fitted: Fitted, x: np.ndarray, correct: np.ndarray, pool: str, seed: int
+) -> list[dict]:
+    return [
+        {"pool": pool, "seed": seed, "target": target, "value": auc}
+        for p in fitted.head.member_proba(x)
+        for target, auc in zip(fitted.targets, rank_auc(p, correct), strict=True)
+    ]
+
+
+def networks_over_seeds(
+    methods: Sequence[str],
+    splits: Mapping[int, Split],
+    queries: LabelledQueries,
+    pools: Mapping[str, Sequence[str]],
+    layers: pd.DataFrame,
+    settings: FitSettings,
+) -> dict[int, NetworkFits]:
+    """`fit_networks` of every split: each method is a job of its own, so that all cores are busy to
+    the end.
+
+    ``methods`` that are no networks are passed over; ``layers`` is the layer table of all splits,
+    with their ``seed``.
+    """
+    methods = [method for method in NETWORKS if method in methods]
+    jobs = {
+        (seed, method): (
+            fit_networks,
+            method,
+            seed,
+            split,
+            queries,
+            pools,
+            layers[layers["seed"] == seed].drop(columns="seed"),
+            settings,
+        )
+        for method in methods
+        for seed, split in splits.items()
+    }
+    found = side_by_side(jobs, settings.device, "{0[1]}, split seed {0[0]} done")
+
+    def table(seed: int, name: str) -> pd.DataFrame:
+        return pd.concat(
+            [getattr(found[seed, method], name) for method in methods], ignore_index=True
+        )
+
+    return {
+        seed: NetworkFits(
+            {
+                pool: {m: p for method in methods for m, p in found[seed, method].p[pool].items()}
+                for pool in pools
+            },
+            *(table(seed, name) for name in ("choices", "members", "history")),
+        )
+        for seed in splits
+    }
+
+
+@dataclass(frozen=True)
+class KernelFits:
+    """What `kernels_over_seeds` made.
+
+    Attributes
+    ----------
+    p : dict of method to dict of seed to ndarray [n, K]
+        P(correct) of all queries: `ours`, `ours@ENCODER` for each of several, `shuffled_labels`.
+    reads : dict of method to list of str
+        The encoders that a method was offered, and is charged for.
+    encoders : DataFrame[seed, encoders, cv_error, used]
+    components : DataFrame[seed, component, ridge, r2]
+    """
+
+    p: dict[str, dict[int, np.ndarray]]
+    reads: dict[str, list[str]]
+    encoders: pd.DataFrame
+    components: pd.DataFrame
+
+
+def kernels_over_seeds(
+    splits: Mapping[int, Split], queries: LabelledQueries, control: str
+) -> KernelFits:
+    """The kernel router on all encoders, on each alone, and on labels of other queries: a control.
+
+    One kernel per encoder and split serves all of them. They learn from all targets' outcomes; the
+    control reads the encoder of that name.
+    """
+    states = {name: read_states(store, queries.query_ids) for name, store in queries.stores.items()}
+    several = list(states) if len(states) > 1 else []
+    reads = {"ours": list(states), **{f"ours@{name}": [name] for name in several}}
+    reads["shuffled_labels"] = [control]
+    p: dict[str, dict[int, np.ndarray]] = {method: {} for method in reads}
+    encoders, components = [], []
+    for seed, split in splits.items():
+        train = queries.rows(split.train)
+        grams = {name: gaussian_gram(x, split.train) for name, x in states.items()}
+        square = {name: gram[split.train] for name, gram in grams.items()}
+        fitted = {
+            method: fit_kernel({name: square[name] for name in names}, train, seed, True)
+            for method, names in reads.items()
+            if method != "shuffled_labels"
+        }
+        for method, fit in fitted.items():
+            p[method][seed] = fit.predict(grams)
+        shuffled = ShuffledRouter(KernelRouter(seed=seed, precomputed=True), seed=seed)
+        shuffled.fit(square[control], train.correct, train.groups)
+        p["shuffled_labels"][seed] = shuffled.predict_proba(grams[control])
+        head = fitted["ours"].head
+        encoders += [
+            {
+                "seed": seed,
+                "encoders": " + ".join(s),
+                "cv_error": e,
+                "used": s == head.encoders_used,
+            }
+            for s, e in head.cv_error.items()
+        ]
+        components += [
+            {"seed": seed, "component": c, "ridge": ridge, "r2": r2}
+            for c, (ridge, r2) in enumerate(zip(head.ridges_used, head.r2_, strict=True), start=1)
+        ]
+        print(f"split seed {seed}: ours reads {' + '.join(head.encoders_used)}", flush=True)
+    return KernelFits(p, reads, pd.DataFrame(encoders), pd.DataFrame(components))

@@ -1,0 +1,107 @@
+"""What a notebook loads first, in one line: outcomes, pools, splits, encoders and their states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from prefill_router.data.outcomes import Outcomes
+from prefill_router.data.splits import Split
+from prefill_router.encode.store import ActivationStore
+from prefill_router.run.handover import (
+    pools,
+    read_note,
+    read_predictions,
+    read_splits,
+    save_predictions,
+)
+from prefill_router.run.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the notebooks of a profile share; what costs time is read when it is asked for.
+
+    Attributes
+    ----------
+    ws : Workspace
+    outcomes : Outcomes
+        n queries, all targets.
+    pools : dict of pool name to Outcomes
+        The same queries, the targets of each pool.
+    """
+
+    ws: Workspace
+    outcomes: Outcomes
+    pools: dict[str, Outcomes]
+
+    @property
+    def outcomes_of_pools(self) -> Outcomes:
+        """The targets that are in any pool."""
+        return self.outcomes.pool(
+            list(dict.fromkeys(t for pool in self.pools.values() for t in pool.target_names))
+        )
+
+    @cached_property
+    def splits(self) -> dict[int, Split]:
+        """Rows of training, calibration and test, by split seed; notebook 01 draws them."""
+        return read_splits(self.ws, self.outcomes)
+
+    @cached_property
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """What notebook 02 noted of every encoder, by name."""
+        return read_note(self.ws, "encoders")
+
+    @cached_property
+    def encoder(self) -> str:
+        """Name of the profile's encoder, which the networks read."""
+        return read_note(self.ws, "encoder")["name"]
+
+    @cached_property
+    def stores(self) -> dict[str, ActivationStore]:
+        """States of every encoder, by name."""
+        return {
+            name: ActivationStore(self.ws.build / note["folder"])
+            for name, note in self.notes.items()
+        }
+
+    @property
+    def first_store(self) -> dict[str, ActivationStore]:
+        """States of the profile's encoder alone, by its name."""
+        return {self.encoder: self.stores[self.encoder]}
+
+    def overhead(self, encoders: Sequence[str]) -> np.ndarray:
+        """What reading each query costs [n], in the outcomes' unit; 0 where that is no TFLOP."""
+        tflop = sum(
+            2 * self.notes[name]["params"] * self.stores[name].tokens * 1e-12 for name in encoders
+        )
+        return tflop * (self.outcomes.cost_unit == "TFLOP")
+
+    def save_predictions(
+        self, pool: str, method: str, p: Mapping[int, np.ndarray], encoders: Sequence[str]
+    ) -> None:
+        """Keep P(correct) [n, K] by split seed of a method that reads the prefill of encoders."""
+        save_predictions(
+            self.ws,
+            pool,
+            method,
+            " + ".join(encoders),
+            self.pools[pool],
+            self.splits,
+            p,
+            self.overhead(encoders),
+        )
+
+    def predictions(self, pool: str) -> dict[str, dict]:
+        """Predictions of all methods on a pool, as `handover.read_predictions` gives them."""
+        return read_predictions(self.ws, pool, self.pools[pool])
+
+
+def load_run(ws: Workspace) -> Run:
+    """Outcomes and pools of a profile; the rest when it is asked for."""
+    outcomes = ws.load_outcomes()
+    return Run(ws, outcomes, dict(pools(ws, outcomes)))
