@@ -11,6 +11,7 @@ step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
@@ -18,6 +19,15 @@ from scipy.stats import rankdata
 
 _TOLERANCE = 1e-6  # of the gradient's length relative to where the search begins
 _STEPS = 50
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What all regressions share: features with the ones z [n, d + 1], C, penalty [d + 1, 1]."""
+
+    z: np.ndarray
+    C: float
+    penalty: np.ndarray
 
 
 def fit_logistic(
@@ -60,17 +70,13 @@ def fit_logistic(
     if single:
         raise ValueError(f"columns {single} of Y hold one class only; leave them out")
     # a column of ones carries the intercept, with penalty 0
-    z = np.column_stack([x, np.ones(n)])
-    squares = z**2
+    problem = _Problem(np.column_stack([x, np.ones(n)]), C, np.append(np.ones(d), 0.0)[:, None])
+    z, penalty, squares = problem.z, problem.penalty, problem.z**2
     labels = np.tile(Y, len(sizes))
     known = ~np.isnan(labels)
     labels = np.where(known, labels, 0.0)
-    used = np.repeat(
-        np.vstack([np.arange(d)[:, None] < np.asarray(sizes), np.ones(len(sizes), bool)]),
-        Y.shape[1],
-        axis=1,
-    )
-    penalty = np.append(np.ones(d), 0.0)[:, None]
+    leading = np.arange(d)[:, None] < np.asarray(sizes)
+    used = np.repeat(np.vstack([leading, np.ones(len(sizes), bool)]), Y.shape[1], axis=1)
     w = np.zeros(used.shape)
     first = None
     active = np.arange(w.shape[1])  # regressions that have not converged
@@ -84,17 +90,8 @@ def fit_logistic(
         going = length > _TOLERANCE * np.maximum(first[active], 1e-12)
         if not going.any():
             break
-        active, v, y, k, u, eta, p, gradient, length = (
-            active[going],
-            v[:, going],
-            y[:, going],
-            k[:, going],
-            u[:, going],
-            eta[:, going],
-            p[:, going],
-            gradient[:, going],
-            length[going],
-        )
+        active, length = active[going], length[going]
+        v, y, k, u, eta, p, gradient = (array[:, going] for array in (v, y, k, u, eta, p, gradient))
         curvature = C * p * (1 - p) * k
         # solve the Newton equations only as well as the distance to the optimum deserves
         step = _conjugate_gradients(
@@ -106,9 +103,8 @@ def fit_logistic(
             squares.T @ curvature + penalty,
             np.minimum(0.1, np.sqrt(length / first[active])),
         )
-        w[:, active] = v + step * _step_lengths(
-            z, step, v, eta, y, k, penalty, C, (gradient * step).sum(axis=0)
-        )
+        slope = (gradient * step).sum(axis=0)
+        w[:, active] = v + step * _step_lengths(problem, step, v, eta, y, k, slope)
     else:
         raise RuntimeError(
             f"{len(active)} logistic regressions did not converge in {_STEPS} Newton steps; scale"
@@ -152,24 +148,22 @@ def _conjugate_gradients(
 
 
 def _step_lengths(
-    z: np.ndarray,
+    problem: _Problem,
     step: np.ndarray,
     w: np.ndarray,
     eta: np.ndarray,
     y: np.ndarray,
     known: np.ndarray,
-    penalty: np.ndarray,
-    C: float,
     slope: np.ndarray,
 ) -> np.ndarray:
     """Per column the largest of 1, 1/2, 1/4, ... that lowers the objective enough (Armijo)."""
-    along = z @ step
+    along = problem.z @ step
 
     def objective(length: np.ndarray) -> np.ndarray:
         at = eta + length * along
-        return C * ((np.logaddexp(0, at) - y * at) * known).sum(axis=0) + 0.5 * (
-            penalty * (w + length * step) ** 2
-        ).sum(axis=0)
+        losses = (np.logaddexp(0, at) - y * at) * known
+        penalties = problem.penalty * (w + length * step) ** 2
+        return problem.C * losses.sum(axis=0) + 0.5 * penalties.sum(axis=0)
 
     lengths, before = np.ones(step.shape[1]), objective(np.zeros(step.shape[1]))
     for _ in range(30):

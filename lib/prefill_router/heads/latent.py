@@ -23,6 +23,8 @@ from prefill_router.heads.members import masked_bce
 from prefill_router.heads.router_base import BaselineRouter
 from prefill_router.heads.semantic import rows_with_outcomes
 
+BATCH_SIZE, MAX_EPOCHS, PATIENCE = 256, 200, 10  # of every training here
+
 
 class _LatentRouter(BaselineRouter):
     """Small networks with a vector per target: what the two routers below share.
@@ -91,15 +93,16 @@ class _LatentRouter(BaselineRouter):
         known = (~np.isnan(Y)).sum(axis=0)
         rates = (np.nansum(Y, axis=0) + 1) / (known + 2)  # never 0 or 1: its logit is finite
         prior = torch.tensor(np.log(rates / (1 - rates)), dtype=torch.float32)
-        parts = [
-            torch.tensor(table[rows], dtype=torch.float32)
+        train, validation = (
+            tuple(torch.tensor(table[rows], dtype=torch.float32) for table in (z, Y))
             for rows in (~held_out, held_out)
-            for table in (z, Y)
-        ]
+        )
         with torch.random.fork_rng(devices=[]):  # leave the caller's random state as it was
             torch.manual_seed(seed)
             network = self._network(z.shape[1], prior, dim)
-        return _train_early_stopped(network, *parts, self.learning_rate, weight_decay, seed)
+        return _train_early_stopped(
+            network, train, validation, self.learning_rate, weight_decay, seed
+        )
 
 
 class MatrixFactorisationRouter(_LatentRouter):
@@ -196,16 +199,11 @@ def _probabilities(network: nn.Module, z: np.ndarray) -> np.ndarray:
 @torch_threads(1)
 def _train_early_stopped(
     network: nn.Module,
-    X: torch.Tensor,
-    Y: torch.Tensor,
-    X_val: torch.Tensor,
-    Y_val: torch.Tensor,
+    train: tuple[torch.Tensor, torch.Tensor],
+    validation: tuple[torch.Tensor, torch.Tensor],
     learning_rate: float,
     weight_decay: float,
     seed: int,
-    batch_size: int = 256,
-    max_epochs: int = 200,
-    patience: int = 10,
 ) -> nn.Module:
     """Adam on the masked cross-entropy; ends with the weights of the epoch with the lowest
     validation loss.
@@ -215,7 +213,7 @@ def _train_early_stopped(
     network : Module
         [n, d] -> logits [n, K]; changed in place. Parameters named "...bias" have no weight decay:
         they hold the targets' rates.
-    X, Y, X_val, Y_val : float32 tensors [n, d], [n, K]
+    train, validation : pairs of float32 tensors X [n, d], Y [n, K]
         NaN in Y is missing.
 
     Raises
@@ -223,6 +221,7 @@ def _train_early_stopped(
     RuntimeError
         If a validation loss is not finite.
     """
+    X, Y = train
     named = list(network.named_parameters())
     optimizer = torch.optim.Adam(
         [
@@ -236,18 +235,18 @@ def _train_early_stopped(
     )
     shuffle = torch.Generator().manual_seed(seed)
     best, best_loss, best_epoch = None, np.inf, 0
-    for epoch in range(1, max_epochs + 1):
-        for batch in torch.randperm(len(X), generator=shuffle).split(batch_size):
+    for epoch in range(1, MAX_EPOCHS + 1):
+        for batch in torch.randperm(len(X), generator=shuffle).split(BATCH_SIZE):
             optimizer.zero_grad()
             masked_bce(network(X[batch]), Y[batch]).backward()
             optimizer.step()
         with torch.inference_mode():
-            loss = masked_bce(network(X_val), Y_val).item()
+            loss = masked_bce(network(validation[0]), validation[1]).item()
         if not np.isfinite(loss):
             raise RuntimeError(f"the loss is not finite in epoch {epoch}; lower learning_rate")
         if loss < best_loss - 1e-4:
             best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), loss, epoch
-        elif epoch - best_epoch >= patience:
+        elif epoch - best_epoch >= PATIENCE:
             break
     network.load_state_dict(best)
     return network

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from prefill_router.data.costs import cost_lines
+from prefill_router.data.costs import cost_lines, priced, without_cost
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.encode.store import ActivationStore
 
@@ -95,3 +96,50 @@ def tokens_of(store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
     """Encoder tokens [n] of these queries."""
     of = dict(zip(store.query_ids, store.tokens.tolist(), strict=True))
     return np.array([of[str(q)] for q in query_ids], np.float64)
+
+
+def routable(outcomes: Outcomes) -> Outcomes:
+    """The targets that have a price; RouterError if fewer than two have."""
+    if unknown := without_cost(outcomes):
+        warnings.warn(
+            f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=4
+        )
+    pool = priced(outcomes)
+    if pool is None:
+        raise RouterError(
+            f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs"
+            " P(correct) against cost"
+        )
+    return pool
+
+
+def expected_cost(targets: Sequence[RoutedTarget], tokens: np.ndarray) -> np.ndarray:
+    """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x cost per input token +
+    cost per query.
+    """
+    per_token = [t.tokens_per_encoder_token * t.cost_per_input_token for t in targets]
+    return np.outer(tokens, per_token) + [t.cost_per_query for t in targets]
+
+
+def checked_fallback(
+    targets: Sequence[RoutedTarget], tolerance: float, on_error: str, fallback: str | None
+) -> str:
+    """The fallback, by default the target that is dearest on a prompt of ``LENGTH`` tokens.
+
+    Raises
+    ------
+    RouterError
+        ``tolerance``, ``on_error`` or ``fallback`` makes no sense.
+    """
+    if not tolerance >= 0:
+        raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
+    if on_error not in ("raise", "fallback"):
+        raise RouterError(f"on_error must be 'raise' or 'fallback', not {on_error!r}")
+    names = [target.name for target in targets]
+    if fallback is None:
+        return names[int(expected_cost(targets, np.array([LENGTH]))[0].argmax())]
+    if fallback not in names:
+        raise RouterError(
+            f"the fallback {fallback!r} is no target of the router; it has {', '.join(names)}"
+        )
+    return fallback

@@ -7,14 +7,13 @@ JSON, `route` asks it.
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prefill_router.data.costs import cost_lines, priced, without_cost
+from prefill_router.data.costs import cost_lines
 from prefill_router.data.outcomes import Outcomes, check_trainable
 from prefill_router.encode.network import Encoder
 from prefill_router.encode.store import ActivationStore
@@ -24,7 +23,15 @@ from prefill_router.hardware import one_blas_thread
 from prefill_router.heads.fit import METHODS, FitSettings, fit_method
 from prefill_router.serve.asking import probabilities, read_prompts
 from prefill_router.serve.attached import Attached, attach, note_of
-from prefill_router.serve.routed import LENGTH, Route, RouterError, routed_targets, tokens_of
+from prefill_router.serve.routed import (
+    Route,
+    RouterError,
+    checked_fallback,
+    expected_cost,
+    routable,
+    routed_targets,
+    tokens_of,
+)
 from prefill_router.serve.saved import RouterParts, read_router, write_router
 
 
@@ -100,7 +107,7 @@ class Router:
         if method not in METHODS:
             raise RouterError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
         rows = np.arange(outcomes.n) if rows is None else np.asarray(rows)
-        pool = _routable(outcomes if targets is None else outcomes.pool(list(targets)))
+        pool = routable(outcomes if targets is None else outcomes.pool(list(targets)))
         check_trainable(pool.correct[rows], pool.target_names)
         cost_lines(pool, rows)  # what has no cost is told before the training
         stores = dict(stores) if isinstance(stores, Mapping) else {stores.encoder_name: stores}
@@ -154,10 +161,7 @@ class Router:
         """Cost [n, K] of queries of so many tokens [n] of the first encoder: input tokens x cost
         per input token + cost per query.
         """
-        inputs = np.outer(
-            tokens, [t.tokens_per_encoder_token * t.cost_per_input_token for t in self.targets]
-        )
-        return inputs + [t.cost_per_query for t in self.targets]
+        return expected_cost(self.targets, tokens)
 
     def attach(
         self,
@@ -214,13 +218,8 @@ class Router:
         reads, fallback = self._ready(tolerance, on_error, fallback)
         if isinstance(prompt, str):
             return self._routes(reads, {"": prompt}, tolerance, on_error, fallback)[0]
-        return self._routes(
-            reads,
-            {f"prompts[{i}]": text for i, text in enumerate(prompt)},
-            tolerance,
-            on_error,
-            fallback,
-        )
+        named = {f"prompts[{i}]": text for i, text in enumerate(prompt)}
+        return self._routes(reads, named, tolerance, on_error, fallback)
 
     def stream(
         self,
@@ -242,17 +241,7 @@ class Router:
         self, tolerance: float, on_error: str, fallback: str | None
     ) -> tuple[dict[str, Attached], str]:
         """The encoders, loaded once, and the fallback; RouterError for what makes no sense."""
-        if not tolerance >= 0:
-            raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
-        if on_error not in ("raise", "fallback"):
-            raise RouterError(f"on_error must be 'raise' or 'fallback', not {on_error!r}")
-        if fallback is None:
-            fallback = self.target_names[int(self.expected_cost(np.array([LENGTH]))[0].argmax())]
-        elif fallback not in self.target_names:
-            raise RouterError(
-                f"the fallback {fallback!r} is no target of the router; it has"
-                f" {', '.join(self.target_names)}"
-            )
+        fallback = checked_fallback(self.targets, tolerance, on_error, fallback)
         with self._lock:  # of threads that come at once, one loads the encoders
             if self._reads is None:
                 self.attach(device=self._device)
@@ -315,18 +304,3 @@ class Router:
         router = cls(read_router(folder))
         router._device = device
         return router if encoder is None else router.attach(encoder, device)
-
-
-def _routable(outcomes: Outcomes) -> Outcomes:
-    """The targets that have a price; RouterError if fewer than two have."""
-    if unknown := without_cost(outcomes):
-        warnings.warn(
-            f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=4
-        )
-    pool = priced(outcomes)
-    if pool is None:
-        raise RouterError(
-            f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs"
-            " P(correct) against cost"
-        )
-    return pool
