@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from prefill_router.evaluate.pools import References
 from prefill_router.report.curve_plots import legend_outside, plot_curves
@@ -120,4 +121,6 @@ def _luck_of_pool(row: pd.Series, ax: Axes) -> None:
         xlabel="accuracy",
     )
     ax.set_title(f"Pool {row['pool']}", pad=16)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.grid(axis="y", visible=False)
