@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def learning_curve(
     """
     groups = outcomes.queries["group"].to_numpy()
     columns = {pool: columns_of(outcomes, of_pool) for pool, of_pool in pools.items()}
-    runs: dict[tuple[str, float], list[SeedRun]] = {}
+    runs: dict[Any, list[SeedRun]] = {}  # by (pool, share)
     sizes: dict[float, list[int]] = {share: [] for share in shares}
     for seed, split in splits.items():
         order = np.random.default_rng(seed).permutation(np.unique(groups[split.train]))
@@ -73,10 +74,10 @@ def learning_curve(
         print(f"split seed {seed} done", flush=True)
     table = seed_averaged_intervals(runs, settings.bootstrap, seed=0).table()
     table = table[table["metric"].isin(METRICS)].reset_index(drop=True)
-    table[["pool", "share"]] = pd.DataFrame(table["method"].tolist(), columns=["pool", "share"])
+    table["pool"] = [pool for pool, _ in table["method"]]
+    table["share"] = [share for _, share in table["method"]]
     table["training_queries"] = [round(np.mean(sizes[share])) for share in table["share"]]
-    order = ["pool", "share", "training_queries", "metric", "value", "ci_low", "ci_high", "n"]
-    return table[order]
+    return table[["pool", "share", "training_queries", "metric", "value", "ci_low", "ci_high", "n"]]
 
 
 def informed_reader(

@@ -19,7 +19,7 @@ from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
 from prefill_router.evaluate.settings import EvaluationSettings
 
-Methods = Mapping[str, Mapping[str, Any]]
+Methods = Mapping[str, dict[str, Any]]
 LoadedPools = Mapping[str, tuple[Outcomes, Mapping[int, Split], Methods]]
 Names = Mapping[str, Sequence[str]]
 
