@@ -115,14 +115,14 @@ def test_the_gallery_from_disk_without_network(browser, gallery):
 
 @pytest.fixture(scope="module")
 def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
-    """Address of a JupyterLab over notebooks 07 and 10, whose parameters say where the smoke
+    """Address of a JupyterLab over notebooks 08 and 13, whose parameters say where the smoke
     profile ran.
     """
     folder = tmp_path_factory.mktemp("lab")
     run = shutil.copytree(
         smoke_run, folder / "run"
     )  # other tests compare the files of the run itself
-    for number in ("06", "10"):
+    for number in ("08", "13"):
         [source] = (project_root() / "notebooks").glob(f"{number}_*.ipynb")
         notebook = nbformat.read(source, as_version=4)
         cell = next(
@@ -194,7 +194,7 @@ def run_all(page, address: str, name: str) -> None:
 
 def test_the_explorer_in_jupyterlab(browser, lab):
     page, errors = opened(browser)
-    run_all(page, lab, "07_evaluate")
+    run_all(page, lab, "08_curves")
     slider = page.get_by_role("slider").first
     slider.wait_for(timeout=300_000)
     slider.scroll_into_view_if_needed()

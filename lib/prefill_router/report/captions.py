@@ -53,6 +53,11 @@ CAPTIONS = {
         "Mean AUC per target, and AUC of differences between targets, against the number of"
         " training queries, with 95 % intervals."
     ),
+    "11_luck": (
+        "For each pool, accuracy of the best single target, of routing by an informed reader, what"
+        " its largest P promises on average, the oracle, and an oracle of independent draws at its"
+        " P; the stretch from the third to the last is luck, which no knowledge of P closes."
+    ),
     "13_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."

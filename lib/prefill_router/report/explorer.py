@@ -1,4 +1,4 @@
-"""The interactive explorer of notebook 07: a tolerance and a price change, the point on the curve,
+"""The interactive explorer of notebook 08: a tolerance and a price change, the point on the curve,
 the traffic of every target.
 
 What it shows is computed by :func:`operating_point`; the widgets only ask it again. Where nobody
@@ -172,8 +172,8 @@ def explore(
     Parameters
     ----------
     loaded : mapping of pool to (outcomes, splits, methods)
-        As notebook 07 makes it; the routers offered are ``ours`` and ``paper``, whichever are
-        there.
+        As `run.pool_loading.load_pools` gives it; the routers offered are ``ours`` and
+        ``paper``, whichever are there.
     """
     import ipywidgets as widgets
     from IPython.display import display

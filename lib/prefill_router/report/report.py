@@ -12,7 +12,25 @@ import pandas as pd
 from prefill_router.files import replacing
 from prefill_router.report.folders import ProfileFolders
 from prefill_router.report.pages import page_templates
+from prefill_router.report.tables import BAR_NOTE, bar_table, headline_table, paired_sentences
 from prefill_router.report.verdict import verdicts
+
+
+def write_summary(workspace: ProfileFolders) -> Path:
+    """Write ``summary.md``, the tables of all methods and all paired differences, into the results;
+    its path.
+    """
+    metrics, paired = workspace.read_table("metrics"), workspace.read_table("paired")
+    parts = [
+        bar_table(metrics, paired),
+        BAR_NOTE,
+        headline_table(metrics),
+        paired_sentences(paired),
+    ]
+    path = workspace.results / "summary.md"
+    with replacing(path) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
 
 
 def write_report(workspace: ProfileFolders) -> Path:

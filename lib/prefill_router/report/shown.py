@@ -1,0 +1,86 @@
+"""Which methods and rows the figures of a pool show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from prefill_router.evaluate.pools import LoadedPools
+from prefill_router.report.rivals import best_semantic, of_pools
+
+# none of them reads a query closely enough for a diagram of its own
+REFERENCES = ("tfidf", "benchmark_mean", "random")
+
+
+def shown_methods(metrics: pd.DataFrame, loaded: LoadedPools) -> dict[str, list[str]]:
+    """The few methods that figures show of each pool: ours, the paper's network, the best semantic
+    baseline and ``REFERENCES``, those of them that there are.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As ``results/<profile>/metrics.csv``.
+    loaded : mapping of pool to (outcomes, splits, methods)
+    """
+    found = {}
+    for pool, (_, _, known) in loaded.items():
+        wanted = ("ours", "paper", best_semantic(metrics, pool), *REFERENCES)
+        found[pool] = [name for name in wanted if name is not None and name in known]
+    return found
+
+
+def without(shown: Mapping[str, Iterable[str]], *names: str) -> dict[str, list[str]]:
+    """``shown`` less some names."""
+    return {pool: [m for m in methods if m not in names] for pool, methods in shown.items()}
+
+
+def compared(metrics: pd.DataFrame, pool: str) -> pd.DataFrame:
+    """Rows of the methods that are set side by side in a pool.
+
+    Single encoders stand in the notebook on encoders; operating points and single points are no
+    method; random choices lie so far below zero that an axis with them would show nothing else.
+    """
+    rows = of_pools(metrics)
+    points = ["best_single", "oracle", "random"]
+    kept = ~rows["method"].str.contains("@| calibrated") & ~rows["method"].isin(points)
+    return rows[(rows["pool"] == pool) & kept].dropna(subset="value")
+
+
+def operating_points(metrics: pd.DataFrame, shown: Mapping[str, Iterable[str]]) -> pd.DataFrame:
+    """Accuracy and saving of the methods ``shown`` at tolerance 0, and at the tolerance that was
+    chosen on calibration rows.
+
+    Returns
+    -------
+    DataFrame, index (pool, method)
+        Columns (point, metric): ``tolerance 0`` or ``planned tolerance``; accuracy, and
+        cost_saving_vs_max, the share of the dearest target's cost that is saved. NaN where there is
+        no such point.
+    """
+    rows = of_pools(metrics).drop_duplicates(["pool", "method", "metric"])
+    value = rows.set_index(["pool", "method", "metric"])["value"]
+    points = {"tolerance 0": "", "planned tolerance": " calibrated"}
+    keys = [(pool, method) for pool, methods in shown.items() for method in methods]
+    table = {
+        (point, metric): [value.get((pool, m + suffix, metric)) for pool, m in keys]
+        for point, suffix in points.items()
+        for metric in ("accuracy", "cost_saving_vs_max")
+    }
+    index = pd.MultiIndex.from_tuples(keys, names=["pool", "method"])
+    return pd.DataFrame(table, index=index, dtype=float)
+
+
+def differences_table(paired: pd.DataFrame) -> pd.DataFrame:
+    """The main differences, a column a metric, to three digits.
+
+    Parameters
+    ----------
+    paired : DataFrame
+        As ``results/<profile>/paired.csv``.
+    """
+    main = ["mean_auc", "disagreement_auc", "accuracy", "p_auccc", "gap_closed"]
+    rows = paired[paired["metric"].isin(main)]
+    keys = ["pool", "method_a", "method_b"]
+    table = rows.pivot_table(index=keys, columns="metric", values="diff", sort=False)
+    return table.round(3) + 0.0  # + 0: no minus before a zero

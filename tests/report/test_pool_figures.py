@@ -1,0 +1,230 @@
+"""Figures and sentences of pools: which methods they show, and the numbers in them."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from prefill_router.report import pool_sentences
+from prefill_router.report.pool_plots import plot_calibration, plot_disagreement, plot_luck
+from prefill_router.report.report import write_summary
+from prefill_router.report.shown import (
+    compared,
+    differences_table,
+    operating_points,
+    shown_methods,
+    without,
+)
+from prefill_router.run.workspace import open_workspace
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def metrics(**values):
+    """Rows of metrics.csv: `method__metric=value`, the interval 0.1 to both sides."""
+    rows = [
+        {
+            "pool": "mine",
+            "method": (method := name.split("__")[0].replace("_calibrated", " calibrated")),
+            "encoder": "e",
+            "reads": "sentence" if method.endswith("minilm") else "prefill",
+            "target": "",
+            "metric": name.split("__")[1],
+            "value": value,
+            "ci_low": value - 0.1,
+            "ci_high": value + 0.1,
+            "n": 40,
+            "seeds": 2,
+        }
+        for name, value in values.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+TABLE = metrics(
+    ours__mean_auc=0.7,
+    ours__gap_closed=0.2,
+    ours__accuracy=0.6,
+    ours__cost_saving_vs_max=0.3,
+    ours__cost_saving_at_best_single=0.25,
+    ours__ece=0.05,
+    ours_calibrated__accuracy=0.58,
+    ours_calibrated__cost_saving_vs_max=0.5,
+    knn_minilm__mean_auc=0.8,
+    mlp_minilm__mean_auc=0.75,
+    tfidf__mean_auc=0.6,
+    random__mean_auc=0.5,
+    oracle__accuracy=0.9,
+)
+TABLE = pd.concat([TABLE, metrics(ours__auc=0.99).assign(target="cheap")], ignore_index=True)
+LOADED = {"mine": (None, None, dict.fromkeys(["ours", "knn_minilm", "mlp_minilm", "random"]))}
+
+
+def test_the_best_semantic_baseline_is_shown_and_no_method_without_predictions():
+    shown = shown_methods(TABLE, LOADED)
+    assert shown == {"mine": ["ours", "knn_minilm", "random"]}
+    assert without(shown, "random", "absent") == {"mine": ["ours", "knn_minilm"]}
+
+
+def test_points_and_random_choices_are_not_compared():
+    assert set(compared(TABLE, "mine")["method"]) == {"ours", "knn_minilm", "mlp_minilm", "tfidf"}
+
+
+def test_operating_points_stand_side_by_side():
+    table = operating_points(TABLE, {"mine": ["ours", "tfidf"]})
+    ours = table.loc[("mine", "ours")]
+    assert ours.tolist() == [0.6, 0.3, 0.58, 0.5]
+    assert ours.index.tolist() == [
+        ("tolerance 0", "accuracy"),
+        ("tolerance 0", "cost_saving_vs_max"),
+        ("planned tolerance", "accuracy"),
+        ("planned tolerance", "cost_saving_vs_max"),
+    ]
+    assert table.loc[("mine", "tfidf")].isna().all()
+
+
+def test_differences_have_no_minus_before_zero():
+    rows = [("mine", "ours", "tfidf", "accuracy", -0.0001), ("mine", "ours", "tfidf", "ece", 0.5)]
+    table = differences_table(
+        pd.DataFrame(rows, columns=["pool", "method_a", "method_b", "metric", "diff"])
+    )
+    assert list(table.columns) == ["accuracy"]
+    assert str(table.iloc[0, 0]) == "0.0"
+
+
+def test_sentences_about_methods():
+    text = pool_sentences.methods(TABLE, "mine", "ours")
+    assert "kNN on MiniLM has the highest mean AUC of 4 methods, 0.800 [0.700, 0.900]" in text
+    assert "ours) has 0.700 [0.600, 0.800] and closes 20.0% [10.0%, 30.0%] of the gap" in text
+    assert "; it closes – of the gap" in pool_sentences.methods(TABLE, "mine", "knn_minilm")
+    assert "no method" in pool_sentences.methods(TABLE, "other", "ours")
+    assert "ours) 0.050 [-0.050, 0.150]; TF-IDF + LR –." in pool_sentences.calibration(
+        TABLE, "mine", ["ours", "tfidf"]
+    )
+    assert "it saves 25.0% [15.0%, 35.0%]" in pool_sentences.curves(TABLE, "mine", "ours")
+    assert "no tolerance of TF-IDF" in pool_sentences.curves(TABLE, "mine", "tfidf")
+
+
+def test_sentences_about_differences():
+    columns = ["pool", "method", "target_a", "target_b", "n", "auc"]
+    pairs = pd.DataFrame(
+        [
+            ("mine", "ours", "a", "b", 4, 0.6),
+            ("mine", "ours", "a", "c", 5, 0.8),
+            ("mine", "ours", "b", "c", 1, np.nan),
+            ("mine", "tfidf", "a", "b", 4, 0.1),
+        ],
+        columns=columns,
+    )
+    text = pool_sentences.disagreement(pairs, "mine")
+    assert "apart are a and b (0.60, n = 4), easiest a and c (0.80, n = 5)" in text
+    assert "no two targets" in pool_sentences.disagreement(pairs.assign(auc=np.nan), "mine")
+    inside = pd.DataFrame(
+        {
+            "pool": "mine",
+            "method": "ours",
+            "benchmark": ["x", "y", "z"],
+            "value": [0.6, 0.9, np.nan],
+            "ci_low": [0.4, 0.7, np.nan],
+            "n": [10, 20, 0],
+        }
+    )
+    text = pool_sentences.within(inside, "mine")
+    assert "above 0.5 inside 1 of 2 benchmarks, the highest in y (0.90, n = 20)" in text
+    paired = pd.DataFrame(
+        {
+            "pool": "mine",
+            "method_a": ["ours", "tfidf"],
+            "method_b": "best_single",
+            "metric": "accuracy",
+            "ci_high": [0.1, -0.1],
+        }
+    )
+    assert "of 2 routers in all pools: mine: TF-IDF + LR." in pool_sentences.worse(paired)
+    assert pool_sentences.worse(paired.assign(ci_high=0.1)).endswith(": none.")
+
+
+def headroom():
+    return pd.DataFrame(
+        {
+            "pool": ["mine"],
+            "best_single": [0.5],
+            "informed_routing": [0.52],
+            "expected_of_best_p": [0.55],
+            "oracle_if_independent": [0.8],
+            "oracle": [0.7],
+            "informed_gap_closed": [0.1],
+        }
+    )
+
+
+def test_sentences_about_headroom():
+    curve = pd.DataFrame(
+        [
+            ("mine", share, metric, value)
+            for share, metric, value in (
+                (0.5, "mean_auc", 0.7),
+                (0.5, "disagreement_auc", 0.6),
+                (1.0, "mean_auc", 0.75),
+                (1.0, "disagreement_auc", 0.6),
+            )
+        ],
+        columns=["pool", "share", "metric", "value"],
+    )
+    text = pool_sentences.learning(curve, "mine")
+    assert "mean AUC by +0.050 and the AUC of differences by +0.000." in text
+    informed = pd.DataFrame(
+        {"pool": "mine", "metric": ["mean_auc", "disagreement_auc"], "value": [0.9, 0.58]}
+    )
+    text = pool_sentences.luck(curve, informed, headroom(), "mine")
+    assert "AUC of 0.900 (the prefill 0.750) and 0.580 on differences (the prefill 0.600)" in text
+    assert "closes 10% of the gap" in text and "the 25.0 points between them are luck" in text
+    assert pool_sentences.luck(curve, informed, headroom(), "other") == ""
+
+
+def test_luck_is_the_shade_between_what_is_expected_and_the_independent_oracle():
+    table = pd.concat([headroom(), headroom().assign(pool="yours")])
+    fig, axes = plt.subplots(1, 2)
+    plot_luck(table, axes)
+    [shade] = axes[0].patches
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.55, 0.8))
+    assert [label.get_text() for label in axes[0].get_yticklabels()][-1] == "best single target"
+    assert {"luck", "52.0%", "70.0%"} <= {text.get_text() for text in axes[0].texts}
+    assert axes[1].get_title() == "Pool yours"
+    plt.close(fig)
+
+
+def test_a_matrix_of_pairs_is_symmetric_and_of_the_first_method():
+    pairs = pd.DataFrame(
+        {"method": ["ours", "tfidf"], "target_a": "a", "target_b": "b", "auc": [0.75, 0.2]}
+    )
+    fig, ax = plt.subplots()
+    plot_disagreement(pairs, ["a", "b"], ax)
+    assert [text.get_text() for text in ax.texts] == ["0.75", "0.75"]
+    plt.close(fig)
+
+
+def test_calibration_has_a_line_a_method_and_the_diagonal():
+    bins = pd.DataFrame({"method": ["ours", "tfidf"], "p_mean": [0.2, 0.3], "accuracy": 0.5})
+    fig, ax = plt.subplots()
+    plot_calibration(bins, ax)
+    assert len(ax.lines) == 3
+    plt.close(fig)
+
+
+def test_the_summary_is_of_the_tables_beside_it(tmp_path):
+    ws = open_workspace(
+        "smoke", build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f"
+    )
+    ws.write_table(TABLE, "metrics")
+    paired = pd.DataFrame(
+        [("mine", "ours", "tfidf", "mean_auc", 0.1, 0.05, 0.15, 40)],
+        columns=["pool", "method_a", "method_b", "metric", "diff", "ci_low", "ci_high", "n"],
+    )
+    ws.write_table(paired, "paired")
+    text = write_summary(ws).read_text(encoding="utf-8")
+    assert (
+        text.index("| pool | router |") < text.index("Pool `mine`") < text.index("against TF-IDF")
+    )
+    assert "mean AUC +0.100 [+0.050, +0.150] (better)" in text
