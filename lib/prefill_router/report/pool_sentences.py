@@ -132,7 +132,7 @@ def luck(curve: pd.DataFrame, informed: pd.DataFrame, headroom: pd.DataFrame, po
     return (
         f"Pool **{pool}**: the informed reader has a mean AUC of {reader['mean_auc']:.3f} (the"
         f" prefill {prefill['mean_auc']:.3f}) and {reader['disagreement_auc']:.3f} on differences"
-        f" (the prefill {prefill['disagreement_auc']:.3f}); even it closes"
+        f" (the prefill {prefill['disagreement_auc']:.3f}); it closes"
         f" {row['informed_gap_closed']:z.0%} of the gap to the oracle. With independent draws at"
         " its P one target of the pool would be right on"
         f" {row['oracle_if_independent']:.1%} of the queries, but the one with the largest P on"
