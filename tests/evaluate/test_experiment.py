@@ -12,6 +12,7 @@ from prefill_router.data.outcomes import Outcomes, OutcomesError, Target
 from prefill_router.evaluate import breakdown
 from prefill_router.evaluate import evaluation as experiment
 from prefill_router.evaluate.auc import mean_auc
+from prefill_router.evaluate.keys import CALIBRATED, AtPoint
 from prefill_router.evaluate.metrics import COST_METRICS, pool_metrics
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
 from prefill_router.report import curve_plots, styles, tables
@@ -209,7 +210,7 @@ def test_without_a_price_cost_metrics_are_of_the_priced_targets_and_all_others_o
     )
     assert list(mixed.point) == list(whole.point)
     for (method, metric), value in mixed.point.items():
-        if method.endswith(" calibrated") and metric in (
+        if isinstance(method, AtPoint) and metric in (
             "accuracy",
             "gap_closed",
             "disagree_accuracy",
@@ -221,13 +222,14 @@ def test_without_a_price_cost_metrics_are_of_the_priced_targets_and_all_others_o
             mixed.draws[method, metric], source.draws[method, metric], atol=1e-12
         )
     # a calibrated point answers with priced targets, and is held against the whole pool
+    planned = AtPoint("paper", CALIBRATED)
     point = {
-        metric: mixed.point["paper calibrated", metric]
+        metric: mixed.point[planned, metric]
         for metric in ("accuracy", "best_single_accuracy", "oracle_accuracy", "cost_saving_vs_max")
     }
     assert (
-        point["accuracy"] == part.point["paper calibrated", "accuracy"]
-        and point["cost_saving_vs_max"] == part.point["paper calibrated", "cost_saving_vs_max"]
+        point["accuracy"] == part.point[planned, "accuracy"]
+        and point["cost_saving_vs_max"] == part.point[planned, "cost_saving_vs_max"]
     )
     assert (
         point["best_single_accuracy"] == whole.point["paper", "best_single_accuracy"]
@@ -243,7 +245,7 @@ def test_fewer_than_two_priced_targets_have_no_cost_metrics(workspace, outcomes,
     averages = experiment.evaluate(workspace.profile, free, splits, methods_of(outcomes, splits))
     whole = experiment.evaluate(workspace.profile, outcomes, splits, methods_of(outcomes, splits))
     assert not {metric for _, metric in averages.point} & set(COST_METRICS)
-    assert set(averages.n) == {name for name in whole.n if not name.endswith(" calibrated")}
+    assert set(averages.n) == {key for key in whole.n if not isinstance(key, AtPoint)}
     for method in ("paper", "best_single", "oracle"):
         assert averages.point[method, "accuracy"] == pytest.approx(whole.point[method, "accuracy"])
     assert single_points(workspace.profile, free, splits)["cost"].isna().all()
@@ -491,13 +493,15 @@ def test_report_rows_and_verdicts():
     row = {"pool": "all", "encoder": "", "reads": "", "target": "", "n": 100, "seeds": 5}
     metrics = pd.DataFrame(
         [
-            {**row, "method": m, "metric": k, "value": v, "ci_low": v - 0.1, "ci_high": v + 0.1}
-            for m, k, v in [
-                ("tfidf", "mean_auc", 0.7),
-                ("paper", "mean_auc", 0.8),
-                ("paper", "best_single_accuracy", 0.6),
-                ("paper", "oracle_accuracy", 0.9),
-                ("paper calibrated", "accuracy", 0.5),
+            row
+            | {"method": m, "operating_point": o, "metric": k}
+            | {"value": v, "ci_low": v - 0.1, "ci_high": v + 0.1}
+            for m, o, k, v in [
+                ("tfidf", "", "mean_auc", 0.7),
+                ("paper", "", "mean_auc", 0.8),
+                ("paper", "", "best_single_accuracy", 0.6),
+                ("paper", "", "oracle_accuracy", 0.9),
+                ("paper", CALIBRATED, "accuracy", 0.5),
             ]
         ]
     )

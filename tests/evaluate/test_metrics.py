@@ -23,6 +23,7 @@ from prefill_router.evaluate.auc import (
 )
 from prefill_router.evaluate.calibration import brier, ece_equal_mass, log_loss, reliability_table
 from prefill_router.evaluate.curves import pareto_front, router_curve
+from prefill_router.evaluate.keys import OfTarget
 from prefill_router.evaluate.metrics import (
     best_single,
     cost_saving,
@@ -133,9 +134,9 @@ def test_log_loss_of_certain_and_wrong_is_finite_and_missing_outcomes_are_left_o
 def test_named_targets_come_along():
     values = pool_metrics_boot(P, COST, CORRECT, 0.0, np.ones((1, 5)), ["A", "B", "C"])
     assert tuple(values)[: len(metrics.METRICS)] == metrics.METRICS
-    assert [values[f"auc@{name}"][0] for name in "ABC"] == pytest.approx([1, 5 / 6, 5 / 8])
+    assert [values[OfTarget("auc", name)][0] for name in "ABC"] == pytest.approx([1, 5 / 6, 5 / 8])
     assert set(values) - set(metrics.METRICS) == {
-        f"{m}@{t}" for m in ("auc", "brier", "ece", "log_loss") for t in "ABC"
+        OfTarget(m, t) for m in ("auc", "brier", "ece", "log_loss") for t in "ABC"
     }
 
 

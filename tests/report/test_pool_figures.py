@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, OF_ANSWERS
 from prefill_router.report import pool_sentences
 from prefill_router.report.pool_plots import plot_calibration, plot_disagreement, plot_luck
 from prefill_router.report.report import write_summary
@@ -21,12 +22,19 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 
+def point_of(method, metric):
+    if method.endswith("_calibrated"):
+        return CALIBRATED
+    return ARGMAX if metric in OF_ANSWERS and method != "oracle" else ""
+
+
 def metrics(**values):
     """Rows of metrics.csv: `method__metric=value`, the interval 0.1 to both sides."""
     rows = [
         {
             "pool": "mine",
-            "method": (method := name.split("__")[0].replace("_calibrated", " calibrated")),
+            "method": (method := name.split("__")[0].removesuffix("_calibrated")),
+            "operating_point": point_of(*name.split("__")),
             "encoder": "e",
             "reads": "sentence" if method.endswith("minilm") else "prefill",
             "target": "",

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from prefill_router.evaluate.keys import ARGMAX, CALIBRATED
 from prefill_router.report import cells
 from prefill_router.report import readme as report
 from prefill_router.report.cells import verdict
@@ -27,7 +28,6 @@ from prefill_router.report.tables import (
 AUC = {
     "tfidf": 0.8,
     "paper": 0.85,
-    "paper calibrated": None,
     "ours": 0.9,
     "ours@x": 0.7,
     "knn_minilm": 0.75,
@@ -42,7 +42,7 @@ SENTENCE = {"knn_minilm", "mlp_minilm", "irt_mpnet", "knn_mpnet", "knn_some-enco
 
 
 def metrics_of(pool, auc):
-    row = {"pool": pool, "encoder": "", "target": "", "n": 10, "seeds": 2}
+    row = {"pool": pool, "encoder": "", "operating_point": "", "target": "", "n": 10, "seeds": 2}
     values = [
         (method, metric, value)
         for method, mean_auc in auc.items()
@@ -244,15 +244,19 @@ def test_the_bar_has_a_row_per_pool(metrics, paired):
     assert no_semantic.endswith("| – | – | – | – | – |")
     # the dearest target costs 1: the best single one 0.8, the planned point 0.4
     points = [
-        ("ours calibrated", "cost_saving_vs_max", 0.6),
-        ("ours calibrated", "accuracy", 0.66),
-        ("best_single", "cost_saving_vs_max", 0.2),
-        ("best_single", "accuracy", 0.68),
+        ("ours", CALIBRATED, "cost_saving_vs_max", 0.6),
+        ("ours", CALIBRATED, "accuracy", 0.66),
+        ("ours", ARGMAX, "accuracy", 0.9),
+        ("best_single", "", "cost_saving_vs_max", 0.2),
+        ("best_single", "", "accuracy", 0.68),
     ]
     planned = pd.concat(
         [
             metrics,
-            *(metrics.iloc[:1].assign(method=m, metric=metric, value=v) for m, metric, v in points),
+            *(
+                metrics.iloc[:1].assign(method=m, operating_point=o, metric=metric, value=v)
+                for m, o, metric, v in points
+            ),
         ]
     )
     assert (

@@ -119,7 +119,8 @@ def test_every_number_comes_out_again(written, capsys):
         "ece",
         "p_auccc",
         "cost_saving_at_best_single",
-    } and {"ours calibrated", "best_single", "oracle", "zero_router"} <= set(committed["method"])
+    } and {"ours", "best_single", "oracle", "zero_router"} <= set(committed["method"])
+    assert set(committed["operating_point"].fillna("")) == {"", "argmax", "calibrated"}
     # and the comparison sees one digit
     wrong = committed.copy()
     row = wrong.index[(wrong["metric"] == "brier") & (wrong["method"] == "ours")][0]

@@ -13,6 +13,7 @@ from prefill_router.data.costs import expected_costs
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split, complete_splits
 from prefill_router.evaluate.curves import router_curve
+from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, OF_ANSWERS, AtPoint, method_of
 from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_intervals
 from prefill_router.evaluate.rules import route
@@ -24,6 +25,7 @@ METRIC_COLUMNS = [
     "method",
     "encoder",
     "reads",
+    "operating_point",
     "target",
     "metric",
     "value",
@@ -32,6 +34,9 @@ METRIC_COLUMNS = [
     "n",
     "seeds",
 ]
+
+
+Runs = dict[str | AtPoint, list[SeedRun]]
 
 
 def calibrated_tolerance(p, cost, correct, overhead) -> float:
@@ -56,9 +61,9 @@ def evaluate(
     on shared resamples.
 
     To the methods with predictions come the points `best_single` (the target with the highest
-    accuracy on training rows), `oracle` (the cheapest right target), `<method> calibrated` (the
-    tolerance chosen on calibration rows), and the `zero_router`. Queries with a missing outcome of
-    the pool are left out, and counted aloud.
+    accuracy on training rows), `oracle` (the cheapest right target), every method at the tolerance
+    chosen on calibration rows (`keys.CALIBRATED`), and the `zero_router`. Queries with a missing
+    outcome of the pool are left out, and counted aloud.
 
     Where some targets have no price, `metrics.COST_METRICS` are those of the priced ones as a pool
     of their own (routing among them, their best single target), on the same queries; fewer than two
@@ -103,8 +108,8 @@ def evaluate_at(
     # Without a price every target costs nothing: the cost then decides nothing, and the metrics
     # that need one are dropped below.
     free = np.zeros_like(outcomes.correct)
-    whole: dict[str, list[SeedRun]] = {}
-    paying: dict[str, list[SeedRun]] = {}
+    whole: Runs = {}
+    paying: Runs = {}
     for seed, split in complete_splits(outcomes, splits).items():
         train, calibration, test = split.train, split.calibration, split.test
         p, overhead = (
@@ -140,12 +145,18 @@ def metrics_table(averages: SeedAverages, pool: str, methods: Mapping[str, dict]
     method reads.
     """
     table = averages.table().assign(pool=pool)
+    keys = list(table["method"])
+    table["method"] = [method_of(key) for key in keys]
+    table["operating_point"] = [
+        key.operating_point
+        if isinstance(key, AtPoint)
+        else ARGMAX
+        if key in methods and metric in OF_ANSWERS
+        else ""
+        for key, metric in zip(keys, table["metric"], strict=True)
+    ]
     for column in ("encoder", "reads"):
-        read = {
-            f"{name}{suffix}": method.get(column, "")
-            for name, method in methods.items()
-            for suffix in ("", " calibrated")
-        }
+        read = {name: method.get(column, "") for name, method in methods.items()}
         table[column] = table["method"].map(read).fillna("")
     return table[METRIC_COLUMNS]
 
@@ -169,9 +180,7 @@ def _calibrated_choice(
     return cost[test, chosen] + overhead[test], correct[test, chosen]
 
 
-def _add_runs(
-    runs: dict[str, list[SeedRun]], outcomes: Outcomes, cost, p, overhead, calibrated, train, test
-) -> None:
+def _add_runs(runs: Runs, outcomes: Outcomes, cost, p, overhead, calibrated, train, test) -> None:
     """Add one split's runs of all methods, `calibrated` points and references to the lists in
     `runs`.
     """
@@ -181,7 +190,8 @@ def _add_runs(
             router_run(p[name][test], c, y, g, overhead[name][test], outcomes.target_names)
         )
         if name in calibrated:
-            runs.setdefault(f"{name} calibrated", []).append(point_run(*calibrated[name], c, y, g))
+            point = point_run(*calibrated[name], c, y, g)
+            runs.setdefault(AtPoint(name, CALIBRATED), []).append(point)
     best = int(outcomes.correct[train].mean(axis=0).argmax())
     runs.setdefault("best_single", []).append(point_run(c[:, best], y[:, best], c, y, g))
     oracle = route(y, c, 0.0)

@@ -16,6 +16,7 @@ from prefill_router.evaluate.agreement import with_every_outcome
 from prefill_router.evaluate.areas import SAME, area_rows, front_auccc, sorted_rows
 from prefill_router.evaluate.auc import pair_auc_rows, per_target_boot
 from prefill_router.evaluate.curves import CurveSteps, curve_steps
+from prefill_router.evaluate.keys import OfTarget
 from prefill_router.evaluate.weighting import (
     complete_arrays,
     divided,
@@ -143,7 +144,7 @@ def pool_metrics_boot(
     weights : ndarray [B, n]
         For example from ``stats.group_bootstrap_weights``.
     target_names : sequence of str, length K, optional
-        Add ``per_target_boot`` of each target, under keys such as ``"auc@target name"``.
+        Add ``per_target_boot`` of each target, under keys such as ``OfTarget("auc", name)``.
 
     Returns
     -------
@@ -192,7 +193,7 @@ def pool_metrics_boot(
     values["disagree_accuracy"] = disagree_accuracy(steps.start_correct, correct, weights)
     values = {name: values[name] for name in METRICS}
     for metric, of_target in alone.items() if target_names is not None else ():
-        values |= {f"{metric}@{name}": of_target[:, k] for k, name in enumerate(target_names)}
+        values |= {OfTarget(metric, t): of_target[:, k] for k, t in enumerate(target_names)}
     return values
 
 

@@ -66,12 +66,9 @@ def evaluate_pools(
             others = [*methods, "zero_router", "best_single"] if main else ["best_single"]
             for other in (name for name in others if name != first):
                 rows = averages.paired(first, other)
-                wanted = (
-                    ~rows["metric"].str.contains("@")
-                    if main
-                    else rows["metric"].isin(["accuracy", "gap_closed"])
-                )
-                paired.append(rows[wanted].assign(pool=pool, encoder=method["encoder"]))
+                if not main:
+                    rows = rows[rows["metric"].isin(["accuracy", "gap_closed"])]
+                paired.append(rows.assign(pool=pool, encoder=method["encoder"]))
     return (
         pd.concat(metrics, ignore_index=True),
         pd.concat(paired, ignore_index=True)[PAIRED_COLUMNS],

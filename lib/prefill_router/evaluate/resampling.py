@@ -10,6 +10,7 @@ import pandas as pd
 
 from prefill_router.evaluate.curves import curve_steps
 from prefill_router.evaluate.intervals import interval_of, percentile_interval
+from prefill_router.evaluate.keys import AtPoint, OfTarget, metric_and_target
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.hardware import on_every_core
 
@@ -35,6 +36,9 @@ def group_bootstrap_weights(groups: Sequence | np.ndarray, n_boot: int, seed: in
     return multiplicities(len(names), n_boot, seed)[:, index]
 
 
+Key = tuple[str | AtPoint, str | OfTarget]
+
+
 @dataclass(frozen=True, eq=False)
 class SeedAverages:
     """Metrics of several methods, averaged over split seeds, with draws on shared resamples.
@@ -53,11 +57,11 @@ class SeedAverages:
         Test queries per seed (rounded mean over seeds).
     """
 
-    point: dict[tuple[str, str], float]
-    draws: dict[tuple[str, str], np.ndarray]
-    seeds: dict[tuple[str, str], int]
-    undefined: dict[tuple[str, str], float]
-    n: dict[str, int]
+    point: dict[Key, float]
+    draws: dict[Key, np.ndarray]
+    seeds: dict[Key, int]
+    undefined: dict[Key, float]
+    n: dict[str | AtPoint, int]
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
         """[method, target, metric, value, ci_low, ci_high, n, seeds, undefined]; target is "" for
@@ -66,13 +70,13 @@ class SeedAverages:
         rows = []
         for (method, metric), value in self.point.items():
             key = (method, metric)
-            metric, _, target = metric.partition("@")
-            low, high = interval_of(metric, value, self.draws[key], level)
+            name, target = metric_and_target(metric)
+            low, high = interval_of(name, value, self.draws[key], level)
             rows.append(
                 (
                     method,
                     target,
-                    metric,
+                    name,
                     value,
                     low,
                     high,
@@ -95,8 +99,8 @@ class SeedAverages:
         return pd.DataFrame(rows, columns=columns)
 
     def paired(self, method_a: str, method_b: str, level: float = 0.95) -> pd.DataFrame:
-        """[method_a, method_b, metric, diff, ci_low, ci_high, n] for every metric that both methods
-        have; diff = a - b.
+        """[method_a, method_b, metric, diff, ci_low, ci_high, n] for every metric of the pool that
+        both methods have; diff = a - b.
 
         Where a metric is undefined on some seeds, the two averages may stand on different seeds:
         see ``seeds``.
@@ -108,10 +112,12 @@ class SeedAverages:
             )
         rows = []
         for method, metric in self.point:
+            if isinstance(metric, OfTarget):
+                continue
             if method == method_a and (method_b, metric) in self.point:
                 a, b = (method_a, metric), (method_b, metric)
                 difference, draws = self.point[a] - self.point[b], self.draws[a] - self.draws[b]
-                low, high = interval_of(metric.partition("@")[0], difference, draws, level, power=1)
+                low, high = interval_of(metric, difference, draws, level, power=1)
                 n = min(self.n[method_a], self.n[method_b])
                 rows.append((method_a, method_b, metric, difference, low, high, n))
         return pd.DataFrame(

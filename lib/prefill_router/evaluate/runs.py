@@ -40,8 +40,8 @@ def router_run(
 ) -> SeedRun:
     """A router with P(correct) [n, K]: all of ``metrics.METRICS``.
 
-    With ``target_names`` also auc, brier and ece of each target, under keys such as ``"auc@target
-    name"``, which ``SeedAverages.table`` takes apart into its columns metric and target.
+    With ``target_names`` also auc, brier and ece of each target, under keys such as
+    ``OfTarget("auc", name)``, of which ``SeedAverages.table`` makes the columns metric and target.
     """
 
     return SeedRun(

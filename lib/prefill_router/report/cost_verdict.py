@@ -29,18 +29,18 @@ def cost_verdict(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | No
     Parameters
     ----------
     of_pool : DataFrame
-        The pool's rows of ``metrics.csv``, without those of single targets.
+        The pool's rows of ``metrics.csv`` at the tolerance chosen on calibration rows, without
+        those of single targets.
     router : str
     cheapest_and_best : str, optional
         The target that is both the cheapest and the best single one, if one is.
     """
-    values = of_pool.set_index(["method", "metric"])
     # what can be planned with: a tolerance chosen on calibration rows, its cost against the best
     # single target's
-    calibrated = f"{router} calibrated"
+    values = of_pool.set_index(["method", "metric"])
     wanted = [
-        (calibrated, "cost_saving_vs_max"),
-        (calibrated, "accuracy"),
+        (router, "cost_saving_vs_max"),
+        (router, "accuracy"),
         ("best_single", "cost_saving_vs_max"),
         ("best_single", "accuracy"),
     ]

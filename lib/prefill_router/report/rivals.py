@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from prefill_router.evaluate.keys import ARGMAX
 from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.styles import label
 
@@ -12,9 +13,13 @@ SEMANTIC = (  # stands in a list of methods for those of the pool at hand
 )
 
 
-def of_pools(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Rows of whole pools; those of a single target are left out."""
-    return metrics[metrics["target"].fillna("") == ""]
+def of_pools(metrics: pd.DataFrame, operating_point: str = ARGMAX) -> pd.DataFrame:
+    """Rows of whole pools at one operating point, with what needs none; those of a single target
+    are left out.
+    """
+    point, target = metrics["operating_point"], metrics["target"]
+    any_point = point.isna() | point.isin(["", operating_point])
+    return metrics[(target.isna() | (target == "")) & any_point]
 
 
 def semantic_ranking(metrics: pd.DataFrame, pool: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from prefill_router.evaluate.keys import ARGMAX, CALIBRATED
 from prefill_router.evaluate.pools import LoadedPools
 from prefill_router.report.rivals import best_semantic, of_pools
 
@@ -43,7 +44,7 @@ def compared(metrics: pd.DataFrame, pool: str) -> pd.DataFrame:
     """
     rows = of_pools(metrics)
     points = ["best_single", "oracle", "random"]
-    kept = ~rows["method"].str.contains("@| calibrated") & ~rows["method"].isin(points)
+    kept = ~rows["method"].str.contains("@") & ~rows["method"].isin(points)
     return rows[(rows["pool"] == pool) & kept].dropna(subset="value")
 
 
@@ -58,17 +59,18 @@ def operating_points(metrics: pd.DataFrame, shown: Mapping[str, Iterable[str]]) 
         cost_saving_vs_max, the share of the dearest target's cost that is saved. NaN where there is
         no such point.
     """
-    rows = of_pools(metrics).drop_duplicates(["pool", "method", "metric"])
-    value = rows.set_index(["pool", "method", "metric"])["value"]
-    points = {"tolerance 0": "", "planned tolerance": " calibrated"}
+    rows = metrics[metrics["target"].fillna("") == ""]
+    index = ["operating_point", "pool", "method", "metric"]
+    value = rows.drop_duplicates(index).set_index(index)["value"]
+    points = {"tolerance 0": ARGMAX, "planned tolerance": CALIBRATED}
     keys = [(pool, method) for pool, methods in shown.items() for method in methods]
     table = {
-        (point, metric): [value.get((pool, m + suffix, metric)) for pool, m in keys]
-        for point, suffix in points.items()
+        (name, metric): [value.get((point, *key, metric)) for key in keys]
+        for name, point in points.items()
         for metric in ("accuracy", "cost_saving_vs_max")
     }
-    index = pd.MultiIndex.from_tuples(keys, names=["pool", "method"])
-    return pd.DataFrame(table, index=index, dtype=float)
+    of_rows = pd.MultiIndex.from_tuples(keys, names=["pool", "method"])
+    return pd.DataFrame(table, index=of_rows, dtype=float)
 
 
 def differences_table(paired: pd.DataFrame) -> pd.DataFrame:

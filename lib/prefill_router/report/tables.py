@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from prefill_router.evaluate.keys import CALIBRATED
 from prefill_router.report.cells import HEADLINE, difference_cell, interval_cell
 from prefill_router.report.rivals import (
     SEMANTIC,
@@ -72,8 +73,8 @@ def headline_table(metrics: pd.DataFrame, methods: Sequence[str] | None = None) 
     Parameters
     ----------
     metrics : DataFrame
-        As ``results/<profile>/metrics.csv``; rows with a target and the calibrated operating points
-        are left out.
+        As ``results/<profile>/metrics.csv``; rows with a target and other operating points are left
+        out.
     methods : which methods to show, and in which order; ``SEMANTIC`` stands for three of them.
         All by default, and then with Brier score and ECE.
     """
@@ -85,7 +86,7 @@ def headline_table(metrics: pd.DataFrame, methods: Sequence[str] | None = None) 
     blocks = []
     for pool, rows in of_pools(metrics).groupby("pool", sort=False):
         indexed = {(r["method"], r["metric"]): r for _, r in rows.iterrows()}
-        known = [m for m in rows["method"].unique() if not m.endswith(" calibrated")]
+        known = list(rows["method"].unique())
         semantic = semantic_ranking(metrics, pool)
         if methods is None:
             wanted = [*FIRST, *semantic, *sorted(set(known) - {*FIRST, *semantic, *LAST}), *LAST]
@@ -133,7 +134,7 @@ def _planned(metrics: pd.DataFrame, pool: str, method: str) -> str:
     """Cost and accuracy of the point chosen on calibration rows, beside those of the best single
     target.
     """
-    rows = of_pools(metrics)
+    rows = of_pools(metrics, CALIBRATED)
     value = (
         rows[rows["pool"] == pool]
         .dropna(subset=["value"])
@@ -142,7 +143,7 @@ def _planned(metrics: pd.DataFrame, pool: str, method: str) -> str:
     )
     wanted = [
         (m, metric)
-        for m in (f"{method} calibrated", "best_single")
+        for m in (method, "best_single")
         for metric in ("cost_saving_vs_max", "accuracy")
     ]
     if any(key not in value.index for key in wanted) or value[wanted[2]] == 1:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from prefill_router.data.own.enough import FEW
+from prefill_router.evaluate.keys import CALIBRATED
 from prefill_router.report.cost_verdict import cost_verdict
-from prefill_router.report.rivals import rivals_in_words
+from prefill_router.report.rivals import of_pools, rivals_in_words
 from prefill_router.report.styles import label
 from prefill_router.report.words import ENOUGH, percent, points, signed, three_digits
 
@@ -40,7 +41,7 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> list[Verdict]:
 def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
     metrics, paired = (t[t["pool"] == pool] for t in (tables["metrics"], tables["paired"]))
     router = next(r for r in ROUTERS if (metrics["method"] == r).any())
-    of_pool = metrics[metrics["target"].fillna("") == ""]
+    of_pool = of_pools(metrics)
     found = of_pool[of_pool["method"] == router].set_index("metric")
     of_outcomes = tables["pools"].set_index("pool").loc[pool]
     single = of_outcomes["best_single"]
@@ -96,7 +97,8 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
         f" split, the best single target on {percent(best)}; a choice that is always the luckiest"
         f" would be on {percent(oracle)}."
     )
-    cost = cost_verdict(of_pool, router, single if of_outcomes.get("cheapest") == single else None)
+    cheapest_and_best = single if of_outcomes.get("cheapest") == single else None
+    cost = cost_verdict(of_pools(metrics, CALIBRATED), router, cheapest_and_best)
     headline += cost.headline
     sentences += cost.sentences
     advice += cost.advice

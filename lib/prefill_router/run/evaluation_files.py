@@ -38,7 +38,7 @@ PREDICTION_COLUMNS = [
 ]
 
 
-KEYS = ["pool", "method", "encoder", "reads", "target", "metric"]
+KEYS = ["pool", "method", "encoder", "reads", "operating_point", "target", "metric"]
 
 
 NUMBERS = ["value", "ci_low", "ci_high", "n", "seeds"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from prefill_router.report.rivals import of_pools
 from prefill_router.run.workspace import Workspace
 
 HEADLINE = ("accuracy", "mean_auc", "gap_closed", "cost_saving_at_best_single", "p_auccc")
@@ -17,7 +18,7 @@ def headline(workspace: Workspace) -> str:
     metrics = pd.read_csv(path)
     metrics = metrics[metrics["metric"].isin(HEADLINE)]
     if "target" in metrics:
-        metrics = metrics[metrics["target"].isna()]
+        metrics = of_pools(metrics)
     metrics = metrics[metrics["pool"] == next(iter(workspace.profile.pools))]
     if metrics.empty:
         return f"{path} holds none of {', '.join(HEADLINE)} for the first pool."
