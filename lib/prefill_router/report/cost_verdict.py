@@ -37,7 +37,8 @@ def cost_verdict(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | No
     """
     # what can be planned with: a tolerance chosen on calibration rows, its cost against the best
     # single target's
-    values = of_pool.set_index(["method", "metric"])
+    # what is of the whole curve stands before its repetition at the planned point
+    values = of_pool.drop_duplicates(["method", "metric"]).set_index(["method", "metric"])
     wanted = [
         (router, "cost_saving_vs_max"),
         (router, "accuracy"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
+from prefill_router.encode.sentences import cached_sentences
 from prefill_router.encode.store import ActivationStore
 from prefill_router.run.handover import (
     pools,
@@ -96,6 +97,29 @@ class Run:
             self.overhead(encoders),
         )
 
+    def save_baselines(
+        self, fits: Mapping[int, Mapping[str, Any]], overheads: Mapping[str, np.ndarray]
+    ) -> None:
+        """Keep what baselines, fitted on all targets (`heads.fit_baselines`), predict on each pool.
+
+        ``overheads`` is the cost of reading a query [n] by the sentence encoder.
+        """
+        names = self.outcomes.target_names
+        for pool, outcomes in self.pools.items():
+            columns = [names.index(target) for target in outcomes.target_names]
+            for method, first in next(iter(fits.values())).items():
+                save_predictions(
+                    self.ws,
+                    pool,
+                    method,
+                    first.read,
+                    outcomes,
+                    self.splits,
+                    {seed: by_method[method].p[:, columns] for seed, by_method in fits.items()},
+                    overheads.get(first.read),
+                    reads="sentence" if first.read else "",
+                )
+
     def predictions(self, pool: str) -> dict[str, dict]:
         """Predictions of all methods on a pool, as `handover.read_predictions` gives them."""
         return read_predictions(self.ws, pool, self.pools[pool])
@@ -105,3 +129,21 @@ def load_run(ws: Workspace) -> Run:
     """Outcomes and pools of a profile; the rest when it is asked for."""
     outcomes = ws.load_outcomes()
     return Run(ws, outcomes, dict(pools(ws, outcomes)))
+
+
+def read_sentences(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Embeddings [n, d] of the prompts by every sentence encoder of the profile, and what reading a
+    query costs [n], in the outcomes' unit; 0 where that is no TFLOP.
+    """
+    profile, embeddings, overheads = run.ws.profile, {}, {}
+    for name in (profile.sentence_encoder, *profile.more_sentence_encoders):
+        embeddings[name], tflop = cached_sentences(
+            name,
+            run.outcomes.prompts,
+            run.ws.build / "sentences",
+            device=profile.device,
+            dtype=profile.dtype,
+        )
+        overheads[name] = tflop * (run.outcomes.cost_unit == "TFLOP")
+        print("sentence embeddings", embeddings[name].shape, "from", name)
+    return embeddings, overheads

@@ -98,3 +98,22 @@ def check_request(format: str, names: Mapping[str, str] | None) -> None:
         raise ExportError(
             f"{format} keeps the targets' own names; NAMES= is of switchyard_json alone"
         )
+
+
+def switchyard_words(router: Router) -> str:
+    """Where the file goes, as Markdown with Switchyard's own configuration."""
+    names = ", ".join(f'"{name}"' for name in router.target_names)
+    return f"""NeMo Switchyard 0.3, built with its feature `prefill-router`; it loads the encoder \
+`{hub_name(router)}` by that name:
+
+```toml
+[routes.prefill]
+id = "switchyard/prefill"
+type = "prefill_router"
+targets = [{names}]
+checkpoint = "export/switchyard/router.pt"
+```
+
+Its earlier artifact takes four targets under names of its own: \
+`make export FORMAT=switchyard_json NAMES="ours=theirs,…"`. The NVIDIA model-router-toolkit's \
+checkpoint is a pickle: `make export FORMAT=toolkit ALLOW_PICKLE=1`. LiteLLM: see the README."""
