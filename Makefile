@@ -70,6 +70,7 @@ lint: env ## Check formatting, style, and notebooks without outputs
 	@$(PY) -m ruff check --quiet lib tests benchmarks
 	@$(PY) -m nbstripout --verify notebooks/*.ipynb
 	@$(VENV)/bin/lint-imports --no-logo --no-cache
+	@$(PY) -m mypy --no-error-summary
 
 test: lint ## All checks and tests, the smoke profile among them
 	@$(PY) -m pytest

@@ -20,18 +20,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONDA_NAMES = {"pytorch": "torch"}
 LARGEST = 5_000_000
 LONGEST_CELL = 600  # characters of code
-# still to be cut into short cells
-LONG_CELLS = {
-    "01_pools_and_outcomes",
-    "02_extract_activations",
-    "03_layerwise_probes",
-    "04_train_shared_trunk",
-    "06_semantic_baselines",
-    "10_encoder_target_decoupling",
-    "13_route_your_own_prompt",
-    "90_collect_local_pool",
-    "91_export",
-}
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -115,6 +103,54 @@ def test_the_ignored_is_ignored():
     assert git("check-ignore", "--no-index", *ignored, *kept).stdout.split() == ignored
 
 
+# Larger than wanted still; a name leaves the list when it is cut.
+LARGE_MODULES = {"serve/router.py"}
+LONG_FUNCTIONS = {
+    "_arguments",
+    "_check_together",
+    "_fill",
+    "_verdict",
+    "benchmark_table",
+    "check",
+    "compare_tables",
+    "cost_verdict",
+    "explore",
+    "greedy",
+    "load_encoder",
+    "long_table",
+    "main",
+    "outcomes_from_tables",
+    "outcomes_of_table",
+    "read_evaluation",
+    "run",
+    "write_evaluation",
+    "write_toolkit",
+}
+MANY_PARAMETERS = {"_add_runs", "_problem", "extract", "plot_curves", "save_predictions"}
+
+
+def functions(path: Path) -> list[ast.FunctionDef]:
+    return [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+
+
+def test_modules_functions_and_parameter_lists_are_short():
+    library = ROOT / "lib" / "prefill_router"
+    large, long, many = set(), set(), set()
+    for path in library.rglob("*.py"):
+        if len(path.read_text().splitlines()) > 300:
+            large.add(path.relative_to(library).as_posix())
+        for function in functions(path):
+            doc = function.body[0] if ast.get_docstring(function) else None
+            lines = function.end_lineno - function.lineno + 1
+            if lines - (doc.end_lineno - doc.lineno + 1 if doc else 0) > 60:
+                long.add(function.name)
+            of = function.args
+            names = {a.arg for a in [*of.posonlyargs, *of.args, *of.kwonlyargs]} - {"self", "cls"}
+            if len(names) > 7:
+                many.add(function.name)
+    assert large <= LARGE_MODULES and long <= LONG_FUNCTIONS and many <= MANY_PARAMETERS
+
+
 def test_lock_is_plain():
     lines = [
         line
@@ -184,16 +220,15 @@ def test_notebooks_are_thin_sources(path):
     )
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1 and tagged[0].cell_type == "code"
-    if path.stem not in LONG_CELLS:
-        assert [cell.source for cell in code if len(cell.source) > LONGEST_CELL] == []
-        assert [line for cell in code for line in cell.source.splitlines() if len(line) > 100] == []
+    assert [cell.source for cell in code if len(cell.source) > LONGEST_CELL] == []
+    assert [line for cell in code for line in cell.source.splitlines() if len(line) > 100] == []
     trees = [
         ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE))
         for cell in code
     ]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     assert not any(isinstance(node, ast.ClassDef) for node in nodes)
-    assert sum(isinstance(node, ast.FunctionDef) for node in nodes) <= 1
+    assert not any(isinstance(node, ast.FunctionDef) for node in nodes)
     assert notebook.metadata.get("kernelspec", {}).get("name") == "python3"
 
 

@@ -24,7 +24,7 @@ def native_bfloat16(device: torch.device | str) -> bool:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    flags = getattr(torch.cpu, "get_capabilities", dict)()
+    flags: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and any(flags.get(flag) for flag in ("avx512_bf16", "amx_bf16"))
 
 

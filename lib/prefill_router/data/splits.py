@@ -13,7 +13,7 @@ from prefill_router.data.outcomes import Outcomes, OutcomesError
 from prefill_router.files import say_once
 
 
-def validation_rows(groups: Sequence | int, fraction: float, seed: int) -> np.ndarray:
+def validation_rows(groups: Sequence | np.ndarray | int, fraction: float, seed: int) -> np.ndarray:
     """Mask [n] of the rows held out for validation: whole groups, drawn up to ``fraction`` of the
     rows.
 
@@ -48,7 +48,7 @@ def validation_rows(groups: Sequence | int, fraction: float, seed: int) -> np.nd
     return np.isin(inverse, held_out)
 
 
-def group_folds(groups: Sequence, folds: int, seed: int) -> np.ndarray:
+def group_folds(groups: Sequence | np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Assign whole groups to folds of nearly equal size.
 
     Groups are shuffled, then taken from the largest to the smallest, each into the fold with the

@@ -23,7 +23,10 @@ RECOMPUTE = "run extract(...) again, it recomputes this shard alone"
 
 
 def store_key(
-    encoder: Any, query_ids: Sequence[str], prompts: Sequence[str], max_length: int | None = None
+    encoder: Any,
+    query_ids: Sequence[str] | np.ndarray,
+    prompts: Sequence[str],
+    max_length: int | None = None,
 ) -> str:
     """Hash all that shapes a store: encoder, dtype, length limit, poolings, format, ids with texts
     in order.
@@ -47,7 +50,7 @@ def store_key(
 def store_folder(
     root: str | Path,
     encoder: Any,
-    query_ids: Sequence[str],
+    query_ids: Sequence[str] | np.ndarray,
     prompts: Sequence[str],
     max_length: int | None = None,
 ) -> Path:
@@ -131,7 +134,9 @@ class ActivationStore:
             self._place[rows] = np.column_stack([np.full(len(rows), index), np.arange(len(rows))])
             self.tokens[rows] = shard["tokens"]
 
-    def read(self, layer: int, pooling: str, query_ids: Sequence[str] | None = None) -> np.ndarray:
+    def read(
+        self, layer: int, pooling: str, query_ids: Sequence[str] | np.ndarray | None = None
+    ) -> np.ndarray:
         """Vectors of one layer and pooling.
 
         Parameters

@@ -30,13 +30,13 @@ def baseline_table(
     -------
     DataFrame[pool, method, read, seed, mean_auc, seconds, chosen]
     """
-    rows = []
+    rows: list[tuple] = []
     for pool, outcomes in pools.items():
-        columns = [targets.index(target) for target in outcomes.target_names]
+        of_pool = [targets.index(target) for target in outcomes.target_names]
         for seed, by_method in fits.items():
             test = splits[seed].test
             for method, fit in by_method.items():
-                auc = mean_auc(fit.p[test][:, columns], outcomes.correct[test])
+                auc = mean_auc(fit.p[test][:, of_pool], outcomes.correct[test])
                 rows.append((pool, method, fit.read, seed, auc, fit.seconds, fit.chosen))
     columns = ["pool", "method", "read", "seed", "mean_auc", "seconds", "chosen"]
     return pd.DataFrame(rows, columns=columns)

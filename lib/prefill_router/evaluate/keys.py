@@ -32,4 +32,4 @@ def method_of(key: str | AtPoint) -> str:
 
 def metric_and_target(key: str | OfTarget) -> tuple[str, str]:
     """The metric, and the target or "" for the pool."""
-    return tuple(key) if isinstance(key, OfTarget) else (key, "")
+    return (key.metric, key.target) if isinstance(key, OfTarget) else (key, "")

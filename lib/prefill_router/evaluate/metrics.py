@@ -191,14 +191,11 @@ def pool_metrics_boot(
         values[of_pool] = known_mean(alone[name].T)
     values["disagreement_auc"] = known_mean(pair_auc_rows(p, correct, weights))
     values["disagree_accuracy"] = disagree_accuracy(steps.start_correct, correct, weights)
-    values = {name: values[name] for name in METRICS}
-    for metric, of_target in alone.items() if target_names is not None else ():
-        values |= {OfTarget(metric, t): of_target[:, k] for k, t in enumerate(target_names)}
-    return values
-
-
-# --- where targets differ
-# -----------------------------------------------------------------------------------
+    found: dict[str | OfTarget, np.ndarray] = {name: values[name] for name in METRICS}
+    for metric, of_target in alone.items():
+        for k, target in enumerate(target_names or ()):
+            found[OfTarget(metric, target)] = of_target[:, k]
+    return found
 
 
 # --- rows of replicates

@@ -108,7 +108,7 @@ class SeedAverages:
         unknown = [m for m in (method_a, method_b) if m not in self.n]
         if unknown:
             raise ValueError(
-                f"unknown method {', '.join(unknown)}; known methods: {', '.join(self.n)}"
+                f"unknown method {', '.join(unknown)}; known methods: {', '.join(map(str, self.n))}"
             )
         rows = []
         for method, metric in self.point:
@@ -126,7 +126,9 @@ class SeedAverages:
 
 
 def seed_averaged_intervals(
-    methods: Mapping[str, Sequence[SeedRun]], n_boot: int, seed: int
+    methods: Mapping[str, Sequence[SeedRun]] | Mapping[str | AtPoint, Sequence[SeedRun]],
+    n_boot: int,
+    seed: int,
 ) -> SeedAverages:
     """Bootstrap all metrics of all methods over groups, averaged over split seeds, on shared
     resamples.
@@ -159,7 +161,10 @@ def seed_averaged_intervals(
         [run for runs in methods.values() for run in runs], n_boot, seed
     )
     of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
-    point, draws, seeds, undefined = {}, {}, {}, {}
+    point: dict[Key, float] = {}
+    draws: dict[Key, np.ndarray] = {}
+    seeds: dict[Key, int] = {}
+    undefined: dict[Key, float] = {}
 
     def weights(run: SeedRun) -> np.ndarray:
         group = np.searchsorted(universe, run.groups)

@@ -40,13 +40,13 @@ class LayerMean:
             raise ValueError("no layers; name at least one")
         self.layers, self.n_components = tuple(int(layer) for layer in layers), n_components
 
-    def fit(self, store: States, train_query_ids: Sequence[str]) -> LayerMean:
+    def fit(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> LayerMean:
         """Fit the standardisation of every layer, the scaler and the components on these rows."""
         self._standardise(store, train_query_ids)
         self.reduction = ScaledPCA.fit(self.averaged(store, train_query_ids), self.n_components)
         return self
 
-    def _standardise(self, store: States, train_query_ids: Sequence[str]) -> None:
+    def _standardise(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> None:
         scalers = [
             StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64))
             for layer in self.layers
@@ -56,7 +56,7 @@ class LayerMean:
             for name in ("mean_", "scale_")
         )
 
-    def averaged(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
+    def averaged(self, store: States, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """The mean of the standardised layers: float64 [n, H]."""
         return np.mean(
             [
@@ -66,7 +66,7 @@ class LayerMean:
             axis=0,
         )
 
-    def transform(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
+    def transform(self, store: States, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Features of these queries: float32 [n, components]."""
         if not hasattr(self, "reduction"):
             raise NotFittedError(

@@ -40,7 +40,7 @@ class FeaturePipeline:
         self.choices = tuple(choices)
         self.blocks: list[ScaledPCA] = []
 
-    def fit(self, store: States, train_query_ids: Sequence[str]) -> FeaturePipeline:
+    def fit(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> FeaturePipeline:
         """Fit scalers and components on these rows; warns where a block has fewer components than
         chosen.
         """
@@ -62,7 +62,7 @@ class FeaturePipeline:
         ]
         return self
 
-    def transform(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
+    def transform(self, store: States, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Features of these queries: float32 [n, sum of components], blocks in the order of
         ``choices``.
 
@@ -168,7 +168,7 @@ class SharedBlock:
             None if layers is None else tuple(layers),
         )
 
-    def fit(self, store: States, train_query_ids: Sequence[str]) -> SharedBlock:
+    def fit(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> SharedBlock:
         """Fit the scaler and the components on these rows.
 
         The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM
@@ -196,7 +196,7 @@ class SharedBlock:
         )
         return self
 
-    def transform(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
+    def transform(self, store: States, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Features of these queries: float32 [n, n_components]."""
         if not hasattr(self, "reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")

@@ -79,7 +79,7 @@ def anisotropy(x: np.ndarray) -> float:
 def probe_auc(
     x: np.ndarray,
     y: np.ndarray,
-    groups: Sequence,
+    groups: Sequence | np.ndarray,
     folds: int = 5,
     seed: int = 0,
     C: float = PROBE_C,

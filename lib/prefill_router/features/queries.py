@@ -17,7 +17,7 @@ class States(Protocol):
     n_layers: int
     hidden_size: int
 
-    def read(self, layer: int, pooling: str, query_ids: Sequence[str]) -> np.ndarray:
+    def read(self, layer: int, pooling: str, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Vectors of one layer and pooling: float32 [m, d]."""
 
 

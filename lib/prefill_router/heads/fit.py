@@ -130,7 +130,7 @@ class Fitted:
     features: Any
     head: Any
 
-    def read(self, store: States, query_ids: Sequence[str]) -> np.ndarray:
+    def read(self, store: States, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """What the head reads of one encoder: float32 [n, D]."""
         if self.features is None:
             return read_states(store, query_ids)
@@ -140,7 +140,9 @@ class Fitted:
         """P(correct) float64 [n, K] from :meth:`read` of every encoder."""
         return self.head.predict_proba(read if self.features is None else read[self.encoders[0]])
 
-    def predict_proba(self, stores: Mapping[str, States], query_ids: Sequence[str]) -> np.ndarray:
+    def predict_proba(
+        self, stores: Mapping[str, States], query_ids: Sequence[str] | np.ndarray
+    ) -> np.ndarray:
         """P(correct) of every target: float64 [n, K]; KeyError if an encoder's states lack."""
         return self.predict({name: self.read(stores[name], query_ids) for name in self.encoders})
 

@@ -19,7 +19,7 @@ BLOCK = 2048
 
 def read_states(
     store: States,
-    query_ids: Sequence[str],
+    query_ids: Sequence[str] | np.ndarray,
     start: float = 1 / 3,
     step: int = 2,
     poolings: Sequence[str] = ("last", "mean"),

@@ -86,7 +86,7 @@ class KernelRouter:
         self,
         X: np.ndarray | Mapping[str, np.ndarray],
         Y: np.ndarray,
-        groups: Sequence | None = None,
+        groups: Sequence | np.ndarray | None = None,
     ) -> KernelRouter:
         """Fit on training rows.
 

@@ -32,7 +32,9 @@ def target_rates(Y: np.ndarray) -> np.ndarray:
 class BaselineRouter:
     """Checks that every router shares."""
 
-    def fit(self, X: Any, Y: np.ndarray, groups: Sequence | None = None) -> BaselineRouter:
+    def fit(
+        self, X: Any, Y: np.ndarray, groups: Sequence | np.ndarray | None = None
+    ) -> BaselineRouter:
         """Fit on training rows; returns the router itself.
 
         Parameters

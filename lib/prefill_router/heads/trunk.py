@@ -56,7 +56,9 @@ class TrunkEnsemble:
         )
         self._networks: list[nn.Module] = []
 
-    def fit(self, X: np.ndarray, Y: np.ndarray, groups: Sequence | None = None) -> TrunkEnsemble:
+    def fit(
+        self, X: np.ndarray, Y: np.ndarray, groups: Sequence | np.ndarray | None = None
+    ) -> TrunkEnsemble:
         """Train all members.
 
         Parameters

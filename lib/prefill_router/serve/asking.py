@@ -28,7 +28,9 @@ class Vectors:
     query_ids : n strings
     """
 
-    def __init__(self, vectors: Mapping[str, np.ndarray], query_ids: Sequence[str]) -> None:
+    def __init__(
+        self, vectors: Mapping[str, np.ndarray], query_ids: Sequence[str] | np.ndarray
+    ) -> None:
         self._vectors, self._row = (
             vectors,
             {query_id: row for row, query_id in enumerate(query_ids)},
@@ -36,7 +38,7 @@ class Vectors:
         layers, _, self.hidden_size = next(iter(vectors.values())).shape
         self.n_layers = layers - 1
 
-    def read(self, layer: int, pooling: str, query_ids: Sequence[str]) -> np.ndarray:
+    def read(self, layer: int, pooling: str, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Vectors of one layer and pooling: float32 [m, d], in the order of ``query_ids``."""
         return self._vectors[pooling][layer][[self._row[query_id] for query_id in query_ids]]
 
@@ -109,7 +111,8 @@ def probabilities(
             return fitted.predict({encoder: fitted.read(vectors, names)})
 
         return in_batches(prefill, token_ids[encoder], predict, on_error)
-    read, reasons = {}, {}
+    read: dict[str, dict[str, np.ndarray]] = {}
+    reasons: dict[str, str] = {}
     for encoder, prefill in prefills.items():
         read[encoder], more = in_batches(prefill, token_ids[encoder], fitted.read, on_error)
         reasons |= more

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,8 @@ import torch
 from prefill_router.features.queries import States
 
 
-def read_switchyard(path: str | Path) -> dict[str, Any]:
-    """The checkpoint of `switchyard`: tensors and plain values, no code."""
-    return torch.load(path, weights_only=True)
-
-
 def switchyard_features(
-    pipeline: Mapping[str, Any], store: States, query_ids: Sequence[str]
+    pipeline: Mapping[str, Any], store: States, query_ids: Sequence[str] | np.ndarray
 ) -> torch.Tensor:
     """Last-token states of the chosen layers, standardised, averaged, scaled and projected:
     float32 [n, k].
@@ -34,7 +28,7 @@ def switchyard_features(
 
 
 def switchyard_proba(
-    checkpoint: Mapping[str, Any], store: States, query_ids: Sequence[str]
+    checkpoint: Mapping[str, Any], store: States, query_ids: Sequence[str] | np.ndarray
 ) -> np.ndarray:
     """P(correct) [n, K] from the file and stored states alone: the mean over the members."""
     x = switchyard_features(checkpoint["feature_pipeline"], store, query_ids)

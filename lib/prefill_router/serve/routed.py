@@ -92,7 +92,7 @@ def routed_targets(pool: Outcomes, rows: np.ndarray, of_encoder: np.ndarray) -> 
     return targets
 
 
-def tokens_of(store: ActivationStore, query_ids: Sequence[str]) -> np.ndarray:
+def tokens_of(store: ActivationStore, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
     """Encoder tokens [n] of these queries."""
     of = dict(zip(store.query_ids, store.tokens.tolist(), strict=True))
     return np.array([of[str(q)] for q in query_ids], np.float64)

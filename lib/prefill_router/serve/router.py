@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -142,7 +142,7 @@ class Router:
         return [target.name for target in self.targets]
 
     def predict_proba(
-        self, stores: States | Mapping[str, States], query_ids: Sequence[str]
+        self, stores: States | Mapping[str, States], query_ids: Sequence[str] | np.ndarray
     ) -> np.ndarray:
         """P(correct) of every target from activations that are there already: float64 [n, K].
 
@@ -178,6 +178,20 @@ class Router:
         """
         self._reads = attach(self, self.fitted.encoders, self.encoder_notes, encoder, device)
         return self
+
+    @overload
+    def route(
+        self, prompt: str, tolerance: float = ..., on_error: str = ..., fallback: str | None = ...
+    ) -> Route: ...
+
+    @overload
+    def route(
+        self,
+        prompt: Sequence[str],
+        tolerance: float = ...,
+        on_error: str = ...,
+        fallback: str | None = ...,
+    ) -> list[Route]: ...
 
     def route(
         self,
