@@ -226,9 +226,8 @@ def fit_method(
             queries,
             seed,
         )
-    return fit_network(
-        method, features.fit(queries.store, queries.query_ids), queries, settings, seed
-    )
+    x = features.fit(queries.store, queries.query_ids).transform(queries.store, queries.query_ids)
+    return fit_network(method, features, x, queries, settings, seed)
 
 
 def fit_kernel(
@@ -244,11 +243,17 @@ def fit_kernel(
 
 
 def fit_network(
-    method: str, features: Any, queries: LabelledQueries, settings: FitSettings, seed: int = 0
+    method: str,
+    features: Any,
+    x: np.ndarray,
+    queries: LabelledQueries,
+    settings: FitSettings,
+    seed: int = 0,
 ) -> Fitted:
-    """A network on features that are fitted already; they may be shared between pools."""
+    """A network on what fitted features made of the training queries, x [n, d]; both may be shared
+    between pools.
+    """
     config = settings.adapter if method == "adapter_trunk" else settings.network
-    x = features.transform(queries.store, queries.query_ids)
     head = HEADS[method](config, seed=seed, device=settings.device)
     head.fit(x, queries.correct, queries.groups)
     return Fitted(method, (queries.encoder,), queries.targets, features, head)

@@ -79,8 +79,10 @@ def fit_networks(
     choices, members, history = [], [], []
     for pool, targets in pools.items():
         features = shared or chosen.of_targets(targets).fit(train.store, train.query_ids)
-        fitted = fit_network(method, features, train.of_targets(targets), settings, seed)
+        # all rows at once: a product's rounding depends on how many rows it has
         x = features.transform(queries.store, queries.query_ids)
+        of_pool = train.of_targets(targets)
+        fitted = fit_network(method, features, x[split.train], of_pool, settings, seed)
         p[pool] = {method: fitted.predict({queries.encoder: x})}
         if isinstance(features, FeaturePipeline):
             choices += [

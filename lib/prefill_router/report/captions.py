@@ -17,12 +17,19 @@ CAPTIONS = {
         " layer by layer, for the last token and for the mean over tokens."
     ),
     "03_layers": (
-        "Layer profile of the encoder: cross-validated AUC of a logistic probe, Fisher separability"
+        "Probes over the layers of the encoder: cross-validated AUC of a logistic probe, Fisher separability"
         " J, effective dimensionality and anisotropy, for both poolings."
     ),
     "04_trunk": (
         "SharedTrunkNet on test rows: ROC curves of P(correct) for each target, calibration, and"
         " the AUC of the ensemble against that of its members."
+    ),
+    "05_components": (
+        "Share of each principal component of the targets' outcomes that the kernel router predicts"
+        " on held-out training rows: the first is shared difficulty, the others set targets apart."
+    ),
+    "06_baselines": (
+        "Mean AUC per target of every text baseline and control, a dot for each split."
     ),
     "08_curves": (
         "Cost against accuracy of the routers as the tolerance grows, with the single targets, the"
