@@ -213,7 +213,7 @@ def test_every_figure_has_a_caption():
     sources = "".join(
         path.read_text(encoding="utf-8") for path in (project_root() / "notebooks").glob("*.ipynb")
     )
-    saved = re.findall(r'show_figure\(fig, f?\\"(\w+?)_?(?:\{pool\})?\\"\)', sources)
+    saved = re.findall(r'show_figure\([^\n]+, f?\\"(\w+?)_?(?:\{[\w.]+\})?\\"\)', sources)
     assert len(saved) == sources.count("show_figure(") > 8 and set(saved) <= set(CAPTIONS)
     assert "savefig" not in sources and "save_figure" not in sources
     there = {path.stem for path in (project_root() / "figures").rglob("*.png")}
