@@ -13,6 +13,7 @@ from prefill_router.evaluate.auc import per_target_auc
 from prefill_router.evaluate.curves import router_curve
 from prefill_router.files import project_root
 from prefill_router.report.readme import PROFILES
+from prefill_router.report.rivals import of_pools
 from prefill_router.report.tables import SHORT, bar_table, headline_table
 from prefill_router.run.handover import read_splits
 from prefill_router.run.workspace import open_workspace
@@ -67,7 +68,7 @@ def test_metrics_can_be_recomputed_from_the_predictions(workspace):
         assert set(wide.index) == set(ids)
         p = wide.loc[ids, outcomes.target_names].to_numpy(dtype=float)
         y, cost = outcomes.correct[split.test], expected_cost(outcomes, split.train)[split.test]
-        row = metrics[(metrics["method"] == method) & metrics["target"].isna()].set_index("metric")
+        row = of_pools(metrics[metrics["method"] == method]).set_index("metric")
         assert row.loc["mean_auc", "value"] == pytest.approx(
             np.nanmean(per_target_auc(p, y)), abs=1e-5
         )
@@ -83,7 +84,7 @@ def test_metrics_can_be_recomputed_from_the_predictions(workspace):
 
 def test_random_routing_is_at_chance_and_the_oracle_closes_the_gap(workspace):
     metrics = workspace.read_table("metrics")
-    value = metrics[metrics["target"].isna()].set_index(["method", "metric"])["value"]
+    value = of_pools(metrics).set_index(["method", "metric"])["value"]
     assert value["oracle", "gap_closed"] == pytest.approx(1.0)
     assert value["zero_router", "accuracy"] == pytest.approx(
         value["paper", "best_single_accuracy"], abs=1e-6
