@@ -1,7 +1,6 @@
 """metrics.csv from results/<profile> alone: what comes out again, what is refused."""
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
@@ -12,6 +11,7 @@ from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.evaluate import evaluation as experiment
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.files import project_root
+from prefill_router.report.baseline_figures import baseline_sentence
 from prefill_router.run import evaluation_files, handover, recompute
 from prefill_router.run.profile import load_profile
 from prefill_router.run.workspace import Workspace
@@ -234,14 +234,7 @@ def test_what_is_not_there_is_named(written, tmp_path, capsys):
         recompute.recompute_metrics(folder)
 
 
-def test_notebook_05_names_the_best_baseline_of_an_encoder_it_has_never_heard_of():
-    cells = [
-        "".join(c["source"])
-        for c in json.loads(
-            (project_root() / "notebooks" / "06_semantic_baselines.ipynb").read_text()
-        )["cells"]
-    ]
-    (told,) = [c for c in cells if "best text baseline" in c]
+def test_the_best_baseline_of_an_encoder_never_heard_of_is_named():
     auc = {
         "knn_some-encoder-v1": ("org/Some-Encoder-v1", 0.8),
         "knn_minilm": ("all-minilm-l6-v2", 0.7),
@@ -250,15 +243,14 @@ def test_notebook_05_names_the_best_baseline_of_an_encoder_it_has_never_heard_of
         ),
     }
     for names in (auc, {m: read for m, read in auc.items() if m != "knn_minilm"}):
-        shown = []
         table = pd.DataFrame(
             [
                 {"pool": "a", "method": m, "read": read, "mean_auc": value}
                 for m, (read, value) in names.items()
             ]
         )
-        exec(told, {"table": table, "display": shown.append, "Markdown": str})
-        assert "the best text baseline is kNN on some-encoder-v1 with 0.800" in shown[0]
+        told = baseline_sentence(table, "a")
+        assert "the best text baseline is kNN on some-encoder-v1 with 0.800" in told
 
 
 @pytest.mark.slow
