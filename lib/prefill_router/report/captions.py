@@ -17,8 +17,8 @@ CAPTIONS = {
         " layer by layer, for the last token and for the mean over tokens."
     ),
     "03_layers": (
-        "Probes over the layers of the encoder: cross-validated AUC of a logistic probe, Fisher separability"
-        " J, effective dimensionality and anisotropy, for both poolings."
+        "Probes over the layers of the encoder: cross-validated AUC of a logistic probe, Fisher"
+        " separability J, effective dimensionality and anisotropy, for both poolings."
     ),
     "04_trunk": (
         "SharedTrunkNet on test rows: ROC curves of P(correct) for each target, calibration, and"
