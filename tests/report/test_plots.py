@@ -7,6 +7,7 @@ import pytest
 
 from prefill_router.data.own.fonts import without_glyph
 from prefill_router.report.curve_plots import legend_outside, plot_curves, plot_target_points
+from prefill_router.report.encoder_figures import encoder_sentence
 from prefill_router.report.plots import (
     plot_growth,
     plot_intervals,
@@ -250,3 +251,10 @@ def test_empty_cells_are_drawn_as_nothing(tmp_path):
     plot_target_points(free, "USD", axes[1, 3])  # all at no cost
     fig.savefig(tmp_path / "x.png")
     plt.close(fig)
+
+
+def test_one_encoder_is_compared_with_none():
+    encoders = pd.DataFrame({"encoder": ["a"], "parameters_M": [135.0], "test_auc": [0.749]})
+    assert encoder_sentence(encoders, pd.DataFrame(index=["a"])) == (
+        "a, the only encoder (135 M parameters), has a mean AUC over all targets of 0.749."
+    )

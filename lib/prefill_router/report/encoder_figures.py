@@ -41,6 +41,11 @@ def encoder_sentence(encoders: pd.DataFrame, matrix: pd.DataFrame) -> str:
         return ", ".join(encoders.sort_values(by, ascending=False)["encoder"])
 
     small, large = encoders.iloc[0], encoders.iloc[-1]
+    if len(encoders) == 1:
+        return (
+            f"{small['encoder']}, the only encoder ({small['parameters_M']:.0f} M parameters), has"
+            f" a mean AUC over all targets of {small['test_auc']:.3f}."
+        )
     together = ""
     if "ours" in matrix.index:
         together = (

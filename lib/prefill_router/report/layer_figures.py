@@ -38,8 +38,8 @@ def reading_sentence(tokens: np.ndarray, params: int) -> str:
     return (
         f"The router reads {tokens.sum():,} tokens ({tokens.mean():.0f} a query). At 2 x parameters"
         f" x tokens that is {tflop:.4f} TFLOP a query, which every figure of this project charges"
-        " to the router on top of the target's own cost. Vectors grow by orders of magnitude over"
-        " the layers, hence the standardisation before every probe."
+        " to the router on top of the target's own cost. The length of the vectors differs"
+        " between layers, hence the standardisation before every probe."
     )
 
 
