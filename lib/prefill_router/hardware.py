@@ -94,7 +94,8 @@ class _OneBlasThread(ContextDecorator):
 
     def __init__(self) -> None:
         # reentrant: a generator that is collected may leave while its thread is about to enter
-        self._lock, self._inside, self._limits = threading.RLock(), 0, None
+        self._lock, self._inside = threading.RLock(), 0
+        self._limits: threadpool_limits | None = None
 
     def __enter__(self) -> None:
         with self._lock:
@@ -107,7 +108,7 @@ class _OneBlasThread(ContextDecorator):
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0:
+            if self._inside == 0 and self._limits is not None:
                 self._limits.restore_original_limits()
                 OpenBLASController.clear_controlling_thread()
 

@@ -150,11 +150,8 @@ def _in_millions(
         )
     else:
         values = {m: max(v) for m, v in priced.items() if v}
-        low, high = (
-            min(values, key=values.get, default=None),
-            max(values, key=values.get, default=None),
-        )
-        if low is not None and values[high] > APART * values[low]:
+        low, high = (best(values, key=values.__getitem__, default=None) for best in (min, max))
+        if low is not None and high is not None and values[high] > APART * values[low]:
             problems.append(
                 f"{path}: {high} ({values[high]:g}) is priced more than {APART:,.0f} times {low}"
                 f" ({values[low]:g}); are their units the same? Give all per million tokens, and"

@@ -107,7 +107,8 @@ def price_entries(
         problems += [f"{path}: {name}: {problem}" for problem in wrong]
         if not wrong:
             found[str(name)] = Price(
-                *(factor * float(value) for value in values),
+                factor * float(values[0]),
+                factor * float(values[1]),
                 *(str(entry.get(key, "")) for key in ("date", "source", "note")),
             )
     return found, problems

@@ -205,7 +205,11 @@ def _token_ids(
     if not query_ids:
         raise ActivationError("no prompts were given; pass at least one")
     seen: set[str] = set()
-    duplicate = [q for q in query_ids if q in seen or seen.add(q)]
+    duplicate = []
+    for query_id in query_ids:
+        if query_id in seen:
+            duplicate.append(query_id)
+        seen.add(query_id)
     if duplicate:
         raise ActivationError(
             f"duplicate query ids: {listed(duplicate)}; every prompt needs its own id"

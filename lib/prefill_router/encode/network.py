@@ -39,7 +39,7 @@ def positions(network: Any) -> int | None:
     """
     table = getattr(getattr(network.base_model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
-    return None if padding is None else table.num_embeddings - padding - 1
+    return None if table is None or padding is None else table.num_embeddings - padding - 1
 
 
 def count_params(network: Any) -> int:

@@ -21,6 +21,7 @@ import torch
 
 from prefill_router.hardware import keep_memory, on_every_core
 
+TokenIds = Sequence[int] | np.ndarray
 POOLINGS = ("last", "mean")
 # Padded tokens in a forward pass. On a CPU states should stay in the cache; an accelerator wants
 # large products.
@@ -158,7 +159,7 @@ class Prefill:
         """
         return self
 
-    def agree_on(self, token_ids: Sequence[int]) -> None:
+    def agree_on(self, token_ids: TokenIds) -> None:
         """Compare both ways on one prompt, and keep to the plain one should they differ."""
         if not self.hooked:
             return
@@ -179,7 +180,7 @@ class Prefill:
         )
 
     def __call__(
-        self, token_ids: Sequence[Sequence[int]], query_ids: Sequence[str]
+        self, token_ids: Sequence[TokenIds], query_ids: Sequence[str]
     ) -> dict[str, np.ndarray]:
         """One forward pass: ``{pooling: float32 [L + 1, B, d]}``.
 
@@ -229,7 +230,7 @@ class Prefill:
             ) from None
         broken = ~np.isfinite(vectors).all(axis=(0, 1, 3))
         if broken.any():
-            names = listed([query_ids[i] for i in np.flatnonzero(broken)])
+            names = listed([query_ids[int(i)] for i in np.flatnonzero(broken)])
             raise ActivationError(
                 f"non-finite activations for {names} in {encoder.dtype}; load the encoder with"
                 " dtype bfloat16 or float32"
@@ -237,7 +238,7 @@ class Prefill:
         return dict(zip(POOLINGS, vectors, strict=True))
 
     def map(
-        self, jobs: Iterable[tuple[Sequence[Sequence[int]], Sequence[str]]]
+        self, jobs: Iterable[tuple[Sequence[TokenIds], Sequence[str]]]
     ) -> Iterator[dict[str, np.ndarray]]:
         """The vectors of many batches (token ids, query ids), in their order, as they are done."""
         yield from on_every_core(self, jobs, self.encoder.device)

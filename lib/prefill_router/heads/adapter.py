@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from prefill_router.heads.members import Trained, train_alone
-from prefill_router.heads.network import TrunkConfig
+from prefill_router.heads.network import TargetNet, TrunkConfig
 from prefill_router.heads.trunk import TrunkEnsemble
 
 
@@ -26,13 +27,14 @@ def adapter_config(config: TrunkConfig) -> TrunkConfig:
     return replace(config, hidden=(64, 64), dropout=(0.0, 0.0))
 
 
-class AdapterTrunkNet(nn.Module):
+class AdapterTrunkNet(TargetNet):
     """An adapter and a head per target, a trunk that they share. Parameters: d_in, n_targets,
     hidden = (adapter, trunk) widths.
     """
 
     def __init__(self, d_in: int, n_targets: int, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__()
+        self.d_in, self.n_targets = d_in, n_targets
         adapter, trunk = hidden
         self.adapters = nn.ModuleList([nn.Linear(d_in, adapter) for _ in range(n_targets)])
         self.trunk = nn.Sequential(nn.Linear(adapter, trunk), nn.ReLU())
@@ -40,15 +42,20 @@ class AdapterTrunkNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [n, K] of features [n, d_in]."""
+        adapters, heads = _linear(self.adapters), _linear(self.heads)
         # the targets' products in one: [K, n, adapter]
         first = (
-            torch.einsum("nd,kad->kna", x, torch.stack([a.weight for a in self.adapters]))
-            + torch.stack([a.bias for a in self.adapters])[:, None]
+            torch.einsum("nd,kad->kna", x, torch.stack([a.weight for a in adapters]))
+            + torch.stack([a.bias for a in adapters])[:, None]
         )
         shared = self.trunk(torch.relu(first))
         return torch.einsum(
-            "knt,kt->nk", shared, torch.stack([h.weight[0] for h in self.heads])
-        ) + torch.stack([h.bias[0] for h in self.heads])
+            "knt,kt->nk", shared, torch.stack([h.weight[0] for h in heads])
+        ) + torch.stack([h.bias[0] for h in heads])
+
+
+def _linear(layers: nn.ModuleList) -> list[nn.Linear]:
+    return cast(list[nn.Linear], list(layers))  # a list of torch forgets the type of its layers
 
 
 class AdapterEnsemble(TrunkEnsemble):
@@ -73,16 +80,3 @@ class AdapterEnsemble(TrunkEnsemble):
             train_alone(network, seed, (X[~rows], Y[~rows], X[rows], Y[rows]), self.config)
             for network, seed, rows in zip(self._networks, seeds, masks, strict=True)
         ]
-
-    @property
-    def n_targets(self) -> int:
-        """K."""
-        return len(self._networks[0].heads)
-
-    def _shape(self) -> dict:
-        first = self._networks[0]
-        return {
-            "d_in": first.adapters[0].in_features,
-            "n_targets": self.n_targets,
-            "hidden": list(self.config.hidden),
-        }

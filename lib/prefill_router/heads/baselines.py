@@ -209,11 +209,9 @@ def fit_columns(
     for k, y in enumerate(Y.T):
         known = ~np.isnan(y)
         if len(np.unique(y[known])) == 2:
-            model = (
-                LogisticRegression(max_iter=1000, warm_start=True, **solver)
-                if start is None
-                else start[k]
-            )
+            model = start[k] if start else None
+            if not isinstance(model, LogisticRegression):
+                model = LogisticRegression(max_iter=1000, warm_start=True, **solver)
             columns.append(model.set_params(C=C).fit(X[known], y[known]))
         else:  # a fold may see one class only: the rule of succession, so that P is neither 0 nor 1
             columns.append(float((y[known].sum() + 1) / (known.sum() + 2)))

@@ -112,7 +112,7 @@ class KernelRouter:
         if self.precomputed:
             kernels = X
         else:
-            self._blocks = {
+            self._blocks: dict[str, Block | ReadyBlock] = {
                 name: Block.of(np.asarray(states, np.float32)) for name, states in X.items()
             }
             kernels = {

@@ -94,7 +94,7 @@ class _LatentRouter(BaselineRouter):
         rates = (np.nansum(Y, axis=0) + 1) / (known + 2)  # never 0 or 1: its logit is finite
         prior = torch.tensor(np.log(rates / (1 - rates)), dtype=torch.float32)
         train, validation = (
-            tuple(torch.tensor(table[rows], dtype=torch.float32) for table in (z, Y))
+            (torch.tensor(z[rows], dtype=torch.float32), torch.tensor(Y[rows], dtype=torch.float32))
             for rows in (~held_out, held_out)
         )
         with torch.random.fork_rng(devices=[]):  # leave the caller's random state as it was
@@ -234,7 +234,7 @@ def _train_early_stopped(
         lr=learning_rate,
     )
     shuffle = torch.Generator().manual_seed(seed)
-    best, best_loss, best_epoch = None, np.inf, 0
+    best, best_loss, best_epoch = network.state_dict(), np.inf, 0
     for epoch in range(1, MAX_EPOCHS + 1):
         for batch in torch.randperm(len(X), generator=shuffle).split(BATCH_SIZE):
             optimizer.zero_grad()

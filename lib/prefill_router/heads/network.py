@@ -67,7 +67,14 @@ class TrunkConfig:
             raise ValueError("batch_size, max_epochs and patience must be at least 1")
 
 
-class SharedTrunkNet(nn.Module):
+class TargetNet(nn.Module):
+    """A network from features [n, d_in] to one logit per target [n, n_targets]."""
+
+    d_in: int
+    n_targets: int
+
+
+class SharedTrunkNet(TargetNet):
     """Hidden layers shared by all targets, one logit per target.
 
     Parameters
@@ -86,6 +93,7 @@ class SharedTrunkNet(nn.Module):
         dropout: Sequence[float] = (0.3, 0.2),
     ) -> None:
         super().__init__()
+        self.d_in, self.n_targets = d_in, n_targets
         widths = [d_in, *hidden]
         layers: list[nn.Module] = []
         for width_in, width_out, rate in zip(widths, hidden, dropout, strict=False):

@@ -9,16 +9,16 @@ their sigmoids averaged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.exceptions import NotFittedError
-from torch import nn
 
 from prefill_router.data.splits import validation_rows
 from prefill_router.heads.members import Trained, train_members
-from prefill_router.heads.network import SharedTrunkNet, TrunkConfig
+from prefill_router.heads.network import SharedTrunkNet, TargetNet, TrunkConfig
 
 
 class TrunkEnsemble:
@@ -54,7 +54,7 @@ class TrunkEnsemble:
         self.device = (
             ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else str(device)
         )
-        self._networks: list[nn.Module] = []
+        self._networks: list[TargetNet] = []
 
     def fit(
         self, X: np.ndarray, Y: np.ndarray, groups: Sequence | np.ndarray | None = None
@@ -98,8 +98,10 @@ class TrunkEnsemble:
         labels = np.arange(len(X)) if groups is None else np.asarray(groups)
         self.held_out = np.stack([self._held_out(labels, Y, seed) for seed in seeds])
         self._networks = [self._network(X.shape[1], Y.shape[1], seed) for seed in seeds]
-        tables = [torch.from_numpy(np.ascontiguousarray(table)).to(self.device) for table in (X, Y)]
-        members = self._train(seeds, *tables, self.held_out)
+        features, outcomes = (
+            torch.from_numpy(np.ascontiguousarray(table)).to(self.device) for table in (X, Y)
+        )
+        members = self._train(seeds, features, outcomes, self.held_out)
         losses = [member.loss for member in members]
         # plain int and a stable sort: equal losses keep the order of the members
         self.members_kept = [int(m) for m in np.argsort(losses, kind="stable")[: self.config.keep]]
@@ -129,7 +131,7 @@ class TrunkEnsemble:
     @property
     def n_targets(self) -> int:
         """K."""
-        return self._networks[0].layers[-1].out_features
+        return self._networks[0].n_targets
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Weights of the kept members by name (for safetensors) and everything else (for JSON)."""
@@ -186,20 +188,20 @@ class TrunkEnsemble:
     def _train(
         self, seeds: Sequence[int], X: torch.Tensor, Y: torch.Tensor, held_out: np.ndarray
     ) -> list[Trained]:
-        return train_members(self._networks, seeds, X, Y, held_out, self.config)
+        networks = cast(list[SharedTrunkNet], self._networks)  # of `_new`
+        return train_members(networks, seeds, X, Y, held_out, self.config)
 
     def _shape(self) -> dict:
-        first = self._networks[0].layers
         return {
-            "d_in": first[0].in_features,
-            "n_targets": first[-1].out_features,
+            "d_in": self._networks[0].d_in,
+            "n_targets": self.n_targets,
             "hidden": list(self.config.hidden),
         }
 
-    def _new(self, d_in: int, n_targets: int) -> nn.Module:
+    def _new(self, d_in: int, n_targets: int) -> TargetNet:
         return SharedTrunkNet(d_in, n_targets, self.config.hidden, self.config.dropout)
 
-    def _network(self, d_in: int, n_targets: int, seed: int) -> nn.Module:
+    def _network(self, d_in: int, n_targets: int, seed: int) -> TargetNet:
         """A network with the initial weights of this seed; the caller's random state is left as it
         was.
         """

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from prefill_router.run.collect_targets import (
 )
 
 ROOT = project_root()
+Tokens = TypeVar("Tokens", float, pd.Series)
 CORRECT_FROM = 0.99
 """The score from which a response is correct: graded scorers give less to a nearly right one."""
 
@@ -75,7 +77,7 @@ def judge(
     return run.assign(answer=extracted, correct=correct), raised
 
 
-def cost_tflop(recipe: TargetRecipe, input_tokens, output_tokens):
+def cost_tflop(recipe: TargetRecipe, input_tokens: Tokens, output_tokens: Tokens) -> Tokens:
     """Cost of a target on a query: 2 x active parameters x (input + output tokens), in TFLOP."""
     return 2 * recipe.params * (input_tokens + output_tokens) * 1e-12
 

@@ -8,12 +8,14 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from prefill_router.data.local_pool.decoding import greedy
 from prefill_router.encode.encoders import load_encoder
+from prefill_router.encode.network import Encoder
 
 INSTRUCTIONS = {
     "direct": "Answer the question. Reply with the final answer only, without any explanation.",
@@ -77,7 +79,7 @@ class CollectError(RuntimeError):
     """Collection or audit cannot go on; the message says why and what to do."""
 
 
-def prompt_ids(encoder, style: str, prompt: str) -> list[int]:
+def prompt_ids(encoder: Encoder, style: str, prompt: str) -> list[int]:
     """Token ids of the chat prompt of a target: the style's instruction as system message, the
     question as user message, with the style's worked examples between.
     """
@@ -96,7 +98,7 @@ def prompt_ids(encoder, style: str, prompt: str) -> list[int]:
     return encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def stop_tokens(tokenizer) -> set[int]:
+def stop_tokens(tokenizer: Any) -> set[int]:
     """End-of-turn and end-of-text tokens of the tokenizer's vocabulary."""
     vocabulary = tokenizer.get_vocab()
     return {tokenizer.eos_token_id} | {
@@ -104,7 +106,7 @@ def stop_tokens(tokenizer) -> set[int]:
     }
 
 
-def run_batch(encoder, recipe: TargetRecipe, questions: pd.DataFrame) -> pd.DataFrame:
+def run_batch(encoder: Encoder, recipe: TargetRecipe, questions: pd.DataFrame) -> pd.DataFrame:
     """Decode one batch: ``query_id, input_tokens, output_tokens, response``."""
     ids = [prompt_ids(encoder, recipe.style, prompt) for prompt in questions["prompt"]]
     stops = stop_tokens(encoder.tokenizer)

@@ -56,6 +56,10 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
+def _one_pool() -> Mapping[str, Literal["*"] | tuple[str, ...]]:
+    return {"all": "*"}
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Profile:
     """Settings of one experiment; the defaults are the specification's (LLM Router, arXiv
@@ -119,7 +123,7 @@ class Profile:
             min_length=1,
             description='pool names, each with "*" or a list of two or more different target names',
         ),
-    ] = Field(default_factory=lambda: {"all": "*"})
+    ] = Field(default_factory=_one_pool)
     subset: Annotated[Count | None, Field(description="null or a number of queries")] = None
     poolings: Annotated[
         tuple[Literal["last", "mean"], ...],
@@ -139,7 +143,7 @@ class Profile:
         AfterValidator(keeps_no_more_than_members),
         Frozen,
         Field(description="a table of settings of the ensemble"),
-    ] = Field(default_factory=dict)
+    ] = Field(default_factory=lambda: Ensemble())
     bootstrap: Annotated[Count, Field(description="a whole number from 1")] = 1000
     cost_model: Annotated[
         Literal["median_output", "input_only", "realised"],
@@ -174,7 +178,7 @@ class Profile:
         Tolerances,
         Frozen,
         Field(description="rtol, atol, and columns/metrics tables of {rtol, atol}"),
-    ] = Field(default_factory=dict)
+    ] = Field(default_factory=lambda: Tolerances())
     label: str = ""
 
     def as_dict(self) -> dict[str, Any]:

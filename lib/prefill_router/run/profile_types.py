@@ -62,7 +62,7 @@ DType = Literal["auto", "float32", "float16", "bfloat16"]
 class Ensemble(TypedDict, total=False):
     """Fields of `heads.network.TrunkConfig` that a profile sets."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as pydantic asks
     members: Count
     keep: Count
     max_epochs: Count
@@ -80,7 +80,7 @@ class Ensemble(TypedDict, total=False):
 class Tolerance(TypedDict, total=False):
     """By how much a number may differ: relatively, absolutely."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as pydantic asks
     rtol: NotNegative
     atol: NotNegative
 

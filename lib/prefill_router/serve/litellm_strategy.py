@@ -20,7 +20,7 @@ import logging
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
@@ -125,11 +125,9 @@ class PrefillStrategy:
             fallback,
         )
         self.fallbacks = 0
-        self._lock, self._turns, self._warned = (
-            threading.Lock(),
-            defaultdict(itertools.count),
-            set(),
-        )
+        self._lock = threading.Lock()
+        self._turns: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(itertools.count)
+        self._warned: set[str] = set()
         self._pool = ThreadPoolExecutor(
             workers or os.cpu_count() or 1, thread_name_prefix="prefill"
         )

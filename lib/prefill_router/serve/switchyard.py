@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -20,7 +21,15 @@ from prefill_router.serve.router import Router
 SWITCHYARD_NAMES = ("qwen-122b", "nemotron-3-super", "opus-4.7", "gpt-5.5")
 
 
-SWITCHYARD_SIZES = {"components": 200, "hidden": [256, 128], "members": 5}
+class Sizes(TypedDict):
+    """Of a router: components of its features, hidden layers and members of its head."""
+
+    components: int
+    hidden: list[int]
+    members: int
+
+
+SWITCHYARD_SIZES: Sizes = {"components": 200, "hidden": [256, 128], "members": 5}
 
 
 def switchyard_order(names: Mapping[str, str] | None, targets: Sequence[str]) -> list[int]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from typing import Any
 
 _MARKER = re.compile(
     r"(?:final\s+)?answer\s*(?:\*\*)?\s*(?:is\b\s*:?|:|=)\s*(?:\*\*)?", re.IGNORECASE
@@ -100,8 +102,8 @@ def extract(
     if kind == "text":
         return _short_text(line)
     if kind == "number":
-        found = _AFTER_VERB.findall(line)[-1:] or _NUMBER.findall(line)[:1]
-        return found[0].replace(",", "").replace("−", "-").replace(" ", "") if found else ""
+        numbers = _AFTER_VERB.findall(line)[-1:] or _NUMBER.findall(line)[:1]
+        return numbers[0].replace(",", "").replace("−", "-").replace(" ", "") if numbers else ""
     if kind == "yesno":
         found = re.search(r"\b(yes|no|true|false)\b", line, re.IGNORECASE)
         return (
@@ -164,13 +166,13 @@ def score_own(answer: str, accept: list[str], kind: str) -> float:
 
 
 @lru_cache(maxsize=256)
-def _gym_dataset(dataset: str, config: str):
+def _gym_dataset(dataset: str, config: str) -> Any:
     import reasoning_gym
 
     return reasoning_gym.create_dataset(dataset, **json.loads(config))
 
 
-def score(question, answer: str) -> float:
+def score(question: Mapping[Any, Any], answer: str) -> float:
     """Score an extracted answer by the task's own scorer: reasoning-gym's for its questions,
     `score_own` otherwise.
 

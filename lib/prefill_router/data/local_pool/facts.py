@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any, TypeVar
 
 import inflect
 import numpy as np
@@ -11,6 +13,7 @@ from num2words import num2words
 
 from prefill_router.data.local_pool.family import Draft, Family, registry
 
+Item = TypeVar("Item")
 FAMILIES: dict[str, Family] = {}
 family = registry(FAMILIES)
 
@@ -51,7 +54,7 @@ def elements() -> list:
     return [e for e in periodictable.elements if 1 <= e.number <= 103]
 
 
-def pick(rng: np.random.Generator, items):
+def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
     return items[int(rng.integers(len(items)))]
 
 
@@ -67,12 +70,12 @@ def multiple_choice(
     )
 
 
-def _element(rng, level):
+def _element(rng: np.random.Generator, level: int) -> Any:
     return elements()[int(rng.integers(*((0, 20), (18, 56), (50, 103))[level - 1]))]
 
 
 @family("facts")
-def element_symbol(rng, level):
+def element_symbol(rng: np.random.Generator, level: int) -> Draft:
     e = _element(rng, level)
     return Draft(
         f"What is the chemical symbol of {e.name}?", (e.symbol,), "text", f"symbol|{e.symbol}"
@@ -80,7 +83,7 @@ def element_symbol(rng, level):
 
 
 @family("facts")
-def element_name(rng, level):
+def element_name(rng: np.random.Generator, level: int) -> Draft:
     e = _element(rng, level)
     return Draft(
         f"Which chemical element has the symbol {e.symbol}?",
@@ -91,7 +94,7 @@ def element_name(rng, level):
 
 
 @family("facts")
-def atomic_number(rng, level):
+def atomic_number(rng: np.random.Generator, level: int) -> Draft:
     e = _element(rng, level)
     return Draft(
         f"What is the atomic number of {e.name}?", (str(e.number),), "number", f"atomic|{e.symbol}"
@@ -99,7 +102,7 @@ def atomic_number(rng, level):
 
 
 @family("facts")
-def element_choice(rng, level):
+def element_choice(rng: np.random.Generator, level: int) -> Draft:
     e = _element(rng, level)
     near = [o.name for o in elements() if 0 < abs(o.number - e.number) <= 6]
     return multiple_choice(
@@ -112,7 +115,7 @@ def element_choice(rng, level):
 
 
 @family("language")
-def plural(rng, level):
+def plural(rng: np.random.Generator, level: int) -> Draft:
     noun = pick(rng, NOUNS[level])
     return Draft(
         f'What is the plural of "{noun}"?',
@@ -122,18 +125,18 @@ def plural(rng, level):
     )
 
 
-def _integer(rng, level):
+def _integer(rng: np.random.Generator, level: int) -> int:
     return int(rng.integers(*((11, 100), (100, 1000), (1000, 10_000))[level - 1]))
 
 
 @family("language")
-def number_from_words(rng, level):
+def number_from_words(rng: np.random.Generator, level: int) -> Draft:
     n = _integer(rng, level)
     return Draft(f'Write "{num2words(n)}" in digits.', (str(n),), "number", f"words|{n}")
 
 
 @family("language")
-def number_to_words(rng, level):
+def number_to_words(rng: np.random.Generator, level: int) -> Draft:
     n = _integer(rng, level)
     words = num2words(n)
     return Draft(
@@ -151,7 +154,7 @@ def number_to_words(rng, level):
 
 
 @family("language", levels=(1, 2))
-def ordinal(rng, level):
+def ordinal(rng: np.random.Generator, level: int) -> Draft:
     n = int(rng.integers(*((1, 40), (40, 400))[level - 1]))
     return Draft(
         f"Write {n} as an ordinal number in figures, like 1st or 2nd.",
@@ -171,7 +174,7 @@ def roman(n: int) -> str:
 
 
 @family("language")
-def roman_to_number(rng, level):
+def roman_to_number(rng: np.random.Generator, level: int) -> Draft:
     n = int(rng.integers(*((1, 20), (20, 100), (100, 2000))[level - 1]))
     return Draft(
         f"Which number is the Roman numeral {roman(n)}?", (str(n),), "number", f"roman|{n}"
@@ -179,6 +182,6 @@ def roman_to_number(rng, level):
 
 
 @family("language")
-def number_to_roman(rng, level):
+def number_to_roman(rng: np.random.Generator, level: int) -> Draft:
     n = int(rng.integers(*((1, 20), (20, 100), (100, 2000))[level - 1]))
     return Draft(f"Write {n} as a Roman numeral.", (roman(n),), "text", f"roman|{n}")

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import reasoning_gym
 
-from prefill_router.data.local_pool.family import Draft, Family
+from prefill_router.data.local_pool.family import Draft, Family, Generator
 
 # dataset -> (kind, configuration of level 1, 2, 3); at the generators' defaults small targets get
 # almost nothing right.
@@ -216,7 +216,7 @@ def tidy(question: str) -> str:
     return re.sub(r"\n{2,}", "\n", question).strip()
 
 
-def _generator(dataset: str):
+def _generator(dataset: str) -> Generator:
     kind, *levels = LEVELS[dataset]
 
     def generate(rng: np.random.Generator, level: int) -> Draft:

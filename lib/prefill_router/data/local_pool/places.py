@@ -55,7 +55,7 @@ def _country(rng: np.random.Generator, level: int) -> dict:
 
 
 @family("facts")
-def capital_open(rng, level):
+def capital_open(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     text = pick(
         rng,
@@ -69,7 +69,7 @@ def capital_open(rng, level):
 
 
 @family("facts")
-def capital_choice(rng, level):
+def capital_choice(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     near = [
         o["capital"]
@@ -82,7 +82,7 @@ def capital_choice(rng, level):
 
 
 @family("facts")
-def country_of_capital(rng, level):
+def country_of_capital(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     text = pick(
         rng, ["{} is the capital of which country?", "Which country has {} as its capital?"]
@@ -109,7 +109,7 @@ def _country_names(iso: str) -> list[str]:
 
 
 @family("facts")
-def continent_open(rng, level):
+def continent_open(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     text = pick(rng, ["On which continent is {}?", "Which continent does {} belong to?"])
     return Draft(
@@ -118,7 +118,7 @@ def continent_open(rng, level):
 
 
 @family("facts")
-def continent_choice(rng, level):
+def continent_choice(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     right = CONTINENTS[c["continentcode"]]
     return multiple_choice(
@@ -131,7 +131,7 @@ def continent_choice(rng, level):
 
 
 @family("facts")
-def is_capital(rng, level):
+def is_capital(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     near = [
         o for o in countries() if o["continentcode"] == c["continentcode"] and o["iso"] != c["iso"]
@@ -146,7 +146,7 @@ def is_capital(rng, level):
 
 
 @family("facts")
-def is_on_continent(rng, level):
+def is_on_continent(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     shown = (
         c["continentcode"]
@@ -162,7 +162,7 @@ def is_on_continent(rng, level):
 
 
 @family("facts")
-def currency_name(rng, level):
+def currency_name(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     accept = (
         c["currencyname"],
@@ -183,7 +183,7 @@ def currency_name(rng, level):
 
 
 @family("facts")
-def currency_choice(rng, level):
+def currency_choice(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     others = sorted({o["currencycode"] for o in countries()} - {c["currencycode"]})
     return multiple_choice(
@@ -196,7 +196,7 @@ def currency_choice(rng, level):
 
 
 @family("facts")
-def country_code(rng, level):
+def country_code(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
     return Draft(
         f"What is the two-letter ISO country code of {c['name']}?",
@@ -207,7 +207,7 @@ def country_code(rng, level):
 
 
 @family("facts")
-def city_country(rng, level):
+def city_country(rng: np.random.Generator, level: int) -> Draft:
     bounds = ((0, 60), (60, 250), (250, 900))[level - 1]
     c = cities()[int(rng.integers(*bounds))]
     accept = tuple(_country_names(c["countrycode"])) + tuple(
@@ -219,7 +219,7 @@ def city_country(rng, level):
 
 
 @family("facts")
-def larger_country(rng, level):
+def larger_country(rng: np.random.Generator, level: int) -> Draft:
     gap = (60, 25, 8)[level - 1]
     i = int(rng.integers(0, len(countries()) - gap))
     pair = [countries()[i], countries()[i + gap]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
+
 from prefill_router.data.local_pool.facts import pick
 from prefill_router.data.local_pool.family import Draft, Family, registry
 
@@ -39,7 +41,7 @@ UNITS = {  # question, factor as an exact integer ratio (multiply, divide)
 
 
 @family("measures")
-def unit_conversion(rng, level):
+def unit_conversion(rng: np.random.Generator, level: int) -> Draft:
     small, large, factor, _ = pick(rng, UNITS[level])
     n = int(rng.integers(2, (6, 12, 15)[level - 1]))
     return Draft(
@@ -51,7 +53,7 @@ def unit_conversion(rng, level):
 
 
 @family("measures")
-def percent_of(rng, level):
+def percent_of(rng: np.random.Generator, level: int) -> Draft:
     percent = pick(rng, ([10, 50], [20, 25, 75], [5, 15, 30, 45])[level - 1])
     n = int(rng.integers(1, 30)) * 20
     return Draft(
@@ -63,7 +65,7 @@ def percent_of(rng, level):
 
 
 @family("measures")
-def clock_later(rng, level):
+def clock_later(rng: np.random.Generator, level: int) -> Draft:
     hour, minute = int(rng.integers(1, 13)), int(rng.integers(0, 12)) * 5
     later = (
         int(rng.integers(1, 5)) * 60,
@@ -82,7 +84,7 @@ def clock_later(rng, level):
 
 
 @family("measures")
-def compare_decimals(rng, level):
+def compare_decimals(rng: np.random.Generator, level: int) -> Draft:
     whole = int(rng.integers(1, 20))
     a, b = {
         1: (f"{whole}.{rng.integers(1, 9)}", f"{whole + 1}.{rng.integers(1, 9)}"),
@@ -99,7 +101,7 @@ def compare_decimals(rng, level):
 
 
 @family("measures")
-def number_after(rng, level):
+def number_after(rng: np.random.Generator, level: int) -> Draft:
     n, back = int(rng.integers(*((2, 30), (30, 300), (900, 9000))[level - 1])), rng.random() < 0.3
     return Draft(
         f"Which whole number comes right {'before' if back else 'after'} {n}?",
@@ -110,7 +112,7 @@ def number_after(rng, level):
 
 
 @family("measures")
-def check_sum(rng, level):
+def check_sum(rng: np.random.Generator, level: int) -> Draft:
     low, high = ((1, 10), (10, 50), (50, 500))[level - 1]
     a, b = int(rng.integers(low, high)), int(rng.integers(low, high))
     shown = a + b + (0 if rng.random() < 0.5 else int(pick(rng, [-10, -2, -1, 1, 2, 10])))
@@ -123,7 +125,7 @@ def check_sum(rng, level):
 
 
 @family("measures")
-def average(rng, level):
+def average(rng: np.random.Generator, level: int) -> Draft:
     size = level + 1
     numbers = [int(v) for v in rng.integers(1, (10, 20, 40)[level - 1], size)]
     numbers[-1] += -sum(numbers) % size
@@ -136,7 +138,7 @@ def average(rng, level):
 
 
 @family("word problems")
-def shopping(rng, level):
+def shopping(rng: np.random.Generator, level: int) -> Draft:
     price, count, paid = (
         int(rng.integers(2, 9)),
         int(rng.integers(2, 7)),
@@ -170,7 +172,7 @@ def shopping(rng, level):
 
 
 @family("word problems")
-def sharing(rng, level):
+def sharing(rng: np.random.Generator, level: int) -> Draft:
     name, thing = pick(rng, NAMES), pick(rng, THINGS)
     if level == 1:
         a, b = int(rng.integers(3, 20)), int(rng.integers(2, 12))
@@ -200,7 +202,7 @@ def sharing(rng, level):
 
 
 @family("word problems")
-def ages(rng, level):
+def ages(rng: np.random.Generator, level: int) -> Draft:
     a, b = (pick(rng, NAMES[:8]), pick(rng, NAMES[8:]))
     age, older, years = int(rng.integers(4, 30)), int(rng.integers(2, 15)), int(rng.integers(2, 12))
     if level == 1:
@@ -227,7 +229,7 @@ def ages(rng, level):
 
 
 @family("words", levels=(1, 2))
-def weekday_after(rng, level):
+def weekday_after(rng: np.random.Generator, level: int) -> Draft:
     start, days = int(rng.integers(7)), (1, int(rng.integers(2, 6)))[level - 1]
     back = rng.random() < 0.5
     when = (
@@ -244,7 +246,7 @@ def weekday_after(rng, level):
 
 
 @family("logic")
-def parity_or_prime(rng, level):
+def parity_or_prime(rng: np.random.Generator, level: int) -> Draft:
     n = int(rng.integers(*((2, 100), (2, 50), (50, 200))[level - 1]))
     if level == 1:
         return Draft(
@@ -260,7 +262,7 @@ def parity_or_prime(rng, level):
 
 
 @family("logic")
-def taller(rng, level):
+def taller(rng: np.random.Generator, level: int) -> Draft:
     people = [NAMES[i] for i in rng.permutation(len(NAMES))[: level + 2]]
     facts = [f"{a} is taller than {b}." for a, b in itertools.pairwise(people)]
     facts = [facts[i] for i in rng.permutation(len(facts))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from prefill_router.data.local_pool.facts import multiple_choice, pick
 from prefill_router.data.local_pool.family import Draft, Family, registry
 from prefill_router.data.local_pool.words import WORDS
@@ -15,7 +17,7 @@ def _program(code: str, answer: str, content: str) -> Draft:
 
 
 @family("programs")
-def code_expression(rng, level):
+def code_expression(rng: np.random.Generator, level: int) -> Draft:
     a, b, c = (int(v) for v in rng.integers(2, 12, 3))
     code, value = {
         1: (f"print({a} + {b} * {c})", a + b * c),
@@ -29,7 +31,7 @@ def code_expression(rng, level):
 
 
 @family("programs")
-def code_string(rng, level):
+def code_string(rng: np.random.Generator, level: int) -> Draft:
     word, i = pick(rng, WORDS), int(rng.integers(1, 4))
     code, value = {
         1: pick(
@@ -61,7 +63,7 @@ def code_string(rng, level):
 
 
 @family("programs")
-def code_list(rng, level):
+def code_list(rng: np.random.Generator, level: int) -> Draft:
     v = [int(n) for n in rng.integers(1, 20, level + 2)]
     i = int(rng.integers(0, len(v)))
     code, value = {
@@ -94,7 +96,7 @@ def code_list(rng, level):
 
 
 @family("programs")
-def code_loop(rng, level):
+def code_loop(rng: np.random.Generator, level: int) -> Draft:
     n, k = int(rng.integers(3, 7)), int(rng.integers(1, 5))
     code, value = {
         1: (f"t = 0\nfor i in range({n}):\n    t += {k}\nprint(t)", n * k),
@@ -116,7 +118,7 @@ def _doubling(n: int, k: int) -> int:
 
 
 @family("programs")
-def code_choice(rng, level):
+def code_choice(rng: np.random.Generator, level: int) -> Draft:
     a, b = int(rng.integers(2, 30)), int(rng.integers(2, 9))
     expression, right = pick(
         rng,

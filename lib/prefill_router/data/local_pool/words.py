@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from prefill_router.data.local_pool.facts import pick
 from prefill_router.data.local_pool.family import Draft, Family, registry
 
@@ -17,13 +19,13 @@ WORDS = (
 
 
 @family("words", levels=(1, 2))
-def uppercase(rng, level):
+def uppercase(rng: np.random.Generator, level: int) -> Draft:
     words = " ".join(pick(rng, WORDS) for _ in range(level))
     return Draft(f'Write "{words}" in capital letters.', (words.upper(),), "raw", f"upper|{words}")
 
 
 @family("words")
-def contains_letter(rng, level):
+def contains_letter(rng: np.random.Generator, level: int) -> Draft:
     word, letter = pick(rng, WORDS), "etaoinsrhldcum"[int(rng.integers(4 * level))]
     return Draft(
         f'Does the word "{word}" contain the letter "{letter}"? Yes or no?',
@@ -34,7 +36,7 @@ def contains_letter(rng, level):
 
 
 @family("words")
-def letter_at(rng, level):
+def letter_at(rng: np.random.Generator, level: int) -> Draft:
     word = pick(rng, WORDS)
     place = {1: 0, 2: len(word) - 1, 3: int(rng.integers(1, len(word) - 1))}[level]
     name = {
@@ -51,7 +53,7 @@ def letter_at(rng, level):
 
 
 @family("words")
-def count_vowels(rng, level):
+def count_vowels(rng: np.random.Generator, level: int) -> Draft:
     words = [pick(rng, WORDS) for _ in range(level)]
     return Draft(
         f'How many vowels (a, e, i, o, u) are in "{" ".join(words)}"?',
@@ -62,7 +64,7 @@ def count_vowels(rng, level):
 
 
 @family("words")
-def alphabetical_first(rng, level):
+def alphabetical_first(rng: np.random.Generator, level: int) -> Draft:
     words = [WORDS[i] for i in rng.permutation(len(WORDS))[: level + 1]]
     return Draft(
         f"Which of these words comes first in alphabetical order: {', '.join(words)}?",
@@ -73,7 +75,7 @@ def alphabetical_first(rng, level):
 
 
 @family("words")
-def acronym(rng, level):
+def acronym(rng: np.random.Generator, level: int) -> Draft:
     words = [WORDS[i] for i in rng.permutation(len(WORDS))[: level + 2]]
     return Draft(
         f'Which letters do you get from the first letters of "{" ".join(words)}"? Write them'
@@ -85,7 +87,7 @@ def acronym(rng, level):
 
 
 @family("words")
-def letter_after(rng, level):
+def letter_after(rng: np.random.Generator, level: int) -> Draft:
     step = level
     i = int(rng.integers(0, 26 - step))
     back = rng.random() < 0.5

@@ -112,9 +112,9 @@ def outcomes_of_table(
     if not all(name.isascii() for name in models):
         from prefill_router.data.own.fonts import without_glyph
 
-        if lacking := without_glyph("".join(models)):
+        if undrawn := without_glyph("".join(models)):
             notes.append(
-                f"no font of this machine draws {lacking}: figures show boxes in names of models;"
+                f"no font of this machine draws {undrawn}: figures show boxes in names of models;"
                 " install one, such as Noto Sans CJK"
             )
     if len(first) < FEW:

@@ -139,7 +139,8 @@ def listed(text: str) -> list | None:
 
 
 def _one_turn(messages: list) -> str | None:
-    system, user = [], []
+    system: list[str] = []
+    user: list[str] = []
     for message in messages:
         text = _content(message.get("content")) if isinstance(message, dict) else None
         role = message.get("role", "user") if isinstance(message, dict) else None
@@ -164,5 +165,6 @@ def _content(content: Any) -> str | None:
             )
             for part in content
         ]
-        return "\n".join(parts) if parts and all(isinstance(part, str) for part in parts) else None
+        texts = [part for part in parts if isinstance(part, str)]
+        return "\n".join(texts) if texts and len(texts) == len(parts) else None
     return content if isinstance(content, str) else None

@@ -62,8 +62,8 @@ def is_correct(task: str, answer: str | None, gold: str) -> bool:
     left, right = _plain_number(answer), _plain_number(gold.replace("#", ""))
     if left == right:
         return True
-    numbers = [_NUMBER.search(text) for text in (left, right)]
-    return all(numbers) and float(numbers[0].group()) == float(numbers[1].group())
+    found, wanted = _NUMBER.search(left), _NUMBER.search(right)
+    return bool(found and wanted and float(found.group()) == float(wanted.group()))
 
 
 def convert(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
