@@ -55,31 +55,12 @@ def cost_verdict(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | No
         )
     planned, planned_accuracy, dearness, best = (values.loc[key, "value"] for key in wanted)
     if pd.isna(dearness):
-        return _Cost(
-            headline=(
-                " All targets cost nothing, so there is nothing to save: only accuracy decides."
-            ),
-            nothing_to_save=True,
-        )
+        return _nothing_to_save(" All targets cost nothing")
     if (router, "p_auccc") in values.index and pd.isna(values.loc[(router, "p_auccc"), "value"]):
-        return _Cost(
-            headline=(
-                " All targets cost the same, so there is nothing to save: only accuracy decides."
-            ),
-            nothing_to_save=True,
-        )
+        return _nothing_to_save(" All targets cost the same")
     cheaper = saving_against(planned, dearness)
-    costs = (
-        "costs, where that one costs nothing, something"
-        if pd.isna(cheaper)
-        else (
-            "costs the same"
-            if abs(cheaper) < 0.005
-            else f"costs {abs(cheaper):.0%} {'less' if cheaper > 0 else 'more'}"
-        )
-    )
     point = (
-        f" With a tolerance chosen beforehand it {costs} and is right on"
+        f" With a tolerance chosen beforehand it {_costs(cheaper)} and is right on"
         f" {100 * planned_accuracy:.1f} % against {100 * best:.1f} %."
     )
     if cheapest_and_best is not None:
@@ -90,31 +71,46 @@ def cost_verdict(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | No
             ),
             nothing_to_save=True,
         )
-    hindsight = (
-        values.loc[(router, "cost_saving_at_best_single")]
-        if (router, "cost_saving_at_best_single") in values.index
-        else None
+    splits = int(of_pool.loc[of_pool["method"] == router, "seeds"].max())
+    return _Cost(
+        headline=point,
+        sentences=[_in_hindsight(values, router, splits)],
+        pays=bool(cheaper > 0.05 and planned_accuracy >= best - ENOUGH / 2),
     )
-    if hindsight is None or pd.isna(hindsight["value"]):
-        told = (
+
+
+def _nothing_to_save(why: str) -> _Cost:
+    return _Cost(
+        headline=f"{why}, so there is nothing to save: only accuracy decides.", nothing_to_save=True
+    )
+
+
+def _costs(cheaper: float) -> str:
+    """``cheaper``: by which share than the best single target; NaN where that costs nothing."""
+    if pd.isna(cheaper):
+        return "costs, where that one costs nothing, something"
+    if abs(cheaper) < 0.005:
+        return "costs the same"
+    return f"costs {abs(cheaper):.0%} {'less' if cheaper > 0 else 'more'}"
+
+
+def _in_hindsight(values: pd.DataFrame, router: str, splits: int) -> str:
+    """What the best tolerance would have saved; ``values`` by method and metric."""
+    key = (router, "cost_saving_at_best_single")
+    if key not in values.index or pd.isna(values.loc[key, "value"]):
+        return (
             "No point of its curve on the test queries reaches the accuracy of the best single"
             " target."
         )
-    else:
-        splits = int(of_pool.loc[of_pool["method"] == router, "seeds"].max())
-        reached = (
-            f"on {hindsight['seeds']:.0f} of {splits} splits, the others never reach it"
-            if hindsight["seeds"] < splits
-            else "on every split"
-        )
-        told = (
-            "The cheapest point of its curve as accurate as the best single target, chosen in"
-            f" hindsight ({reached}), saves"
-            f" {percent(tuple(hindsight[['value', 'ci_low', 'ci_high']]))} of its cost: what a"
-            " perfect choice of the tolerance would save."
-        )
-    return _Cost(
-        headline=point,
-        sentences=[told],
-        pays=bool(cheaper > 0.05 and planned_accuracy >= best - ENOUGH / 2),
+    saved = values.loc[key]
+    reached = (
+        f"on {saved['seeds']:.0f} of {splits} splits, the others never reach it"
+        if saved["seeds"] < splits
+        else "on every split"
+    )
+    return (
+        "The cheapest point of its curve as accurate as the best single target, chosen in"
+        f" hindsight ({reached}), saves"
+        f" {percent(tuple(saved[['value', 'ci_low', 'ci_high']]))} of its cost: what a"
+        " perfect choice of the tolerance would save."
     )

@@ -11,7 +11,7 @@ from prefill_router.evaluate.keys import CALIBRATED
 from prefill_router.report.cost_verdict import cost_verdict
 from prefill_router.report.rivals import of_pools, rivals_in_words
 from prefill_router.report.styles import label
-from prefill_router.report.words import ENOUGH, percent, points, signed, three_digits
+from prefill_router.report.words import ENOUGH, Interval, percent, points, signed, three_digits
 
 ROUTERS = ("ours", "paper")
 
@@ -38,49 +38,97 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> list[Verdict]:
     return [_verdict(pool, tables) for pool in tables["pools"]["pool"]]
 
 
-def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
-    metrics, paired = (t[t["pool"] == pool] for t in (tables["metrics"], tables["paired"]))
-    router = next(r for r in ROUTERS if (metrics["method"] == r).any())
-    of_pool = of_pools(metrics)
-    found = of_pool[of_pool["method"] == router].set_index("metric")
-    of_outcomes = tables["pools"].set_index("pool").loc[pool]
-    single = of_outcomes["best_single"]
+@dataclass(frozen=True)
+class _Found:
+    """What the tables say about one pool and its router."""
 
-    def value(metric: str) -> tuple[float, float, float] | None:
-        return of(router, metric)
+    router: str
+    of_pool: pd.DataFrame  # metrics of the whole pool at tolerance 0
+    of_targets: pd.DataFrame  # metrics of single targets
+    paired: pd.DataFrame
+    outcomes: pd.Series  # the pool's row of `pools`
 
-    def of(method: str, metric: str) -> tuple[float, float, float] | None:
-        rows = of_pool[(of_pool["method"] == method) & (of_pool["metric"] == metric)].dropna(
-            subset="value"
+    @classmethod
+    def of(cls, pool: str, tables: dict[str, pd.DataFrame]) -> _Found:
+        metrics, paired = (t[t["pool"] == pool] for t in (tables["metrics"], tables["paired"]))
+        router = next(r for r in ROUTERS if (metrics["method"] == r).any())
+        return cls(
+            router,
+            of_pools(metrics),
+            metrics[(metrics["target"].fillna("") != "") & (metrics["method"] == router)],
+            paired,
+            tables["pools"].set_index("pool").loc[pool],
         )
+
+    def value(self, metric: str, method: str | None = None) -> Interval | None:
+        """A metric of a method, by default the router's, with its interval; None without one."""
+        rows = self.of_pool[
+            (self.of_pool["method"] == (method or self.router)) & (self.of_pool["metric"] == metric)
+        ].dropna(subset="value")
         return None if rows.empty else tuple(rows.iloc[0][["value", "ci_low", "ci_high"]])
 
-    def against(other: str, metric: str) -> tuple[float, float, float] | None:
-        rows = paired[
-            (paired["method_a"] == router)
-            & (paired["method_b"] == other)
-            & (paired["metric"] == metric)
+    def against(self, other: str, metric: str) -> Interval | None:
+        """The router's difference to another method, with its interval; None without one."""
+        rows = self.paired[
+            (self.paired["method_a"] == self.router)
+            & (self.paired["method_b"] == other)
+            & (self.paired["metric"] == metric)
         ]
-        return (
-            None
-            if rows.empty or rows["diff"].isna().all()
-            else tuple(rows.iloc[0][["diff", "ci_low", "ci_high"]])
-        )
+        if rows.empty or rows["diff"].isna().all():
+            return None
+        return tuple(rows.iloc[0][["diff", "ci_low", "ci_high"]])
 
-    accuracy, gain, n, oracle = (
-        value("accuracy"),
-        against("best_single", "accuracy"),
-        int(found["n"].max()),
-        value("oracle_accuracy"),
-    )
+
+def _known(found: Interval | None, what: str) -> Interval:
+    if found is None:
+        raise ValueError(f"the tables hold no {what}; run the notebooks of the evaluation again")
+    return found
+
+
+def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
+    found = _Found.of(pool, tables)
+    single = found.outcomes["best_single"]
+    gain = _known(found.against("best_single", "accuracy"), "difference to best_single")
+    oracle = _known(found.value("oracle_accuracy"), "oracle_accuracy")
     # the one chosen on training rows, as in the differences; best_single_accuracy is chosen in
     # hindsight
-    best = of("best_single", "accuracy")
-    sentences, advice = [], []
+    best = _known(found.value("accuracy", "best_single"), "accuracy of best_single")
+    cost = cost_verdict(
+        of_pools(tables["metrics"][tables["metrics"]["pool"] == pool], CALIBRATED),
+        found.router,
+        single if found.outcomes.get("cheapest") == single else None,
+    )
+    of_labels, on_labels = _labels(pool, tables.get("learning_curve"))
+    return Verdict(
+        pool,
+        _headline(found, gain) + cost.headline,
+        [
+            _right_on(found, best, oracle),
+            *cost.sentences,
+            *_against_zero_router(found),
+            rivals_in_words(found.paired, pool, found.router),
+            *_ranking(found),
+            *of_labels,
+        ],
+        [
+            *cost.advice,
+            *on_labels,
+            *_little_to_gain(single, oracle[0] - best[0]),
+            _what_to_do(single, gain, cost.pays, cost.nothing_to_save),
+        ],
+        _target_rows(found),
+    )
+
+
+def _headline(found: _Found, gain: Interval) -> str:
+    """Whether routing pays in accuracy; ``gain``: over the best single target."""
     said = f"{points(gain)} points of accuracy"
-    incomplete = of_outcomes.get("n_incomplete", 0)
-    on = "the queries that every target answered" if incomplete else "all queries"
-    rival = f"the best single target (on {on} {single})"
+    on = (
+        "the queries that every target answered"
+        if found.outcomes.get("n_incomplete", 0)
+        else "all queries"
+    )
+    rival = f"the best single target (on {on} {found.outcomes['best_single']})"
     if gain[1] > 0:
         headline = f"Routing pays in accuracy: {said} over always asking {rival}."
     elif gain[2] < 0:
@@ -90,98 +138,111 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
             "Routing is neither clearly better nor clearly worse in accuracy than always asking"
             f" {rival}: {said}."
         )
-    if (questions := int(of_outcomes["queries"])) < FEW:
+    if (questions := int(found.outcomes["queries"])) < FEW:
         headline = f"Too few questions ({questions}) for more than a hint. " + headline
-    sentences.append(
-        f"The router ({label(router)}) is right on {percent(accuracy)} of {n} test queries a"
+    return headline
+
+
+def _right_on(found: _Found, best: Interval, oracle: Interval) -> str:
+    n = int(found.of_pool.loc[found.of_pool["method"] == found.router, "n"].max())
+    accuracy = _known(found.value("accuracy"), f"accuracy of {found.router}")
+    return (
+        f"The router ({label(found.router)}) is right on {percent(accuracy)} of {n} test queries a"
         f" split, the best single target on {percent(best)}; a choice that is always the luckiest"
         f" would be on {percent(oracle)}."
     )
-    cheapest_and_best = single if of_outcomes.get("cheapest") == single else None
-    cost = cost_verdict(of_pools(metrics, CALIBRATED), router, cheapest_and_best)
-    headline += cost.headline
-    sentences += cost.sentences
-    advice += cost.advice
-    zero = against("zero_router", "p_auccc")
-    if zero is not None:
-        sentences.append(
-            "Against the zero router, which mixes single targets at random and reads nothing, the"
-            f" area under the cost-accuracy curve is {signed(zero)}: "
-            + (
-                "the prompts tell something that prices alone do not."
-                if zero[1] > 0
-                else (
-                    "worse than no router at all."
-                    if zero[2] < 0
-                    else "no clear difference, so reading the prompts has not been shown to help."
-                )
-            )
-        )
-    sentences.append(rivals_in_words(paired, pool, router))
-    auc, differences = value("mean_auc"), value("disagreement_auc")
-    if auc is not None:
-        sentences.append(
-            "It ranks prompts that a target gets right above others with an AUC of"
-            f" {three_digits(auc)}"
-            " (0.5 is chance)"
-            + (
-                ", and tells which of two targets is right, where only one is, with"
-                f" {three_digits(differences)}; routing lives on the second."
-                if differences is not None
-                else "."
-            )
-        )
-    labels = tables.get("learning_curve")
-    labels = (
-        None
-        if labels is None
-        else labels[(labels["pool"] == pool) & (labels["metric"] == "mean_auc")].sort_values(
-            "share"
-        )
+
+
+def _against_zero_router(found: _Found) -> list[str]:
+    zero = found.against("zero_router", "p_auccc")
+    if zero is None:
+        return []
+    if zero[1] > 0:
+        meaning = "the prompts tell something that prices alone do not."
+    elif zero[2] < 0:
+        meaning = "worse than no router at all."
+    else:
+        meaning = "no clear difference, so reading the prompts has not been shown to help."
+    return [
+        "Against the zero router, which mixes single targets at random and reads nothing, the"
+        f" area under the cost-accuracy curve is {signed(zero)}: {meaning}"
+    ]
+
+
+def _ranking(found: _Found) -> list[str]:
+    auc, differences = found.value("mean_auc"), found.value("disagreement_auc")
+    if auc is None:
+        return []
+    end = (
+        ", and tells which of two targets is right, where only one is, with"
+        f" {three_digits(differences)}; routing lives on the second."
+        if differences is not None
+        else "."
     )
-    if labels is not None and len(labels) >= 2:
-        half, full = labels.iloc[-2], labels.iloc[-1]
-        step = full["value"] - half["value"]
-        clear = half["ci_high"] < full["ci_low"]
-        sentences.append(
-            f"From {half['training_queries']:.0f} to {full['training_queries']:.0f} labelled"
-            " queries the AUC of the kernel router on one encoder went from"
-            f" {three_digits(tuple(half[['value', 'ci_low', 'ci_high']]))} to"
-            f" {three_digits(tuple(full[['value', 'ci_low', 'ci_high']]))}"
-            + ("." if clear else "; the intervals overlap.")
-        )
-        advice.append(
-            f"More labels {'help' if clear else 'seem to help'}: another doubling may bring about"
-            f" as much again ({step:+.3f} AUC) or somewhat less."
-            if step > ENOUGH
-            else f"More labels help little: the last doubling brought {step:+z.3f} AUC."
-        )
-    if oracle is not None and oracle[0] - best[0] < 0.03:
-        advice.append(
-            "There is little to gain: even a perfect choice is only"
-            f" {100 * (oracle[0] - best[0]):.1f} points above the best single target. Add a target"
-            f" that is right where {single} is wrong."
-        )
-    if gain[1] > 0 or (cost.pays and gain[2] >= 0):
+    return [
+        "It ranks prompts that a target gets right above others with an AUC of"
+        f" {three_digits(auc)} (0.5 is chance){end}"
+    ]
+
+
+def _labels(pool: str, curve: pd.DataFrame | None) -> tuple[list[str], list[str]]:
+    """What the last doubling of the labels brought: sentences and advice."""
+    if curve is None:
+        return [], []
+    steps = curve[(curve["pool"] == pool) & (curve["metric"] == "mean_auc")].sort_values("share")
+    if len(steps) < 2:
+        return [], []
+    half, full = steps.iloc[-2], steps.iloc[-1]
+    step = full["value"] - half["value"]
+    clear = half["ci_high"] < full["ci_low"]
+    said = (
+        f"From {half['training_queries']:.0f} to {full['training_queries']:.0f} labelled"
+        " queries the AUC of the kernel router on one encoder went from"
+        f" {three_digits(tuple(half[['value', 'ci_low', 'ci_high']]))} to"
+        f" {three_digits(tuple(full[['value', 'ci_low', 'ci_high']]))}"
+        + ("." if clear else "; the intervals overlap.")
+    )
+    advice = (
+        f"More labels {'help' if clear else 'seem to help'}: another doubling may bring about"
+        f" as much again ({step:+.3f} AUC) or somewhat less."
+        if step > ENOUGH
+        else f"More labels help little: the last doubling brought {step:+z.3f} AUC."
+    )
+    return [said], [advice]
+
+
+def _little_to_gain(single: str, headroom: float) -> list[str]:
+    if not headroom < 0.03:
+        return []
+    return [
+        "There is little to gain: even a perfect choice is only"
+        f" {100 * headroom:.1f} points above the best single target. Add a target"
+        f" that is right where {single} is wrong."
+    ]
+
+
+def _what_to_do(single: str, gain: Interval, pays: bool, nothing_to_save: bool) -> str:
+    if gain[1] > 0 or (pays and gain[2] >= 0):
         begin = (
             "ask it with tolerance 0, as there is nothing to save"
-            if cost.nothing_to_save
+            if nothing_to_save
             else "begin with a tolerance from the curve"
         )
-        advice.append(
+        return (
             f"Train the router on all your queries (`Router.fit`), save it, and {begin}; watch its"
             " accuracy on fresh labels."
         )
-    elif gain[1] <= 0 <= gain[2] and gain[2] - gain[1] > 2 * ENOUGH:
-        advice.append(
+    if gain[1] <= 0 <= gain[2] and gain[2] - gain[1] > 2 * ENOUGH:
+        return (
             f"The interval is {100 * (gain[2] - gain[1]):.1f} points wide: four times as many test"
             " queries would halve it."
         )
-    else:
-        advice.append(f"Keep {single}, and look again with other targets or a larger encoder.")
-    per_target = metrics[metrics["target"].fillna("") != ""]
+    return f"Keep {single}, and look again with other targets or a larger encoder."
+
+
+def _target_rows(found: _Found) -> list[dict[str, str]]:
     rows = []
-    for target, table in per_target[per_target["method"] == router].groupby("target", sort=False):
+    for target, table in found.of_targets.groupby("target", sort=False):
         numbers = table.set_index("metric")["value"]
         rows.append(
             {
@@ -192,4 +253,4 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
                 },
             }
         )
-    return Verdict(pool, headline, sentences, advice, rows)
+    return rows
