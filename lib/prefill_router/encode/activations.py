@@ -18,6 +18,7 @@ Everything is stored as ``float32``: late layers of some encoders hold values th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,11 @@ def extract(
         Empty or too long prompts, duplicate ids (all named at once), a folder that holds another
         request, too little disk (before or while it is written; finished shards are kept), too
         little accelerator memory, non-finite activations.
+
+    Notes
+    -----
+    Eight parameters: what is read by whom and where it goes, and four settings that most callers
+    leave as they are.
     """
     query_ids, prompts = [str(q) for q in query_ids], list(prompts)
     limit = int(max_length or encoder.max_length)
@@ -146,47 +152,60 @@ def _fill(
     missing = [index for index, sidecar in enumerate(sidecars) if sidecar is None]
     check_disk(folder, sum(len(plan[i]) for i in missing), request)
 
-    from tqdm import tqdm
-
-    total = sum(sum(shard["tokens"]) for shard in expected)
-    to_do = sum(sum(expected[index]["tokens"]) for index in missing)
     # every batch lies in one shard, but the next shard's are begun before the last of this one are
     # done
     jobs = [
-        (index, batch)
+        _Batch(
+            index,
+            batch,
+            [token_ids[plan[index][i]] for i in batch],
+            [query_ids[plan[index][i]] for i in batch],
+        )
         for index in missing
         for batch in batches(expected[index]["tokens"], batch_tokens)
     ]
-
-    def inputs(index: int, batch: list[int]) -> tuple[list[np.ndarray], list[str]]:
-        rows = [plan[index][i] for i in batch]
-        return [token_ids[row] for row in rows], [query_ids[row] for row in rows]
-
-    with (
-        tqdm(
-            total=total, initial=total - to_do, unit="token", desc="prefill", disable=not progress
-        ) as bar,
-        Prefill(encoder) as prefill,
-    ):
+    with _bar(expected, missing, progress) as bar, Prefill(encoder) as prefill:
         if missing:
             prefill.agree_on(token_ids[order[-1]])
         pooled: dict[str, np.ndarray] = {}
         done = 0
-        for (index, batch), vectors in zip(
-            jobs, prefill.map(inputs(*job) for job in jobs), strict=True
+        for job, vectors in zip(
+            jobs, prefill.map((job.token_ids, job.query_ids) for job in jobs), strict=True
         ):
+            shard = expected[job.shard]
             if not pooled:
-                shape = (encoder.n_layers + 1, len(plan[index]), encoder.hidden_size)
+                shape = (encoder.n_layers + 1, len(shard["tokens"]), encoder.hidden_size)
                 pooled = {name: np.empty(shape, np.float32) for name in POOLINGS}
             for name in POOLINGS:
-                pooled[name][:, batch] = vectors[name]
-            done += len(batch)
-            bar.update(sum(expected[index]["tokens"][i] for i in batch))
-            if done == len(plan[index]):
-                sidecars[index] = write_shard(folder, index, pooled, expected[index])
+                pooled[name][:, job.rows] = vectors[name]
+            done += len(job.rows)
+            bar.update(sum(shard["tokens"][i] for i in job.rows))
+            if done == len(shard["tokens"]):
+                sidecars[job.shard] = write_shard(folder, job.shard, pooled, shard)
                 pooled, done = {}, 0
     give_memory_back()
-    return sidecars
+    return [sidecar for sidecar in sidecars if sidecar is not None]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Prompts of one forward pass, and at which rows of which shard they stand."""
+
+    shard: int
+    rows: list[int]
+    token_ids: list[np.ndarray]
+    query_ids: list[str]
+
+
+def _bar(expected: list[dict], missing: list[int], progress: bool) -> Any:
+    """A bar over the tokens of all shards, those of the finished ones done."""
+    from tqdm import tqdm
+
+    total = sum(sum(shard["tokens"]) for shard in expected)
+    to_do = sum(sum(expected[index]["tokens"]) for index in missing)
+    return tqdm(
+        total=total, initial=total - to_do, unit="token", desc="prefill", disable=not progress
+    )
 
 
 def _token_ids(

@@ -54,32 +54,9 @@ def load_encoder(
     source = resolve(name)
     torch_device, torch_dtype = _device_and_dtype(device, dtype)
     location, identity = materialise(source, cache_root(cache_dir))
-    options = {"revision": identity.get("revision", "main"), "trust_remote_code": False}
-    kind = transformers.AutoModelForCausalLM if causal_lm else transformers.AutoModel
-    try:
-        with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
-            network, report = kind.from_pretrained(
-                location,
-                dtype=torch_dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EncoderError(
-            f"{source.name} cannot be loaded from {location}: {first_line(error)} There must be"
-            " config.json, the tokenizer and weights as safetensors; pickled ones are never read."
-            " A folder of the cache may be deleted: it is made anew."
-        ) from error
-    # transformers fills what a file lacks with random numbers and only warns. A pooler is not used
-    # here.
-    absent = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-    if absent:
-        raise EncoderError(
-            f"The weights of {source.name} at {location} lack {len(absent)} tensors, such as "
-            f"{absent[0]}. They are incomplete, or config.json is of another network."
-        )
+    tokenizer, network = _tokenizer_and_network(
+        source.name, location, identity.get("revision", "main"), torch_dtype, causal_lm
+    )
     template = None if plain_prompt else tokenizer.chat_template
     if template is None and not plain_prompt:
         raise EncoderError(
@@ -110,6 +87,40 @@ def load_encoder(
         fingerprint,
         plain_prompt,
     )
+
+
+def _tokenizer_and_network(
+    name: str, location: str, revision: str, dtype: torch.dtype, causal_lm: bool
+) -> tuple[Any, Any]:
+    """Tokenizer and network at a place; refused if they cannot be read or lack tensors."""
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    kind = transformers.AutoModelForCausalLM if causal_lm else transformers.AutoModel
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
+            loaded: Any = kind.from_pretrained(
+                location,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(
+            f"{name} cannot be loaded from {location}: {first_line(error)} There must be"
+            " config.json, the tokenizer and weights as safetensors; pickled ones are never read."
+            " A folder of the cache may be deleted: it is made anew."
+        ) from error
+    network, report = loaded
+    # transformers fills what a file lacks with random numbers and only warns. A pooler is not used
+    # here.
+    absent = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if absent:
+        raise EncoderError(
+            f"The weights of {name} at {location} lack {len(absent)} tensors, such as "
+            f"{absent[0]}. They are incomplete, or config.json is of another network."
+        )
+    return tokenizer, network
 
 
 def load_reader(

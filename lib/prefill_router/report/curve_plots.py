@@ -48,7 +48,7 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
     points = points.dropna(subset=["cost"]).sort_values("accuracy", ascending=False)
     if points.empty:
         say_empty(ax, "no target has a cost")
-    renderer = ax.figure.canvas.get_renderer()
+    renderer = ax.figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg has it
     ax.scatter(factor * points["cost"], points["accuracy"], color="black", s=16, zorder=4)
     ax.set(xlabel=label_of_cost, ylabel="accuracy")
     ax.xaxis.set_major_locator(MaxNLocator(6))
@@ -127,6 +127,10 @@ def plot_curves(
 
     `curves`: method, cost, accuracy, ci_low, ci_high; `points`: target, cost, accuracy; `hull`:
     cost, accuracy; `oracle`: (cost, accuracy); `bands`: methods drawn with their 95 % interval.
+
+    Notes
+    -----
+    Eight parameters: the four tables of a figure, and how they are drawn.
     """
     ax = axes_or_new(ax)
     factor, _ = _cost_axis(unit)

@@ -11,7 +11,7 @@ import base64
 import functools
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +118,7 @@ def operating_point(
                 f" ({', '.join(pool.target_names)}) and a factor >= 0"
             )
         factors[target] = factor
-    p = cut(method["p"], outcomes, pool)
+    p: Mapping[Any, np.ndarray] = cut(method["p"], outcomes, pool)
     costs, rights, shares, curves, singles = [], [], [], [], []
     for seed, split in complete_splits(outcomes, splits).items():
         test = split.test
@@ -162,11 +162,11 @@ def _png(fig: Figure) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def explore(
-    settings: EvaluationSettings,
-    loaded: Mapping[str, tuple[Outcomes, Mapping[int, Split], Mapping[str, Mapping[str, Any]]]],
-    tolerance: float = 0.05,
-) -> None:
+Loaded = Mapping[str, tuple[Outcomes, Mapping[int, Split], Mapping[str, Mapping[str, Any]]]]
+Shown = tuple[str, str, str]  # PNG, its description, the sentence below it
+
+
+def explore(settings: EvaluationSettings, loaded: Loaded, tolerance: float = 0.05) -> None:
     """Show the explorer: sliders in JupyterLab, a figure everywhere else.
 
     Parameters
@@ -178,87 +178,33 @@ def explore(
     import ipywidgets as widgets
     from IPython.display import display
 
-    of_pool = {
-        pool: parts
-        for pool, parts in loaded.items()
-        if priced(parts[0], settings.cost_model) is not None
+    targets = {
+        pool: with_price.target_names
+        for pool, (outcomes, _, _) in loaded.items()
+        if (with_price := priced(outcomes, settings.cost_model)) is not None
     }
-    if not of_pool:
+    if not targets:
         print("fewer than two targets have a price, so there is no cost to explore")
         return
-    first = next(iter(of_pool))
-    routers = [m for m in ("ours", "paper") if m in of_pool[first][2]]
-
-    def targets(pool: str) -> list[str]:
-        return priced(of_pool[pool][0], settings.cost_model).target_names
-
-    @functools.lru_cache(maxsize=256)
-    def state(
-        pool: str, method: str, tolerance: float, target: str, factor: float
-    ) -> tuple[str, str, str]:
-        outcomes, splits, methods = of_pool[pool]
-        point = operating_point(
-            settings, outcomes, splits, methods[method], tolerance, {target: factor}
-        )
-        title = f"Pool {pool}, {label(method)}, tolerance {tolerance:g}" + (
-            f", {target} at {factor:g} times its price" if factor != 1 else ""
-        )
-        return (
-            _png(draw(point, outcomes.cost_unit, title)),
-            f"{title}. {point.sentence()}",
-            point.sentence(),
-        )
-
-    style = {"description_width": "7em"}
-    controls = {
-        "pool": widgets.Dropdown(
-            options=list(of_pool), value=first, description="pool", style=style
-        ),
-        "method": widgets.Dropdown(
-            options=[(label(m), m) for m in routers],
-            value=routers[0],
-            description="router",
-            style=style,
-        ),
-        # every step draws a figure, so the slider tells its value when it is let go
-        "tolerance": widgets.FloatSlider(
-            value=tolerance,
-            min=0,
-            max=1,
-            step=0.01,
-            description="tolerance",
-            continuous_update=False,
-            style=style,
-            layout={"width": "32em"},
-        ),
-        "target": widgets.Dropdown(options=targets(first), description="price of", style=style),
-        "factor": widgets.FloatLogSlider(
-            value=1,
-            base=10,
-            min=-2,
-            max=2,
-            step=0.1,
-            description="times",
-            readout_format=".2f",
-            continuous_update=False,
-            style=style,
-            layout={"width": "32em"},
-        ),
-    }
+    state = _states(settings, loaded)
+    controls = _controls(loaded, targets, tolerance)
     view = widgets.HTML()
+
+    def shown() -> Shown:
+        return state(*(control.value for control in controls.values()))
 
     def update(*_: Any) -> None:
         # in between a new pool and its targets the old target may still stand there
-        if controls["target"].value not in targets(controls["pool"].value):
+        if controls["target"].value not in targets[controls["pool"].value]:
             return
-        image, alt, sentence = state(**{name: control.value for name, control in controls.items()})
+        image, alt, sentence = shown()
         view.value = (
             f'<img alt="{html.escape(alt)}" style="max-width: 100%; width: 60em"'
             f' src="data:image/png;base64,{image}"><p>{html.escape(sentence)}</p>'
         )
 
     def new_pool(change: Mapping[str, Any]) -> None:
-        controls["target"].options = targets(change["new"])
+        controls["target"].options = targets[change["new"]]
 
     controls["pool"].observe(new_pool, "value")
     for control in controls.values():
@@ -272,10 +218,74 @@ def explore(
             view,
         ]
     )
-    image, alt, sentence = state(**{name: control.value for name, control in controls.items()})
-    still = {"image/png": image, "text/plain": sentence}
+    image, alt, sentence = shown()
     display(
-        {**box._repr_mimebundle_(), **still},
+        {**box._repr_mimebundle_(), "image/png": image, "text/plain": sentence},
         raw=True,
         metadata={"image/png": {"alt": f"{caption('08_explorer')} {alt}", "width": 900}},
     )
+
+
+def _states(
+    settings: EvaluationSettings, loaded: Loaded
+) -> Callable[[str, str, float, str, float], Shown]:
+    """What is shown at a pool, method, tolerance, and a target with the factor on its price; the
+    last ones are kept.
+    """
+
+    @functools.lru_cache(maxsize=256)
+    def state(pool: str, method: str, tolerance: float, target: str, factor: float) -> Shown:
+        outcomes, splits, methods = loaded[pool]
+        point = operating_point(
+            settings, outcomes, splits, methods[method], tolerance, {target: factor}
+        )
+        if point is None:
+            raise ValueError(f"pool {pool}: fewer than two targets have a price")
+        title = f"Pool {pool}, {label(method)}, tolerance {tolerance:g}" + (
+            f", {target} at {factor:g} times its price" if factor != 1 else ""
+        )
+        return (
+            _png(draw(point, outcomes.cost_unit, title)),
+            f"{title}. {point.sentence()}",
+            point.sentence(),
+        )
+
+    return state
+
+
+def _controls(loaded: Loaded, targets: Mapping[str, list[str]], tolerance: float) -> dict[str, Any]:
+    """The widgets, in the order of the arguments of what :func:`_states` returns; ``targets``: with
+    a price, of every pool that is offered.
+    """
+    import ipywidgets as widgets
+
+    first = next(iter(targets))
+    routers = [m for m in ("ours", "paper") if m in loaded[first][2]]
+    style = {"description_width": "7em"}
+    # every step draws a figure, so a slider tells its value when it is let go
+    slider = {"continuous_update": False, "style": style, "layout": {"width": "32em"}}
+    return {
+        "pool": widgets.Dropdown(
+            options=list(targets), value=first, description="pool", style=style
+        ),
+        "method": widgets.Dropdown(
+            options=[(label(m), m) for m in routers],
+            value=routers[0],
+            description="router",
+            style=style,
+        ),
+        "tolerance": widgets.FloatSlider(
+            value=tolerance, min=0, max=1, step=0.01, description="tolerance", **slider
+        ),
+        "target": widgets.Dropdown(options=targets[first], description="price of", style=style),
+        "factor": widgets.FloatLogSlider(
+            value=1,
+            base=10,
+            min=-2,
+            max=2,
+            step=0.1,
+            description="times",
+            readout_format=".2f",
+            **slider,
+        ),
+    }

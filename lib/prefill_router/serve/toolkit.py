@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from prefill_router.features.reduction import ScaledPCA
 from prefill_router.serve.names import ExportError, dtype_of
 from prefill_router.serve.pickles import scikit_learn, torch_save
 from prefill_router.serve.routed import RoutedTarget
@@ -22,31 +23,8 @@ def write_toolkit(
     """NVIDIA model-router-toolkit, versions 2 (a layer per target) and 3 (all layers side by side):
     a pickle, as it holds scikit-learn objects.
     """
-    targets, shared = router.target_names, router.method == "shared_block"
+    shared = router.method == "shared_block"
     _check_toolkit_layers(router)
-    transforms: dict[str, Any] = {}
-    for i, name in enumerate(targets):
-        block = router.fitted.features.reduction if shared else router.fitted.features.blocks[i]
-        scaler, pca = scikit_learn(block)
-        k = len(block.components)
-        choice = None if shared else router.fitted.features.choices[i]
-        transforms[name] = {
-            "scaler": scaler,
-            "pca": pca,
-            "layer": 0 if shared else choice.layer,
-            "mode": router.fitted.features.pooling if shared else choice.pooling,
-            "pca_dim": k,
-            "encoder": encoder,
-            "chat_template_kwargs": {},
-        }
-        if shared:
-            transforms[name]["feature_spec"] = {
-                "aggregation": "all_layers_concat",
-                "layers": list(router.fitted.features.layers),
-                "pooling": router.fitted.features.pooling,
-                "pca_dim": k,
-                "hidden_state_indexing": "direct",
-            }
     tensors, meta = router.fitted.head.state()
     # Linear, ReLU, Dropout, twice, then Linear: the places of the linear layers are the same on
     # both sides
@@ -58,18 +36,17 @@ def write_toolkit(
         }
         for i in range(meta["members"])
     ]
-    pool = {
-        "encoders": [{"hf_path": encoder}],
-        "targets": [
-            {"name": t.name, "encoder": encoder, **_per_million(t)} for t in router.targets
-        ],
-    }
     checkpoint = {
         "version": 3 if shared else 2,
         "encoder_dtype": dtype_of(router),
-        "pool_config": pool,
-        "model_names": targets,
-        "transforms": transforms,
+        "pool_config": {
+            "encoders": [{"hf_path": encoder}],
+            "targets": [
+                {"name": t.name, "encoder": encoder, **_per_million(t)} for t in router.targets
+            ],
+        },
+        "model_names": router.target_names,
+        "transforms": _transforms(router, encoder),
         "shared_trunk": trunks,
         "trunk_config": {
             "d_in": meta["d_in"],
@@ -88,6 +65,44 @@ def write_toolkit(
     }
     torch_save(checkpoint, folder / "router.pt")
     return ["router.pt"]
+
+
+def _transforms(router: Router, encoder: str) -> dict[str, Any]:
+    """What the toolkit does to the states for every target."""
+    features = router.fitted.features
+    if router.method != "shared_block":
+        return {
+            name: _transform(block, choice.layer, choice.pooling, encoder)
+            for name, block, choice in zip(
+                router.target_names, features.blocks, features.choices, strict=True
+            )
+        }
+    return {
+        name: {
+            **_transform(features.reduction, 0, features.pooling, encoder),
+            "feature_spec": {
+                "aggregation": "all_layers_concat",
+                "layers": list(features.layers),
+                "pooling": features.pooling,
+                "pca_dim": len(features.reduction.components),
+                "hidden_state_indexing": "direct",
+            },
+        }
+        for name in router.target_names
+    }
+
+
+def _transform(block: ScaledPCA, layer: int, pooling: str, encoder: str) -> dict[str, Any]:
+    scaler, pca = scikit_learn(block)
+    return {
+        "scaler": scaler,
+        "pca": pca,
+        "layer": layer,
+        "mode": pooling,
+        "pca_dim": len(block.components),
+        "encoder": encoder,
+        "chat_template_kwargs": {},
+    }
 
 
 def _check_toolkit_layers(router: Router) -> None:
@@ -125,4 +140,8 @@ def _per_million(target: RoutedTarget) -> dict[str, float]:
             f" {' and '.join(lacking)}; give the toolkit prices of its own",
             stacklevel=5,
         )
-    return {key: 1e6 * price for key, price in prices.items() if key not in lacking}
+    return {
+        key: 1e6 * price
+        for key, price in prices.items()
+        if price is not None and key not in lacking
+    }

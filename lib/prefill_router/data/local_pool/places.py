@@ -164,15 +164,8 @@ def is_on_continent(rng: np.random.Generator, level: int) -> Draft:
 @family("facts")
 def currency_name(rng: np.random.Generator, level: int) -> Draft:
     c = _country(rng, level)
-    accept = (
-        c["currencyname"],
-        *(
-            (pycountry.currencies.get(alpha_3=c["currencycode"]).name,)
-            if pycountry.currencies.get(alpha_3=c["currencycode"])
-            else ()
-        ),
-        c["currencycode"],
-    )
+    listed = pycountry.currencies.get(alpha_3=c["currencycode"])
+    accept = (c["currencyname"], *((listed.name,) if listed else ()), c["currencycode"])
     adjectival = tuple(a.split()[-1] for a in accept[:2])
     return Draft(
         f"What is the currency of {c['name']} called? Give just the name of the currency.",
