@@ -99,11 +99,7 @@ def _tokenizer_and_network(
         with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
             loaded: Any = kind.from_pretrained(
-                location,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
+                location, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EncoderError(

@@ -7,7 +7,6 @@ compares verdicts.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from prefill_router.data.local_pool import answers
 from prefill_router.data.local_pool.questions import build_questions
 from prefill_router.encode.encoders import load_encoder
 from prefill_router.files import project_root
+from prefill_router.run.arguments import command_line
 from prefill_router.run.collect_targets import (
     RECIPES,
     CollectError,
@@ -208,13 +208,11 @@ def audit(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of ``make collect`` and ``make audit``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.run.collect", description=__doc__
-    )
+    parser = command_line("collect", str(__doc__), "device")
+    parser.set_defaults(device="auto")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "local")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "collect")
     parser.add_argument("--per-family", type=int, default=40)
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--audit", action="store_true")
     parser.add_argument("--cells", type=int, default=30)
     parser.add_argument("--seed", type=int, default=None)

@@ -56,23 +56,10 @@ def _leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, content
 
 
-def _problem(
-    file: str,
-    problem: str,
-    column: str = "",
-    row: str = "",
-    committed: Any = None,
-    new: Any = None,
-    deviation: float = np.inf,
-    allowed: float = 0.0,
-) -> dict[str, Any]:
-    return dict(
-        zip(
-            REPORT_COLUMNS,
-            (file, column, row, committed, new, deviation, allowed, problem),
-            strict=True,
-        )
-    )
+def _problem(file: str, problem: str, **found: Any) -> dict[str, Any]:
+    """A row of the report; ``found``: what there is to say of its other columns."""
+    row = {"file": file, "column": "", "row": "", "committed": None, "new": None}
+    return row | {"deviation": np.inf, "allowed": 0.0} | found | {"problem": problem}
 
 
 def _keyed(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -105,11 +92,11 @@ def compare_tables(
     and one per missing or extra column or row; `problem` is empty where all is well.
     """
     report = [
-        _problem(file, "missing column", column)
+        _problem(file, "missing column", column=column)
         for column in committed.columns.difference(new.columns)
     ]
     report += [
-        _problem(file, "extra column", column)
+        _problem(file, "extra column", column=column)
         for column in new.columns.difference(committed.columns)
     ]
     shared = [column for column in committed.columns if column in new.columns]
@@ -146,27 +133,32 @@ def compare_tables(
             table.loc[common, column].to_numpy(dtype=float, na_value=np.nan) for table in (old, now)
         )
         limits = {metric: tolerance(rules, column, metric) for metric in set(metrics)}
-        rtol, atol = np.array([limits[metric] for metric in metrics]).T
-        allowed = atol + rtol * np.abs(np.where(np.isfinite(a), a, 0))
-        with np.errstate(invalid="ignore"):
-            deviation = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-        deviation = np.where(np.isnan(deviation), np.inf, deviation)
-        excess = deviation - allowed
-        worst = int(np.argmax(excess))
-        beyond = int((excess > 0).sum())
+        at, beyond, found = _worst(a, b, np.array([limits[metric] for metric in metrics]))
         report.append(
             _problem(
                 file,
                 f"{beyond} of {len(a)} out of tolerance" if beyond else "",
-                column,
-                str(common[worst][0]),
-                a[worst],
-                b[worst],
-                deviation[worst],
-                allowed[worst],
+                column=column,
+                row=str(common[at][0]),
+                **found,
             )
         )
     return report
+
+
+def _worst(a: np.ndarray, b: np.ndarray, limits: np.ndarray) -> tuple[int, int, dict[str, float]]:
+    """Where two columns [n] differ most beyond their limits [n, (rtol, atol)], how many numbers do,
+    and what the report says of the worst.
+    """
+    rtol, atol = limits.T
+    allowed = atol + rtol * np.abs(np.where(np.isfinite(a), a, 0))
+    with np.errstate(invalid="ignore"):
+        deviation = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    deviation = np.where(np.isnan(deviation), np.inf, deviation)
+    excess = deviation - allowed
+    at = int(np.argmax(excess))
+    found = {"committed": a[at], "new": b[at], "deviation": deviation[at], "allowed": allowed[at]}
+    return at, int((excess > 0).sum()), found
 
 
 def result_files(folder: Path) -> dict[str, Path]:

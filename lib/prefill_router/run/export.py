@@ -23,11 +23,11 @@ from prefill_router.encode.encoders import load_encoder
 from prefill_router.encode.prefill import ActivationError
 from prefill_router.encode.sources import EncoderError
 from prefill_router.encode.store import ActivationStore, store_folder
-from prefill_router.files import WeightsError, project_root
+from prefill_router.files import WeightsError
 from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.network import TrunkConfig
+from prefill_router.run.arguments import OWN_TABLE, command_line, profile_of
 from prefill_router.run.handover import pools, read_note
-from prefill_router.run.own_profile import write_own_profile
 from prefill_router.run.workspace import Workspace, open_workspace
 from prefill_router.serve.export import check_request, export, hub_name
 from prefill_router.serve.formats import FORMATS
@@ -123,7 +123,8 @@ def router_for(
             f"the profile {workspace.profile.name} has no pool {pool!r}; it has"
             f" {', '.join(of_pool)}"
         )
-    settings = FitSettings.of(workspace.profile)
+    # its protocol asks for fields that can be written, and a profile is frozen
+    settings = FitSettings.of(workspace.profile)  # type: ignore[arg-type]
     targets = of_pool[pool].target_names
     if format == "switchyard_json":
         switchyard_order(names, (priced(of_pool[pool]) or of_pool[pool]).target_names)
@@ -131,6 +132,7 @@ def router_for(
     # the kernel router learns from the outcomes of all targets, and may read every encoder
     outcomes = all_outcomes if method == "ours" else of_pool[pool]
     outcomes = outcomes if queries is None else some_queries(outcomes, queries)
+    stores: ActivationStore | dict[str, ActivationStore]
     if format != "own":
         stores = float32_store(workspace, outcomes)
         settings = replace(settings, last_layer=format != "toolkit")
@@ -174,28 +176,12 @@ def export_demo(
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns 0, or 2 for what cannot be exported."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.run.export",
-        allow_abbrev=False,
-        description="Train a router on a profile's pool and write it in a format.",
-    )
-    parser.add_argument(
-        "--profile", default="local", help="a profile whose notebooks ran (default: local)"
-    )
-    parser.add_argument(
-        "--outcomes",
-        type=Path,
-        help="the table of one's own that was given to make reproduce, instead of a profile",
-    )
-    parser.add_argument("--prices", type=Path, help="its price list")
-    parser.add_argument(
-        "--right-from", type=float, help="from which grade on an answer of that table is right"
-    )
-    parser.add_argument("--prompt", help="template that joins columns of that table to the prompt")
-    parser.add_argument(
-        "--models", default="", help="the models of that table to keep, with commas between"
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_line(
+        "export",
+        "Train a router on a profile's pool and write it in a format. The profile, or the table of"
+        " one's own, is one whose notebooks ran.",
+        *("profile", *OWN_TABLE, "encoder", "device", "build-dir"),
     )
     parser.add_argument(
         "--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)"
@@ -225,51 +211,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="write a pickle, which the toolkit's checkpoint is",
     )
     parser.add_argument(
-        "--encoder", help="another encoder than the profile's, as in the run that is exported"
-    )
-    parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
-    parser.add_argument("--build-dir", type=Path, help="another folder than build/")
-    parser.add_argument(
         "--out", type=Path, help="where the files go (default: build/<profile>/export/<format>)"
     )
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def _export(
+    arguments: argparse.Namespace,
+) -> tuple[Router, Mapping[str, str] | None, Sequence[Path]]:
+    """The router, the names of its targets in the other project, and the files."""
+    workspace = open_workspace(
+        profile_of(arguments),
+        encoder=arguments.encoder,
+        device=arguments.device,
+        build_dir=arguments.build_dir,
+    )
+    if arguments.format == "toolkit" and not arguments.allow_pickle:
+        raise ExportError(
+            "the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write"
+            " one all the same"
+        )
+    names = parse_names(arguments.names) if arguments.names else None
+    router = router_for(workspace, arguments.format, arguments.method, arguments.pool, names=names)
+    files = export(
+        router,
+        arguments.format,
+        arguments.out or workspace.build / "export" / arguments.format,
+        arguments.encoder_name,
+        arguments.allow_pickle,
+        names,
+    )
+    return router, names, files
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns 0, or 2 for what cannot be exported."""
+    arguments = _arguments(argv)
     try:
-        if arguments.outcomes:
-            folder = (arguments.build_dir or project_root() / "build") / "own"
-            models = [name.strip() for name in arguments.models.split(",") if name.strip()]
-            arguments.profile = str(
-                write_own_profile(
-                    arguments.outcomes,
-                    arguments.prices,
-                    folder,
-                    arguments.right_from,
-                    arguments.prompt,
-                    models,
-                )
-            )
-        workspace = open_workspace(
-            arguments.profile,
-            encoder=arguments.encoder,
-            device=arguments.device,
-            build_dir=arguments.build_dir,
-        )
-        if arguments.format == "toolkit" and not arguments.allow_pickle:
-            raise ExportError(
-                "the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write"
-                " one all the same"
-            )
-        names = parse_names(arguments.names) if arguments.names else None
-        router = router_for(
-            workspace, arguments.format, arguments.method, arguments.pool, names=names
-        )
-        files = export(
-            router,
-            arguments.format,
-            arguments.out or workspace.build / "export" / arguments.format,
-            arguments.encoder_name,
-            arguments.allow_pickle,
-            names,
-        )
+        router, names, files = _export(arguments)
     except (
         ValueError,
         ActivationError,

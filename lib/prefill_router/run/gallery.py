@@ -8,7 +8,6 @@ contain is shown as text.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
@@ -24,6 +24,7 @@ from prefill_router.files import project_root, replacing
 from prefill_router.report.captions import caption
 from prefill_router.report.pages import page_templates
 from prefill_router.report.verdict import verdicts
+from prefill_router.run.arguments import FOLDERS, command_line
 from prefill_router.run.gallery_page import GENERATOR, page_style, render
 from prefill_router.run.profile import ProfileError, load_profile, profile_names
 
@@ -132,24 +133,9 @@ def build_gallery(build: Path, results: Path, figures: Path, out: Path) -> Path:
 
 
 def _fill(labels: Sequence[str], build: Path, results: Path, figures: Path, out: Path) -> None:
-    environment = page_templates()
     sections = []
     for label in [*labels, "benchmarks"]:
-        drawn = []
-        for source in sorted((figures / label).glob("*.png")):
-            target = out / "figures" / label
-            target.mkdir(parents=True, exist_ok=True)
-            for file in (source, source.with_suffix(".svg")):
-                if file.is_file():
-                    shutil.copyfile(file, target / file.name)
-            drawn.append(
-                {
-                    "name": source.stem,
-                    "caption": caption(source.stem),
-                    "folder": f"figures/{label}",
-                    "svg": source.with_suffix(".svg").is_file(),
-                }
-            )
+        drawn = _copy_figures(figures / label, label, out)
         description, command = _description(label, build)
         if label == "benchmarks":
             description, command = (
@@ -158,27 +144,7 @@ def _fill(labels: Sequence[str], build: Path, results: Path, figures: Path, out:
             )
             if not drawn:
                 continue
-        pages = []
-        for path in sorted((build / label / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-            if path.name.endswith(".failed.ipynb"):
-                continue
-            notebook = nbformat.read(path, as_version=4)
-            pages.append((_page(notebook, path.stem), render(notebook, path.stem)))
-        for at, (page, body) in enumerate(pages):
-            before, after = (pages[i][0] if 0 <= i < len(pages) else None for i in (at - 1, at + 1))
-            _write(
-                out / "notebooks" / label / f"{page.name}.html",
-                environment.get_template("notebook.html.j2").render(
-                    title=f"{page.title} ({label})",
-                    page=page,
-                    label=label,
-                    body=body,
-                    before=before,
-                    after=after,
-                    root="../../",
-                    style=page_style(),
-                ),
-            )
+        pages = _write_notebooks(build / label / "notebooks", label, out)
         report = results / label / "report.html"
         if report.is_file():
             (out / "reports").mkdir(parents=True, exist_ok=True)
@@ -190,20 +156,69 @@ def _fill(labels: Sequence[str], build: Path, results: Path, figures: Path, out:
                 "command": command,
                 "headlines": _headlines(results / label),
                 "figures": drawn,
-                "pages": [page for page, _ in pages],
+                "pages": pages,
                 "report": report.is_file(),
             }
         )
         print(f"{label}: {len(drawn)} figures, {len(pages)} notebooks", flush=True)
     _write(
         out / "index.html",
-        environment.get_template("index.html.j2").render(
+        page_templates()
+        .get_template("index.html.j2")
+        .render(
             title="Routing by prefill activations: figures and notebooks",
             sections=sections,
             root="",
             style=page_style(),
         ),
     )
+
+
+def _copy_figures(folder: Path, label: str, out: Path) -> list[dict[str, Any]]:
+    """Copy the figures of a profile; what the index says of each."""
+    drawn = []
+    for source in sorted(folder.glob("*.png")):
+        target = out / "figures" / label
+        target.mkdir(parents=True, exist_ok=True)
+        for file in (source, source.with_suffix(".svg")):
+            if file.is_file():
+                shutil.copyfile(file, target / file.name)
+        drawn.append(
+            {
+                "name": source.stem,
+                "caption": caption(source.stem),
+                "folder": f"figures/{label}",
+                "svg": source.with_suffix(".svg").is_file(),
+            }
+        )
+    return drawn
+
+
+def _write_notebooks(folder: Path, label: str, out: Path) -> list[Page]:
+    """Write a page for every executed notebook of a profile, each with links to its neighbours."""
+    pages = []
+    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
+        if path.name.endswith(".failed.ipynb"):
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        pages.append((_page(notebook, path.stem), render(notebook, path.stem)))
+    template = page_templates().get_template("notebook.html.j2")
+    for at, (page, body) in enumerate(pages):
+        before, after = (pages[i][0] if 0 <= i < len(pages) else None for i in (at - 1, at + 1))
+        _write(
+            out / "notebooks" / label / f"{page.name}.html",
+            template.render(
+                title=f"{page.title} ({label})",
+                page=page,
+                label=label,
+                body=body,
+                before=before,
+                after=after,
+                root="../../",
+                style=page_style(),
+            ),
+        )
+    return [page for page, _ in pages]
 
 
 def _write(path: Path, text: str) -> None:
@@ -213,18 +228,11 @@ def _write(path: Path, text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0, or 2 if there is nothing to show."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.run.gallery",
-        allow_abbrev=False,
-        description="Write all figures and rendered notebooks as HTML.",
+    parser = command_line("gallery", "Write all figures and rendered notebooks as HTML.", *FOLDERS)
+    root = project_root()
+    parser.set_defaults(
+        build_dir=root / "build", results_dir=root / "results", figures_dir=root / "figures"
     )
-    for name in ("build", "results", "figures"):
-        parser.add_argument(
-            f"--{name}-dir",
-            type=Path,
-            default=project_root() / name,
-            help=f"another folder than {name}/",
-        )
     parser.add_argument(
         "--out", type=Path, help="where the pages go (default: html in the build folder)"
     )

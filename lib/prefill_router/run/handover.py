@@ -149,6 +149,10 @@ def save_predictions(
     overhead : ndarray [n], optional
         The router's own cost per query, in the outcomes' unit; 0 by default.
     reads : one of `READS`
+
+    Notes
+    -----
+    Nine parameters: each becomes a column of the table, or says where it goes.
     """
     if reads not in READS:
         raise ValueError(

@@ -19,57 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from prefill_router.data.outcomes import OutcomesError
-from prefill_router.files import project_root
+from prefill_router.run.arguments import FOLDERS, OWN_TABLE, command_line, profile_of
 from prefill_router.run.headline import headline
 from prefill_router.run.kernel import NotebookFailed
 from prefill_router.run.notebooks import NotebookError, run
-from prefill_router.run.own_profile import write_own_profile
 from prefill_router.run.profile import ProfileError
 from prefill_router.run.workspace import open_workspace
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.run.reproduce",
-        allow_abbrev=False,
-        description="Run the notebooks of a profile; unchanged ones are skipped.",
+    parser = command_line(
+        "reproduce",
+        "Run the notebooks of a profile; unchanged ones are skipped.",
+        *("profile", "encoder", *OWN_TABLE, "device", *FOLDERS),
     )
-    parser.add_argument(
-        "--profile", default="local", help="profile of config/, or a YAML file (default: local)"
-    )
-    parser.add_argument(
-        "--encoder", help="another encoder than the profile's; its results get folders of their own"
-    )
-    parser.add_argument(
-        "--outcomes",
-        type=Path,
-        help="a table of your own instead of a profile: .csv, .tsv, .json, .jsonl or .parquet",
-    )
-    parser.add_argument(
-        "--prices", type=Path, help="prices of its models per million tokens, a YAML file"
-    )
-    parser.add_argument(
-        "--right-from",
-        type=float,
-        help="from which grade on an answer of that table is right (default: 0.5)",
-    )
-    parser.add_argument(
-        "--prompt",
-        help=(
-            "template that joins columns of that table to the prompt, such as"
-            ' "{context}\\n\\n{question}"'
-        ),
-    )
-    parser.add_argument(
-        "--models",
-        help=(
-            "the models of that table to keep, with commas between; says which columns of a wide"
-            " one are models"
-        ),
-    )
-    parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
-    for name in ("build", "results", "figures"):
-        parser.add_argument(f"--{name}-dir", type=Path, help=f"another folder than {name}/")
     parser.add_argument("--notebooks-dir", type=Path, help="another folder than notebooks/")
     parser.add_argument("--notebooks", help="only these numbers, for example 01,03")
     parser.add_argument("--force", action="store_true", help="run them even when nothing changed")
@@ -83,9 +46,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("prompt", "models"):
         if getattr(arguments, name) is not None and not arguments.outcomes:
             parser.error(f"--{name} goes with --outcomes")
-    arguments.models = [
-        name.strip() for name in (arguments.models or "").split(",") if name.strip()
-    ]
     for given in (arguments.outcomes, arguments.prices):
         if given is not None and not given.is_file():
             parser.error(f"{given}: no such file")
@@ -106,55 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if threading.current_thread() is threading.main_thread()
         else None
     )
-    chosen = {
-        "profile": arguments.profile,
-        "encoder": arguments.encoder,
-        "device": arguments.device,
-        "build_dir": arguments.build_dir,
-        "results_dir": arguments.results_dir,
-        "figures_dir": arguments.figures_dir,
-    }
-    # Kernels work in the notebooks' folder, so that paths given here must not be relative.
-    if Path(arguments.profile).suffix in (".yaml", ".yml"):
-        chosen["profile"] = str(Path(arguments.profile).resolve())
-    if arguments.outcomes:
-        own = write_own_profile(
-            arguments.outcomes,
-            arguments.prices,
-            (arguments.build_dir or project_root() / "build") / "own",
-            arguments.right_from,
-            arguments.prompt,
-            arguments.models,
-        )
-        chosen["profile"] = str(own.resolve())
-    parameters = {
-        key: str(value.resolve()) if isinstance(value, Path) else value
-        for key, value in chosen.items()
-        if value is not None
-    }
+    parameters = _parameters(arguments)
     try:
-        workspace = open_workspace(**parameters)
-        if not workspace.outcomes_folder.is_dir():
-            raise ProfileError(
-                f"profile {workspace.profile.name}: its outcomes folder {workspace.outcomes_folder}"
-                " does not exist."
-            )
-        executed = run(
-            workspace,
-            parameters,
-            arguments.notebooks_dir and arguments.notebooks_dir.resolve(),
-            (
-                [part.strip().zfill(2) for part in arguments.notebooks.split(",")]
-                if arguments.notebooks
-                else None
-            ),
-            arguments.force,
-        )
-        print(
-            f"\n{headline(workspace)}\n\n{len(executed)} notebook(s) ran. Tables:"
-            f" {workspace.results}\nFigures: {workspace.figures}\nExecuted notebooks:"
-            f" {workspace.build / 'notebooks'}"
-        )
+        _reproduce(arguments, parameters)
         return 0
     except (ProfileError, NotebookError, OutcomesError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -171,6 +85,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _parameters(arguments: argparse.Namespace) -> dict[str, str]:
+    """What is given to every notebook. Kernels work in the notebooks' folder, so that paths must
+    not be relative.
+    """
+    profile = profile_of(arguments)
+    if Path(profile).suffix in (".yaml", ".yml"):
+        profile = str(Path(profile).resolve())
+    chosen = {
+        "profile": profile,
+        "encoder": arguments.encoder,
+        "device": arguments.device,
+        "build_dir": arguments.build_dir,
+        "results_dir": arguments.results_dir,
+        "figures_dir": arguments.figures_dir,
+    }
+    return {
+        key: str(value.resolve()) if isinstance(value, Path) else value
+        for key, value in chosen.items()
+        if value is not None
+    }
+
+
+def _reproduce(arguments: argparse.Namespace, parameters: dict[str, str]) -> None:
+    workspace = open_workspace(**parameters)
+    if not workspace.outcomes_folder.is_dir():
+        raise ProfileError(
+            f"profile {workspace.profile.name}: its outcomes folder {workspace.outcomes_folder}"
+            " does not exist."
+        )
+    executed = run(
+        workspace,
+        parameters,
+        arguments.notebooks_dir and arguments.notebooks_dir.resolve(),
+        (
+            [part.strip().zfill(2) for part in arguments.notebooks.split(",")]
+            if arguments.notebooks
+            else None
+        ),
+        arguments.force,
+    )
+    print(
+        f"\n{headline(workspace)}\n\n{len(executed)} notebook(s) ran. Tables:"
+        f" {workspace.results}\nFigures: {workspace.figures}\nExecuted notebooks:"
+        f" {workspace.build / 'notebooks'}"
+    )
 
 
 if __name__ == "__main__":

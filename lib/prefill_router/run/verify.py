@@ -6,7 +6,6 @@ python -m prefill_router.run.verify --profile local --against other/results/loca
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from prefill_router.files import project_root
 from prefill_router.run import reproduce
+from prefill_router.run.arguments import command_line
 from prefill_router.run.compare import compare_folders, worst_per_file
 from prefill_router.run.profile import Profile, ProfileError, load_profile
 
@@ -62,15 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0, 1 (out of tolerance, missing, extra), 2 (wrong arguments), else the
     run's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.run.verify",
-        allow_abbrev=False,
-        description="Re-compute a profile and compare it with the committed results.",
+    parser = command_line(
+        "verify",
+        "Re-compute a profile and compare it with the committed results.",
+        *("profile", "device"),
     )
-    parser.add_argument(
-        "--profile", default="local", help="profile of config/, or a YAML file (default: local)"
-    )
-    parser.add_argument("--device", help="auto, cpu, mps, cuda or cuda:N")
     parser.add_argument("--results", type=Path, help="committed side (default: results/<profile>)")
     parser.add_argument(
         "--against", type=Path, metavar="DIR", help="compare with this folder; nothing is run"

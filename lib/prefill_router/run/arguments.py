@@ -1,0 +1,74 @@
+"""The options that several command lines have, each said once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from prefill_router.files import project_root
+from prefill_router.run.own_profile import write_own_profile
+
+OWN_TABLE = ("outcomes", "prices", "right-from", "prompt", "models")
+FOLDERS = ("build-dir", "results-dir", "figures-dir")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "profile": {"default": "local", "help": "profile of config/, or a YAML file (default: local)"},
+    "outcomes": {
+        "type": Path,
+        "help": "a table of your own instead of a profile: .csv, .tsv, .json, .jsonl or .parquet",
+    },
+    "prices": {"type": Path, "help": "prices of its models per million tokens, a YAML file"},
+    "right-from": {
+        "type": float,
+        "help": "from which grade on an answer of that table is right (default: 0.5)",
+    },
+    "prompt": {
+        "help": "template that joins columns of that table to the prompt, such as"
+        ' "{context}\\n\\n{question}"'
+    },
+    "models": {
+        "type": _names,
+        "help": "the models of that table to keep, with commas between; says which columns of a"
+        " wide one are models",
+    },
+    "encoder": {"help": "another encoder than the profile's; its results get folders of their own"},
+    "device": {"help": "auto, cpu, mps, cuda or cuda:N"},
+    "build-dir": {"type": Path, "help": "another folder than build/"},
+    "results-dir": {"type": Path, "help": "another folder than results/"},
+    "figures-dir": {"type": Path, "help": "another folder than figures/"},
+}
+
+
+def command_line(module: str, description: str, *options: str) -> argparse.ArgumentParser:
+    """The parser of a module's command line, with some of `OPTIONS`; what is not given is None,
+    or the default of the option.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m prefill_router.run.{module}", allow_abbrev=False, description=description
+    )
+    for name in options:
+        parser.add_argument(f"--{name}", **OPTIONS[name])
+    return parser
+
+
+def profile_of(arguments: argparse.Namespace) -> str:
+    """The profile that was asked for: its name, or the file that is written here for a table of
+    one's own (`OWN_TABLE`).
+    """
+    if not arguments.outcomes:
+        return arguments.profile
+    own = write_own_profile(
+        arguments.outcomes,
+        arguments.prices,
+        (arguments.build_dir or project_root() / "build") / "own",
+        arguments.right_from,
+        arguments.prompt,
+        arguments.models or (),
+    )
+    return str(own)
