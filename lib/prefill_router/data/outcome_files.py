@@ -102,22 +102,52 @@ def outcomes_from_tables(
             problems.append(f"{file}.parquet: missing column {', '.join(absent)} (it has {has})")
     raise_all(problems, where)
 
-    ids = pd.Series(queries["query_id"].tolist(), dtype=object)
-    prompts = pd.Series(queries["prompt"].tolist(), dtype=object)
-    groups = pd.Series(queries["group"].tolist(), dtype=object)
-    file = "queries.parquet"
-    problems += _rows(file, "query_id", "empty query id", _empty(ids), ids)
-    problems += _rows(file, "query_id", "duplicate query id", ids.duplicated(), ids)
-    problems += _rows(file, "prompt", "empty prompt: drop the query", _empty(prompts), ids)
-    problems += _rows(
-        file, "group", "empty group: a query alone is a group of its own", _empty(groups), ids
+    names = [t.name for t in targets]
+    values, of_rows = _values(outcomes, _objects(queries["query_id"]), names)
+    raise_all(_query_problems(queries) + of_rows, where)
+
+    row = pd.Index(_objects(queries["query_id"])).get_indexer(_objects(outcomes["query_id"]))
+    column_of = pd.Index(names).get_indexer(_objects(outcomes["target"]))
+    arrays = {}
+    for column in VALUE_COLUMNS:
+        arrays[column] = np.full((len(queries), len(names)), np.nan)
+        arrays[column][row, column_of] = values[column]
+    # Plain strings whatever the file used (categories, dictionary columns): later code compares and
+    # sorts them.
+    texts = pd.DataFrame({c: [str(v) for v in queries[c].tolist()] for c in QUERY_COLUMNS})
+    return Outcomes(
+        texts,
+        tuple(targets),
+        cost_unit=str(header["cost_unit"]),
+        name=str(header["name"]),
+        **arrays,
     )
 
+
+def _query_problems(queries: pd.DataFrame) -> list[str]:
+    ids = _objects(queries["query_id"])
+    prompts = _objects(queries["prompt"])
+    groups = _objects(queries["group"])
+    file = "queries.parquet"
+    return [
+        *_rows(file, "query_id", "empty query id", _empty(ids), ids),
+        *_rows(file, "query_id", "duplicate query id", ids.duplicated(), ids),
+        *_rows(file, "prompt", "empty prompt: drop the query", _empty(prompts), ids),
+        *_rows(
+            file, "group", "empty group: a query alone is a group of its own", _empty(groups), ids
+        ),
+    ]
+
+
+def _values(
+    outcomes: pd.DataFrame, ids: pd.Series, names: list[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The numbers of every row of ``outcomes.parquet``, by column, and what is wrong with them."""
     file = "outcomes.parquet"
-    row_ids = pd.Series(outcomes["query_id"].tolist(), dtype=object)
-    row_targets = pd.Series(outcomes["target"].tolist(), dtype=object)
+    problems: list[str] = []
+    row_ids = _objects(outcomes["query_id"])
+    row_targets = _objects(outcomes["target"])
     pairs = row_ids.astype(str) + " / " + row_targets.astype(str)
-    names = [t.name for t in targets]
     problems += _rows(
         file, "query_id", "query id not in queries.parquet", ~row_ids.isin(ids), row_ids
     )
@@ -127,7 +157,7 @@ def outcomes_from_tables(
     problems += _rows(file, "target", "duplicate (query, target)", repeated, pairs)
     values = {}
     for column in VALUE_COLUMNS:
-        raw = pd.Series(outcomes[column].tolist(), dtype=object)
+        raw = _objects(outcomes[column])
         number = pd.to_numeric(raw, errors="coerce").astype(np.float64)
         problems += _rows(file, column, "not a number", raw.notna() & number.isna(), pairs)
         if column == "correct":
@@ -139,25 +169,7 @@ def outcomes_from_tables(
                 file, column, "negative or infinite", (number < 0) | np.isinf(number), pairs
             )
         values[column] = number.to_numpy()
-    raise_all(problems, where)
-
-    row = pd.Index(ids).get_indexer(row_ids)
-    column_of = pd.Index(names).get_indexer(row_targets)
-    arrays = {}
-    for column in VALUE_COLUMNS:
-        arrays[column] = np.full((len(ids), len(names)), np.nan)
-        arrays[column][row, column_of] = values[column]
-    # Plain strings whatever the file used (categories, dictionary columns): later code compares and
-    # sorts
-    # them.
-    texts = pd.DataFrame({c: [str(v) for v in queries[c].tolist()] for c in QUERY_COLUMNS})
-    return Outcomes(
-        texts,
-        tuple(targets),
-        cost_unit=str(header["cost_unit"]),
-        name=str(header["name"]),
-        **arrays,
-    )
+    return values, problems
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -217,6 +229,11 @@ def _targets(header: dict) -> tuple[list[Target], list[str]]:
             f"{file}: a pool needs at least two targets, this one has {len(header['targets'])}"
         )
     return targets, problems
+
+
+def _objects(values: pd.Series) -> pd.Series:
+    """The values as plain Python objects, whatever the file used."""
+    return pd.Series(values.tolist(), dtype=object)
 
 
 def _empty(texts: pd.Series) -> pd.Series:

@@ -26,6 +26,8 @@ from prefill_router.run.stamps import (
 )
 from prefill_router.run.workspace import Workspace
 
+Stamp = dict[str, Any]
+
 
 class NotebookError(ValueError):
     """A refused notebook: not just one tagged cell, or a parameter that it does not take."""
@@ -121,82 +123,102 @@ def run(
         A notebook raised; it has no stamp, those before it keep theirs.
     """
     paths = find_notebooks(notebooks_dir or project_root() / "notebooks")
-    wanted = set(only) if only else {path.name[:2] for path in paths}
-    missing = sorted(wanted - {path.name[:2] for path in paths})
-    if missing:
-        raise NotebookError(
-            f"no notebook has the number {', '.join(missing)}; there are "
-            f"{', '.join(path.name for path in paths)}."
-        )
-    sources = {path: nbformat.read(path, as_version=4) for path in paths}
-    for path, notebook in sources.items():
-        check_parameters(notebook, path.name, parameters)
-    for path in list(paths):
-        reason = not_for(sources[path], workspace)
-        if reason:
+    wanted = _wanted(paths, only)
+    sources = _sources(paths, parameters)
+    for path in paths:
+        if reason := not_for(sources[path], workspace):
             say(f"{path.stem} is left out: {reason}")
-            paths.remove(path)
+            del sources[path]
     shared = input_hashes(workspace)
-    library = library_hashes({path.stem: sources[path] for path in paths})
+    library = library_hashes({path.stem: notebook for path, notebook in sources.items()})
     upstream: list[list[str]] = []
     executed: list[str] = []
-    stamps: dict[str, dict[str, Any]] = {}
-    for number, path in enumerate(paths, start=1):
-        target = workspace.build / "notebooks" / path.name
+    stamps: dict[str, Stamp] = {}
+    for number, (path, notebook) in enumerate(sources.items(), start=1):
         stamp_path = workspace.build / "stamps" / f"{path.stem}.json"
-        key = content_hash([shared, library[path.stem], notebook_hash(sources[path]), upstream])
+        key = content_hash([shared, library[path.stem], notebook_hash(notebook), upstream])
         stamp = read_stamp(stamp_path)
-        fresh = (
-            stamp is not None
-            and stamp["key"] == key
-            and target.is_file()
-            and all(
-                output_fingerprint(workspace, name) == value
-                for name, value in stamp["outputs"].items()
-            )
-        )
+        fresh = _is_fresh(workspace, path, stamp, key)
+        place = f"[{number}/{len(sources)}] {path.stem:<32}"
         if path.name[:2] in wanted and (force or not fresh):
             stamp_path.unlink(missing_ok=True)
-            prefix = f"[{number}/{len(paths)}] {path.stem:<32}"
-            if sys.stdout.isatty():
-                print(f"{prefix} ...", end="\r", flush=True)
-            before = file_states(workspace)
-            try:
-                with kernel_environment(workspace.build / "kernel"):
-                    seconds, peak = execute(path, target, parameters)
-            except NotebookFailed as failure:
-                say(f"{prefix} FAILED")
-                raise NotebookFailed(f"{path.name} failed:\n{failure}") from None
-            stamp = new_stamp(workspace, key, before, stamp, seconds, peak)
+            stamp = _execute(workspace, path, parameters, (key, stamp), place, say)
             with replacing(stamp_path) as temporary:
                 temporary.write_text(json.dumps(stamp, indent=1, sort_keys=True), encoding="utf-8")
             executed.append(path.stem)
             fresh = True
-            say(f"{prefix} {seconds:7.1f} s  {peak / 2**20:6.0f} MB")
+            say(f"{place} {stamp['seconds']:7.1f} s  {stamp['peak_mb']:6.0f} MB")
         elif path.name[:2] in wanted:
-            say(f"[{number}/{len(paths)}] {path.stem:<32} unchanged")
-        if stamp is not None and fresh:
-            stamps[path.stem] = stamp
+            say(f"{place} unchanged")
         # A notebook that did not run yet counts as such, so that those after it run again once it
         # has.
-        upstream.append(
-            [
-                path.stem,
-                content_hash([stamp["key"], stamp["outputs"]]) if stamp and fresh else "not run",
-            ]
-        )
-    if len(stamps) == len(paths):
-        if executed or not (workspace.results / "manifest.json").is_file():
-            write_manifests(
-                workspace,
-                shared | {"library": library["all"]},
-                {path.stem: notebook_hash(sources[path]) for path in paths},
-                stamps,
-            )
-        name_strays(workspace, stamps, say)
-    else:
+        state = "not run"
+        if stamp is not None and fresh:
+            stamps[path.stem] = stamp
+            state = content_hash([stamp["key"], stamp["outputs"]])
+        upstream.append([path.stem, state])
+    if len(stamps) < len(sources):
         say("manifest.json is not rewritten: some notebooks are not up to date.")
+        return executed
+    if executed or not (workspace.results / "manifest.json").is_file():
+        hashes = {path.stem: notebook_hash(notebook) for path, notebook in sources.items()}
+        write_manifests(workspace, shared | {"library": library["all"]}, hashes, stamps)
+    name_strays(workspace, stamps, say)
     return executed
+
+
+def _sources(paths: Sequence[Path], parameters: Iterable[str]) -> dict[Path, nbformat.NotebookNode]:
+    """The notebooks in order; refused if one does not take the parameters."""
+    sources = {path: nbformat.read(path, as_version=4) for path in paths}
+    for path, notebook in sources.items():
+        check_parameters(notebook, path.name, parameters)
+    return sources
+
+
+def _wanted(paths: Sequence[Path], only: Sequence[str] | None) -> set[str]:
+    """Numbers of the notebooks to look at."""
+    numbers = {path.name[:2] for path in paths}
+    wanted = set(only) if only else numbers
+    if missing := sorted(wanted - numbers):
+        raise NotebookError(
+            f"no notebook has the number {', '.join(missing)}; there are "
+            f"{', '.join(path.name for path in paths)}."
+        )
+    return wanted
+
+
+def _is_fresh(workspace: Workspace, path: Path, stamp: Stamp | None, key: str) -> bool:
+    """Whether nothing that shaped a notebook, and nothing that it wrote, has changed."""
+    return (
+        stamp is not None
+        and stamp["key"] == key
+        and (workspace.build / "notebooks" / path.name).is_file()
+        and all(
+            output_fingerprint(workspace, name) == value for name, value in stamp["outputs"].items()
+        )
+    )
+
+
+def _execute(
+    workspace: Workspace,
+    path: Path,
+    parameters: dict[str, Any],
+    key_and_last: tuple[str, Stamp | None],
+    place: str,
+    say: Callable[[str], None],
+) -> Stamp:
+    """Run a notebook; its new stamp, from its key and its stamp of the last time."""
+    key, last = key_and_last
+    if sys.stdout.isatty():
+        print(f"{place} ...", end="\r", flush=True)
+    before = file_states(workspace)
+    try:
+        with kernel_environment(workspace.build / "kernel"):
+            seconds, peak = execute(path, workspace.build / "notebooks" / path.name, parameters)
+    except NotebookFailed as failure:
+        say(f"{place} FAILED")
+        raise NotebookFailed(f"{path.name} failed:\n{failure}") from None
+    return new_stamp(workspace, key, before, last, seconds, peak)
 
 
 def name_strays(

@@ -23,10 +23,8 @@ def outcomes_of_table(
 ) -> Outcomes:
     first = long.drop_duplicates("query_id").set_index("query_id")
     models = list(long["model"].unique())
-    row, column = (
-        first.index.get_indexer(long["query_id"]),
-        pd.Index(models).get_indexer(long["model"]),
-    )
+    row = first.index.get_indexer(long["query_id"])
+    column = pd.Index(models).get_indexer(long["model"])
 
     def matrix(values: str) -> np.ndarray:
         table = np.full((len(first), len(models)), np.nan)
@@ -34,49 +32,93 @@ def outcomes_of_table(
             table[row, column] = long[values]
         return table
 
-    correct = matrix("isCorrect")
-    graded = ~np.isin(correct, [0.0, 1.0]) & ~np.isnan(correct)
-    if graded.any():
-        notes.append(f"{graded.sum():,} graded outcomes: right from {threshold:g} on")
-        correct = np.where(np.isnan(correct), np.nan, (correct >= threshold).astype(float))
-    if missing := int(np.isnan(correct).sum()):
-        notes.append(
-            f"{missing:,} of {correct.size:,} outcomes are missing: left out, never counted as"
-            " wrong"
-        )
+    correct = _right(matrix("isCorrect"), threshold, notes)
     queries = queries_of_table(first, long, notes)
-    inputs = matrix("input_tokens")
-    if gaps := int(np.isnan(inputs).sum()):
-        from prefill_router.data.public.tokens import count_tokens
-
-        inputs = np.where(
-            np.isnan(inputs),
-            np.asarray(count_tokens(queries["prompt"].tolist()), float)[:, None],
-            inputs,
-        )
-        notes.append(
-            f"{gaps:,} of {inputs.size:,} input_tokens are not given: counted with cl100k, for"
-            " every model alike"
-        )
+    inputs = _all_counted(matrix("input_tokens"), queries["prompt"], notes)
     outputs, realised = matrix("output_tokens"), matrix("cost_usd")
-    targets = []
+    targets: list[Target] = []
     basis: dict[str, list[str]] = {"price": [], "cost": [], "neither": []}
     for k, model in enumerate(models):
         price = listed.get(model, Price(np.nan, np.nan))
-        if not np.isnan(realised[:, k]).all():  # what was paid goes before what a list would ask
+        kind = _basis(realised[:, k], outputs[:, k], price)
+        basis[kind].append(model)
+        if kind == "cost":
             tell_difference(
                 model, realised[:, k], inputs[:, k], outputs[:, k], price, currency, notes
             )
-            # no price, but what the answers did cost: `routing.cost_lines` fits what a query is
-            # expected to cost
-            targets.append(Target(model, np.nan, np.nan))
-            basis["cost"].append(model)
-        elif not np.isnan([price.input, price.output]).any() and not np.isnan(outputs[:, k]).all():
-            targets.append(Target(model, price.input * 1e-6, price.output * 1e-6))
-            basis["price"].append(model)
-        else:
-            targets.append(Target(model, np.nan, np.nan))
-            basis["neither"].append(model)
+        # no price where the answers did cost something: `data.costs` fits what a query is expected
+        # to cost
+        known = kind == "price"
+        targets.append(
+            Target(
+                model,
+                price.input * 1e-6 if known else np.nan,
+                price.output * 1e-6 if known else np.nan,
+            )
+        )
+    currency = _tell_basis(basis, listed, currency, name, notes)
+    answered = ~np.isnan(correct)
+    for kind, cost_of in (("price", outputs), ("cost", realised)):
+        for model in basis[kind]:
+            k = models.index(model)
+            _tell_gaps(model, kind, answered[:, k], ~np.isnan(cost_of[:, k]), notes)
+    _tell_limits(models, basis["neither"], len(first), notes)
+    prices = np.array([(t.input_price, t.output_price) for t in targets])
+    cost = np.where(
+        [m in basis["cost"] for m in models],
+        realised,
+        inputs * prices[:, 0] + outputs * prices[:, 1],
+    )
+    return Outcomes(queries, tuple(targets), correct, inputs, outputs, cost, currency, name)
+
+
+def _right(grades: np.ndarray, threshold: float, notes: list[str]) -> np.ndarray:
+    """Grades [questions, models] as 0 and 1; NaN stays."""
+    missing = np.isnan(grades)
+    graded = ~np.isin(grades, [0.0, 1.0]) & ~missing
+    if graded.any():
+        notes.append(f"{graded.sum():,} graded outcomes: right from {threshold:g} on")
+        grades = np.where(missing, np.nan, (grades >= threshold).astype(float))
+    if missing.any():
+        notes.append(
+            f"{missing.sum():,} of {grades.size:,} outcomes are missing: left out, never counted as"
+            " wrong"
+        )
+    return grades
+
+
+def _all_counted(inputs: np.ndarray, prompts: pd.Series, notes: list[str]) -> np.ndarray:
+    """Input tokens [questions, models], counted where they are not given."""
+    gaps = np.isnan(inputs)
+    if not gaps.any():
+        return inputs
+    from prefill_router.data.public.tokens import count_tokens
+
+    notes.append(
+        f"{gaps.sum():,} of {inputs.size:,} input_tokens are not given: counted with cl100k, for"
+        " every model alike"
+    )
+    counted = np.asarray(count_tokens(prompts.tolist()), float)
+    return np.where(gaps, counted[:, None], inputs)
+
+
+def _basis(paid: np.ndarray, outputs: np.ndarray, price: Price) -> str:
+    """What the cost of a model is known from: what was paid goes before what a list would ask."""
+    if not np.isnan(paid).all():
+        return "cost"
+    if not np.isnan([price.input, price.output]).any() and not np.isnan(outputs).all():
+        return "price"
+    return "neither"
+
+
+def _tell_basis(
+    basis: Mapping[str, list[str]],
+    listed: Mapping[str, Price],
+    currency: str,
+    name: str,
+    notes: list[str],
+) -> str:
+    """Say what costs come from and which prices are not used; the currency of the costs."""
     if basis["cost"] and basis["price"] and currency != "USD":
         raise OutcomesError(
             f"{name}: {', '.join(basis['price'])} have prices in {currency},"
@@ -93,21 +135,28 @@ def outcomes_of_table(
         notes.append(f"prices not used, as cost_usd says what was paid: {', '.join(unused)}")
     if unused := [m for m in listed if m in basis["neither"]]:
         notes.append(f"prices not used, as there are no output_tokens: {', '.join(unused)}")
-    answered = ~np.isnan(correct)
-    for model, kind in [(m, of_kind) for of_kind in ("price", "cost") for m in basis[of_kind]]:
-        of, there = (
-            answered[:, models.index(model)],
-            ~np.isnan((realised if kind == "cost" else outputs)[:, models.index(model)]),
+    return currency
+
+
+def _tell_gaps(
+    model: str, kind: str, answered: np.ndarray, there: np.ndarray, notes: list[str]
+) -> None:
+    """Say of how many answers [questions] of a model the cost is not known."""
+    if lacking := int((answered & ~there).sum()):
+        notes.append(
+            f"{'cost_usd' if kind == 'cost' else 'output_tokens'} of {model} is not given for"
+            f" {lacking:,} of {answered.sum():,} answers: its cost comes from the others"
         )
-        if lacking := int((of & ~there).sum()):
-            notes.append(
-                f"{'cost_usd' if kind == 'cost' else 'output_tokens'} of {model} is not given for"
-                f" {lacking:,} of {of.sum():,} answers: its cost comes from the others"
-            )
-    if basis["neither"]:
+
+
+def _tell_limits(
+    models: list[str], without_cost: list[str], questions: int, notes: list[str]
+) -> None:
+    """Say what cannot be computed, drawn or claimed."""
+    if without_cost:
         notes.append(
             "no cost is known (a price and output_tokens, or cost_usd):"
-            f" {', '.join(basis['neither'])}; left out of what needs a cost, and of nothing else"
+            f" {', '.join(without_cost)}; left out of what needs a cost, and of nothing else"
         )
     if not all(name.isascii() for name in models):
         from prefill_router.data.own.fonts import without_glyph
@@ -117,12 +166,5 @@ def outcomes_of_table(
                 f"no font of this machine draws {undrawn}: figures show boxes in names of models;"
                 " install one, such as Noto Sans CJK"
             )
-    if len(first) < FEW:
-        notes.append(f"{len(first)} questions are few: expect wide intervals")
-    prices = np.array([(t.input_price, t.output_price) for t in targets])
-    cost = np.where(
-        [m in basis["cost"] for m in models],
-        realised,
-        inputs * prices[:, 0] + outputs * prices[:, 1],
-    )
-    return Outcomes(queries, tuple(targets), correct, inputs, outputs, cost, currency, name)
+    if questions < FEW:
+        notes.append(f"{questions} questions are few: expect wide intervals")
