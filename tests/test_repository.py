@@ -103,52 +103,51 @@ def test_the_ignored_is_ignored():
     assert git("check-ignore", "--no-index", *ignored, *kept).stdout.split() == ignored
 
 
-# Larger than wanted still; a name leaves the list when it is cut.
+# Larger than wanted still; a line leaves the list when it is cut.
 LARGE_MODULES = {"serve/router.py"}
 LONG_FUNCTIONS = {
-    "_arguments",
-    "_check_together",
-    "_fill",
-    "_verdict",
-    "benchmark_table",
-    "check",
-    "compare_tables",
-    "cost_verdict",
-    "explore",
-    "greedy",
-    "load_encoder",
-    "long_table",
-    "main",
-    "outcomes_from_tables",
-    "outcomes_of_table",
-    "read_evaluation",
-    "run",
-    "write_evaluation",
-    "write_toolkit",
+    ("run/evaluation_files.py", "write_evaluation"),
+    ("run/recompute.py", "read_evaluation"),
 }
-MANY_PARAMETERS = {"_add_runs", "_problem", "extract", "plot_curves", "save_predictions"}
+MANY_PARAMETERS = {("evaluate/evaluation.py", "_add_runs")}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def functions(path: Path) -> list[ast.FunctionDef]:
-    return [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+def lines_of_code(function: Function) -> int:
+    """Lines of a function, its docstring not counted."""
+    doc = function.body[0] if ast.get_docstring(function) else None
+    lines = function.end_lineno - function.lineno + 1
+    return lines - (doc.end_lineno - doc.lineno + 1 if doc else 0)
+
+
+def parameters(function: Function) -> int:
+    of = function.args
+    return len({a.arg for a in [*of.posonlyargs, *of.args, *of.kwonlyargs]} - {"self", "cls"})
+
+
+def says_why(function: Function) -> bool:
+    """Whether the Notes of a docstring speak of the parameters."""
+    notes = re.search(r"^Notes\n-----\n(.*)", ast.get_docstring(function) or "", re.M | re.S)
+    return notes is not None and "parameters" in notes[1]
 
 
 def test_modules_functions_and_parameter_lists_are_short():
     library = ROOT / "lib" / "prefill_router"
     large, long, many = set(), set(), set()
     for path in library.rglob("*.py"):
-        if len(path.read_text().splitlines()) > 300:
-            large.add(path.relative_to(library).as_posix())
-        for function in functions(path):
-            doc = function.body[0] if ast.get_docstring(function) else None
-            lines = function.end_lineno - function.lineno + 1
-            if lines - (doc.end_lineno - doc.lineno + 1 if doc else 0) > 60:
-                long.add(function.name)
-            of = function.args
-            names = {a.arg for a in [*of.posonlyargs, *of.args, *of.kwonlyargs]} - {"self", "cls"}
-            if len(names) > 7:
-                many.add(function.name)
-    assert large <= LARGE_MODULES and long <= LONG_FUNCTIONS and many <= MANY_PARAMETERS
+        name, text = path.relative_to(library).as_posix(), path.read_text()
+        if len(text.splitlines()) > 300:
+            large.add(name)
+        for function in ast.walk(ast.parse(text)):
+            if not isinstance(function, Function):
+                continue
+            if lines_of_code(function) > 60:
+                long.add((name, function.name))
+            if parameters(function) > 7 and not says_why(function):
+                many.add((name, function.name))
+    # equal, so that no line stays in a list after its function was cut
+    assert (large, long, many) == (LARGE_MODULES, LONG_FUNCTIONS, MANY_PARAMETERS)
 
 
 def test_lock_is_plain():
