@@ -196,7 +196,6 @@ def converted(tmp_path, monkeypatch):
         public, "CONVERTERS", {"toy": lambda folder: (queries.copy(), answers.copy())}
     )
     monkeypatch.setattr(public, "count_tokens", lambda texts: [len(text.split()) for text in texts])
-    monkeypatch.setattr(public, "project_root", lambda: tmp_path)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "prices.yaml").write_text(
         "prices:\n  a: {input: 1, output: 10, date: d, source: s}\n  b: {input: null, output: null,"
@@ -219,19 +218,6 @@ def test_a_target_without_a_public_price_has_no_cost(converted):
     prices.write_text("prices:\n  a: {input: 1, output: 10, date: d, source: s}\n")
     with pytest.raises(OutcomesError, match="toy: no price for b; add each"):
         public.outcomes_folder("toy", prices)
-
-
-def test_own_prices_replace_the_committed_ones(converted):
-    outcomes = public.public_outcomes("toy", {"b": (2.0, 3.0)})
-    np.testing.assert_allclose(
-        outcomes.cost, [[np.nan, 13e-6], [np.nan, np.nan]]
-    )  # 2 x 2 + 3 x 3; no answer
-    assert outcomes.targets[1].output_price == pytest.approx(3e-6) and np.isnan(
-        outcomes.targets[0].input_price
-    )
-    assert public.public_outcomes("toy").targets[0].output_price == pytest.approx(10e-6)
-    with pytest.raises(OutcomesError, match="prices for c, which are no targets; known: a, b"):
-        public.public_outcomes("toy", {"c": (1.0, 1.0)})
 
 
 def test_a_conversion_that_was_killed_is_made_anew(converted):
@@ -382,7 +368,8 @@ EXPECTED = {"zeroeval": ((2840, 25), 0, 0), "mmlu_pro": ((12_032, 16), 1713, 403
 @pytest.mark.parametrize("source", list(EXPECTED))
 def test_outcomes_agree_cell_for_cell_with_the_normalised_tables(source, monkeypatch):
     monkeypatch.setenv("PREFILL_ROUTER_DATA", str(DATA))
-    outcomes = public.public_outcomes(source)
+    prices = project_root() / "config" / "prices.yaml"
+    outcomes = load_outcomes(public.outcomes_folder(source, prices))
     queries = pd.read_parquet(DATA / source / "queries.parquet").astype(str).set_index("query_id")
     table = pd.read_parquet(DATA / source / "outcomes.parquet").astype(
         {"query_id": str, "model": str}

@@ -16,12 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from prefill_router.data.splits import group_folds
 from prefill_router.heads import baselines
 from prefill_router.heads.baselines import KNNRouter, LogisticRouter, MLPRouter, TfidfRouter
-from prefill_router.heads.controls import (
-    ConstantRouter,
-    GroupMeanRouter,
-    PromptLengthRouter,
-    RandomRouter,
-)
+from prefill_router.heads.controls import GroupMeanRouter, PromptLengthRouter, RandomRouter
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.heads.router_base import target_rates
 from prefill_router.heads.trunk import TrunkEnsemble
@@ -49,7 +44,6 @@ def prompts_of(Y):
 
 ROUTERS = {
     "random": (lambda: RandomRouter(seed=0), lambda X, Y: X),
-    "constant": (ConstantRouter, lambda X, Y: X),
     "group": (GroupMeanRouter, lambda X, Y: np.where(X[:, 0] > 3, "a", "b")),
     "length": (PromptLengthRouter, lambda X, Y: np.abs(X[:, 0]) * 10),
     "tfidf": (lambda: TfidfRouter(Cs=(1.0, 10.0), folds=2), lambda X, Y: prompts_of(Y)),
@@ -112,9 +106,6 @@ def test_rates_by_hand():
     # column 0: 1, 0, missing, 1 -> 2/3; column 1: missing, 0, 0, 1 -> 1/3
     Y = np.array([[1, nan], [0, 0], [nan, 0], [1, 1]])
     np.testing.assert_allclose(target_rates(Y), [2 / 3, 1 / 3])
-    np.testing.assert_allclose(
-        ConstantRouter().fit(Y, Y).predict_proba(["x", "y"]), [[2 / 3, 1 / 3]] * 2
-    )
 
 
 def test_random_router_is_uniform_and_seeded():

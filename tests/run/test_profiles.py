@@ -251,13 +251,6 @@ def test_a_failed_write_leaves_the_old_file(workspace):
     assert [found.name for found in workspace.results.iterdir()] == ["t.csv"]
 
 
-def test_json(workspace):
-    assert (
-        workspace.write_json({"b": 1, "a": [2]}, "x").read_text()
-        == '{\n "a": [\n  2\n ],\n "b": 1\n}\n'
-    )
-
-
 def test_figures_repeat_byte_for_byte(workspace):
     contents = []
     for _ in range(2):

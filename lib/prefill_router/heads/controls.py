@@ -21,13 +21,6 @@ class RandomRouter(BaselineRouter):
         return np.random.default_rng(self.seed).random((row_count(X), len(self.rates_)))
 
 
-class ConstantRouter(BaselineRouter):
-    """Every target's training accuracy, for every query, so always the best single. X: anything."""
-
-    def _predict(self, X: Any) -> np.ndarray:
-        return np.tile(self.rates_, (row_count(X), 1))
-
-
 class GroupMeanRouter(BaselineRouter):
     """Every target's training accuracy in the query's category, shrunk towards its overall
     accuracy.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -115,15 +113,6 @@ class Workspace:
                 f"`make reproduce PROFILE={self.profile.name}`."
             )
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-
-    def write_json(self, content: Any, name: str) -> Path:
-        """Write `name`.json into the results folder, keys sorted."""
-        path = self.results / (name if name.endswith(".json") else f"{name}.json")
-        with replacing(path) as temporary:
-            temporary.write_text(
-                json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8"
-            )
-        return path
 
     def save_figure(self, fig: Figure, name: str) -> Path:
         """Write `name`.svg and `name`.png without dates or random ids: equal figures are equal byte

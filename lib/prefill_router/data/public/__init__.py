@@ -11,56 +11,23 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from prefill_router.data.outcome_files import load_outcomes
-from prefill_router.data.outcomes import Outcomes, OutcomesError
+from prefill_router.data.outcomes import OutcomesError
 from prefill_router.data.prices import load_prices
 from prefill_router.data.public import mmlu_pro, zeroeval
 from prefill_router.data.public.fetch import SOURCES, published
 from prefill_router.data.public.tokens import count_tokens
-from prefill_router.files import cache_root, exclusive, project_root, say
+from prefill_router.files import cache_root, exclusive, say
 
 VERSION = 1  # raise it when a converter changes what it writes
 CONVERTERS: dict[str, Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]] = {
     "mmlu_pro": mmlu_pro.convert,
     "zeroeval": zeroeval.convert,
 }
-
-
-def public_outcomes(name: str, prices: Mapping[str, tuple[float, float]] | None = None) -> Outcomes:
-    """Outcomes of a public source, at the prices of ``config/prices.yaml`` or at your own.
-
-    Parameters
-    ----------
-    name : a key of `CONVERTERS`.
-    prices : target -> US dollars per million (input, output) tokens; a target that is not in it has
-        no cost (NaN). None
-        for the committed list.
-    """
-    outcomes = load_outcomes(outcomes_folder(name, project_root() / "config" / "prices.yaml"))
-    if prices is None:
-        return outcomes
-    unknown = sorted(set(prices) - set(outcomes.target_names))
-    if unknown:
-        raise OutcomesError(
-            f"{name}: prices for {', '.join(unknown)}, which are no targets; known:"
-            f" {', '.join(outcomes.target_names)}"
-        )
-    per_token = (
-        np.array([prices.get(t, (np.nan, np.nan)) for t in outcomes.target_names]) * 1e-6
-    )  # [targets, 2]
-    targets = tuple(
-        replace(t, input_price=float(i), output_price=float(o), note="")
-        for t, (i, o) in zip(outcomes.targets, per_token, strict=True)
-    )
-    cost = outcomes.input_tokens * per_token[:, 0] + outcomes.output_tokens * per_token[:, 1]
-    return replace(outcomes, targets=targets, cost=cost)
 
 
 def outcomes_folder(name: str, prices: str | Path) -> Path:
