@@ -14,6 +14,7 @@ from prefill_router.data.splits import group_folds
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.features.reduction import ScaledPCA
 from prefill_router.heads import latent, semantic
+from prefill_router.heads.avengers_pro import AvengersProRouter
 from prefill_router.heads.baselines import KNNRouter, LogisticRouter
 from prefill_router.heads.controls import GroupMeanRouter
 from prefill_router.heads.latent import IRTRouter, MatrixFactorisationRouter
@@ -30,6 +31,7 @@ nan = np.nan
 ROUTERS = {
     "boosting": lambda seed=0: GradientBoostingRouter(6, leaves=(3, 4), max_iter=20, seed=seed),
     "clusters": lambda seed=0: ClusterRouter(clusters=(4, 16), tops=(1, 3), folds=3, seed=seed),
+    "avengers_pro": lambda seed=0: AvengersProRouter((4, 16), (1, 3), folds=3, seed=seed),
     "factorisation": lambda seed=0: MatrixFactorisationRouter(
         (2, 4), (1e-3,), 1e-2, members=2, seed=seed
     ),
@@ -127,7 +129,7 @@ def test_a_target_that_is_always_right_does_not_crash(name, problem):
     assert mean_auc(p[:, 1:], Y) > 0.75  # the others still learn
 
 
-@pytest.mark.parametrize("name", ["boosting", "clusters", *LATENT])
+@pytest.mark.parametrize("name", ["boosting", "clusters", "avengers_pro", *LATENT])
 def test_one_outcome_of_a_target_is_enough(name, problem):
     # most folds then have none of it to learn from
     X, Y = problem
