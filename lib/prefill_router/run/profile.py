@@ -25,7 +25,9 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from prefill_router.files import project_root
+from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.run.profile_types import (
+    Baselines,
     Count,
     Counts,
     Different,
@@ -81,6 +83,7 @@ class Profile:
     more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
     plain_prompt : those encoders that read the raw prompt, since they have no chat template.
     methods : which of `METHODS` are trained.
+    baselines : which of `heads.names.BASELINES` are trained.
     encoder, sentence_encoder : names that `encoders.resolve` understands.
     seeds : split seeds; every number is an average over them.
     fractions : shares of queries for training, calibration and test.
@@ -91,8 +94,7 @@ class Profile:
     ensemble : fields of `trunk.TrunkConfig`.
     verify : tolerances of `verify`: rtol, atol, and `columns` / `metrics` with their own pairs.
     label : name of the profile's folders. An encoder given on the command line adds its name, so
-        that a trial
-        with another encoder never overwrites the results of the profile itself.
+        that a trial with another encoder never overwrites the results of the profile itself.
     """
 
     name: Annotated[Text, Field(description="a text")]
@@ -174,6 +176,7 @@ class Profile:
         AfterValidator(with_paper),
         Field(description=f"a list of {', '.join(METHODS)}, with paper among them"),
     ] = ("paper",)
+    baselines: Baselines = DEFAULT_BASELINES
     verify: Annotated[
         Tolerances,
         Frozen,
