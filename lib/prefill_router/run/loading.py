@@ -140,7 +140,7 @@ def read_sentences(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarra
         embeddings[name], tflop = cached_sentences(
             name,
             run.outcomes.prompts,
-            run.ws.build / "sentences",
+            run.ws.states / "sentences",
             device=profile.device,
             dtype=profile.dtype,
         )

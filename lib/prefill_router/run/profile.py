@@ -86,6 +86,12 @@ class Profile:
     fractions : shares of queries for training, calibration and test.
     pools : pool name -> target names, or "*" for all targets.
     subset : None for all queries, else how many (whole groups, drawn with a fixed seed).
+    longest_prompt : None for all queries, else the input tokens of the longest that are taken, as
+        the outcomes count them.
+    split : "random" draws groups into the parts; "families" holds out whole categories (families
+        of questions), each tested once: a fold of them for each seed.
+    states_of : None, or the profile whose build folder holds the states, where both read the same.
+    then : None, or the profile that `reproduce` runs next.
     layer_components : PCA size of the layer profile; `component_sizes` are those tried for the
     features.
     ensemble : fields of `trunk.TrunkConfig`.
@@ -125,6 +131,12 @@ class Profile:
         ),
     ] = Field(default_factory=_one_pool)
     subset: Annotated[Count | None, Field(description="null or a number of queries")] = None
+    longest_prompt: Annotated[Count | None, Field(description="null or a number of tokens")] = None
+    split: Annotated[Literal["random", "families"], Field(description="random or families")] = (
+        "random"
+    )
+    states_of: Annotated[Text | None, Field(description="the name of a profile, or null")] = None
+    then: Annotated[Text | None, Field(description="the name of a profile, or null")] = None
     poolings: Annotated[
         tuple[Literal["last", "mean"], ...],
         Different,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from prefill_router.data.outcomes import Outcomes
-from prefill_router.data.splits import subset_rows
+from prefill_router.data.outcomes import Outcomes, no_longer_than
+from prefill_router.data.splits import grouped_by_family, subset_rows
 from prefill_router.files import project_root, replacing
 from prefill_router.report.plots import DPI
 from prefill_router.run.profile import Profile, load_profile
@@ -42,9 +42,14 @@ class Workspace:
         return self.figures_dir / self.profile.label
 
     @property
+    def states(self) -> Path:
+        """Folder of what encoders read, that of `states_of` where the profile names one."""
+        return self.build_dir / (self.profile.states_of or self.profile.label)
+
+    @property
     def activations(self) -> Path:
         """Root folder of the activation stores."""
-        return self.build / "activations"
+        return self.states / "activations"
 
     @property
     def outcomes_folder(self) -> Path:
@@ -57,6 +62,14 @@ class Workspace:
             return outcomes_folder(
                 self.profile.outcomes.removeprefix("public:"),
                 project_root() / (self.profile.prices or "config/prices.yaml"),
+            )
+        if self.profile.outcomes.startswith("reasoning_gym:"):
+            from prefill_router.data.reasoning_gym.folder import outcomes_folder as generated
+
+            return generated(
+                self.profile.outcomes.removeprefix("reasoning_gym:"),
+                project_root() / (self.profile.prices or "config/prices.yaml"),
+                self.profile.longest_prompt,
             )
         path = project_root() / self.profile.outcomes
         if path.is_file():
@@ -80,10 +93,16 @@ class Workspace:
         return path
 
     def load_outcomes(self) -> Outcomes:
-        """The profile's outcomes, cut to `subset` queries where the profile asks for it."""
+        """The profile's outcomes, without longer prompts than `longest_prompt`, cut to `subset`
+        queries where the profile asks for it; grouped by family where it holds families out.
+        """
         from prefill_router.data.outcome_files import load_outcomes
 
         outcomes = load_outcomes(self.outcomes_folder)
+        if self.profile.longest_prompt is not None:
+            outcomes = no_longer_than(outcomes, self.profile.longest_prompt)
+        if self.profile.split == "families":
+            outcomes = grouped_by_family(outcomes)
         if self.profile.subset is None or self.profile.subset >= outcomes.n:
             return outcomes
         return outcomes.subset(subset_rows(outcomes.queries, self.profile.subset))
