@@ -18,7 +18,7 @@ from prefill_router.evaluate.points import oracle_point, single_points, toleranc
 from prefill_router.report import curve_plots, styles, tables
 from prefill_router.report import readme as report
 from prefill_router.run import handover
-from prefill_router.run.profile import load_profile
+from prefill_router.run.profile_files import load_profile
 from prefill_router.run.workspace import Workspace
 
 

@@ -12,7 +12,8 @@ from prefill_router.data.outcomes import Outcomes, no_longer_than
 from prefill_router.data.splits import grouped_by_family, subset_rows
 from prefill_router.files import project_root, replacing
 from prefill_router.report.plots import DPI
-from prefill_router.run.profile import Profile, load_profile
+from prefill_router.run.profile import DEFAULT, Profile
+from prefill_router.run.profile_files import load_profile
 
 FLOAT_FORMAT = "%.6g"
 
@@ -168,7 +169,7 @@ class Workspace:
 
 
 def open_workspace(
-    profile: str = "local",
+    profile: str = DEFAULT,
     encoder: str | None = None,
     device: str | None = None,
     build_dir: str | Path | None = None,
