@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -80,13 +80,19 @@ class Workspace:
         return path
 
     def load_outcomes(self) -> Outcomes:
-        """The profile's outcomes, cut to `subset` queries where the profile asks for it."""
+        """The profile's outcomes: `subset` queries and prompts of `max_prompt_tokens` where the
+        profile asks for it. Input tokens stay those of the whole prompts, which the targets read.
+        """
         from prefill_router.data.outcome_files import load_outcomes
+        from prefill_router.data.public.tokens import cut_texts
 
         outcomes = load_outcomes(self.outcomes_folder)
-        if self.profile.subset is None or self.profile.subset >= outcomes.n:
+        if self.profile.subset is not None and self.profile.subset < outcomes.n:
+            outcomes = outcomes.subset(subset_rows(outcomes.queries, self.profile.subset))
+        if self.profile.max_prompt_tokens is None:
             return outcomes
-        return outcomes.subset(subset_rows(outcomes.queries, self.profile.subset))
+        cut = cut_texts(outcomes.prompts, self.profile.max_prompt_tokens)
+        return replace(outcomes, queries=outcomes.queries.assign(prompt=cut))
 
     def write_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write `name`.csv (six digits, empty = missing), or Parquet for a `.parquet` name."""
