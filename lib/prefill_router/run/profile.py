@@ -59,8 +59,7 @@ class Profile:
     ----------
     name : file name without `.yaml`.
     outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the
-        project root, or `public:`
-        and the name of a source of `prefill_router.data.public`.
+        project root, or `public:` and the name of a source of `prefill_router.data.public`.
     prices : price list, relative to the project root: of public outcomes (None:
     `config/prices.yaml`) or of one's own table (None: no prices).
     right_from : from which grade on an answer of one's own table counts as right.
@@ -84,13 +83,14 @@ class Profile:
         a second table of costs: published counts lack its reasoning, which is billed.
     states_of : None, or the profile whose build folder holds the states, where both read the same.
     then : None, or the profile that `reproduce` runs next.
+    max_prompt_tokens : None, or how many cl100k tokens of a prompt encoders read: of a longer one
+        the first and the last half of them (`data.public.tokens.cut_texts`).
     layer_components : PCA size of the layer profile; `component_sizes` are those tried for the
     features.
     ensemble : fields of `trunk.TrunkConfig`.
     verify : tolerances of `verify`: rtol, atol, and `columns` / `metrics` with their own pairs.
     label : name of the profile's folders. An encoder given on the command line adds its name, so
-        that a trial
-        with another encoder never overwrites the results of the profile itself.
+        that a trial with another encoder never overwrites the results of the profile itself.
     """
 
     name: Annotated[Text, Field(description="a text")]
@@ -134,6 +134,9 @@ class Profile:
     ] = Field(default_factory=dict)
     states_of: Annotated[Text | None, Field(description="the name of a profile, or null")] = None
     then: Annotated[Text | None, Field(description="the name of a profile, or null")] = None
+    max_prompt_tokens: Annotated[Count | None, Field(description="null or a number of tokens")] = (
+        None
+    )
     poolings: Annotated[
         tuple[Literal["last", "mean"], ...],
         Different,

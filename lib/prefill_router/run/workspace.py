@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -94,19 +94,25 @@ class Workspace:
         return path
 
     def load_outcomes(self) -> Outcomes:
-        """The profile's outcomes, without longer prompts than `longest_prompt`, cut to `subset`
-        queries where the profile asks for it; grouped by family where it holds families out.
+        """The profile's outcomes as it asks for them: no prompt longer than `longest_prompt`, grouped
+        by family, `subset` queries, prompts cut to `max_prompt_tokens`. Input tokens stay those of
+        the whole prompts, which the targets read.
         """
         from prefill_router.data.outcome_files import load_outcomes
+        from prefill_router.data.public.tokens import cut_texts
 
         outcomes = load_outcomes(self.outcomes_folder)
-        if self.profile.longest_prompt is not None:
-            outcomes = no_longer_than(outcomes, self.profile.longest_prompt)
-        if self.profile.split == "families":
+        profile = self.profile
+        if profile.longest_prompt is not None:
+            outcomes = no_longer_than(outcomes, profile.longest_prompt)
+        if profile.split == "families":
             outcomes = grouped_by_family(outcomes)
-        if self.profile.subset is None or self.profile.subset >= outcomes.n:
+        if profile.subset is not None and profile.subset < outcomes.n:
+            outcomes = outcomes.subset(subset_rows(outcomes.queries, profile.subset))
+        if profile.max_prompt_tokens is None:
             return outcomes
-        return outcomes.subset(subset_rows(outcomes.queries, self.profile.subset))
+        cut = cut_texts(outcomes.prompts, self.profile.max_prompt_tokens)
+        return replace(outcomes, queries=outcomes.queries.assign(prompt=cut))
 
     def write_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write `name`.csv (six digits, empty = missing), or Parquet for a `.parquet` name."""
