@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from prefill_router.evaluate.weighting import check_same_shape, divided
+from prefill_router.evaluate.weighting import divided
 
 SAME = 1e-12  # relative difference below which two mean costs or accuracies are equal
 
 
-def auccc(
-    cost: np.ndarray, accuracy: np.ndarray, c_min: float, c_max: float, floor: float
-) -> float:
-    """Area under a cost-coverage curve above the floor, per unit of cost.
+def auccc_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
+    """AUCCC: area under a cost-accuracy curve above the floor, per unit of cost, of each row.
 
     The points are sorted by cost and joined by straight lines. The curve is padded to [c_min,
     c_max]: left of its first point it is constant at ``floor`` and jumps up (or down) vertically at
@@ -22,35 +20,18 @@ def auccc(
 
     Parameters
     ----------
-    cost, accuracy : ndarray [T]
-        The curve's points, in any order; of points of equal cost the less accurate comes first.
-    c_min, c_max : float
+    cost, accuracy : ndarray [B, T]
+        The curves' points, in any order; of points of equal cost the less accurate comes first.
+    c_min, c_max : ndarray [B]
         Mean cost of the cheapest and the dearest single target of the pool.
-    floor : float
+    floor : ndarray [B]
         Accuracy of the cheapest target.
 
-    Raises
-    ------
-    ValueError
-        If the curve has no point, a point is not finite, or c_max <= c_min.
+    Returns
+    -------
+    ndarray [B]
+        NaN where c_max does not exceed c_min: targets that all cost the same have no curve.
     """
-    cost, accuracy = check_same_shape(cost, accuracy)
-    if (
-        cost.ndim != 1
-        or cost.size == 0
-        or not (np.isfinite(cost).all() and np.isfinite(accuracy).all())
-    ):
-        raise ValueError("a curve needs at least one point, all of them finite")
-    if not c_max > c_min:
-        raise ValueError(
-            f"AUCCC needs c_max > c_min, not [{c_min}, {c_max}]: all targets cost the same"
-        )
-    bounds = (np.array([v], dtype=np.float64) for v in (c_min, c_max, floor))
-    return float(auccc_rows(cost[None, :], accuracy[None, :], *bounds)[0])
-
-
-def auccc_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
-    """``auccc`` of each row of [B, T]; NaN where c_max does not exceed c_min."""
     return area_rows(*sorted_rows(cost, accuracy), c_min, c_max, floor)
 
 

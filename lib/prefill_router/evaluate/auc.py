@@ -110,19 +110,6 @@ def mean_auc(p: np.ndarray, correct: np.ndarray) -> float:
     return float(known_mean(per_target_auc(p, correct)))
 
 
-def pairwise_win_rates(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
-    """[K, K]: entry (a, b) is P(p_a > p_b | a right, b wrong); NaN where that never happens."""
-    p, correct = check_same_shape(p, correct)
-    k = p.shape[1]
-    rates = np.full((k, k), np.nan)
-    for a in range(k):
-        for b in range(k):
-            rows = (correct[:, a] == 1) & (correct[:, b] == 0)
-            if rows.any():
-                rates[a, b] = (p[rows, a] > p[rows, b]).mean()
-    return rates
-
-
 def pairwise_disagreement(
     p: np.ndarray, correct: np.ndarray, target_names: Sequence[str]
 ) -> pd.DataFrame:

@@ -21,7 +21,6 @@ from prefill_router.evaluate.weighting import (
     complete_arrays,
     divided,
     known_mean,
-    one_row,
     row_blocks,
     weight_rows,
     weighted_means,
@@ -55,8 +54,8 @@ COST_METRICS = (
     "pdp_auccc",
 )
 # Distances, which noise only raises, and the power in which noise adds to them: see
-# ``stats.basic_interval``. PDP-AUCCC is a
-# difference of areas and adds as it is; a bin's |mean P - accuracy| and its noise add as squares.
+# ``intervals.basic_interval``. PDP-AUCCC is a difference of areas and adds as it is; a bin's
+# |mean P - accuracy| and its noise add as squares.
 DISTANCES = {"pdp_auccc": 1, "ece": 2}
 
 
@@ -106,20 +105,6 @@ def cost_saving(router_cost, reference_cost):
     return 1.0 - divided(router_cost, reference_cost)
 
 
-def pool_metrics(
-    p: np.ndarray,
-    cost: np.ndarray,
-    correct: np.ndarray,
-    overhead: float | np.ndarray = 0.0,
-    weights: np.ndarray | None = None,
-) -> dict[str, float]:
-    """All of ``METRICS`` for a router on a pool: ``pool_metrics_boot`` for one weighting (default:
-    all 1).
-    """
-    values = pool_metrics_boot(p, cost, correct, overhead, one_row(weights, len(np.asarray(p))))
-    return {name: float(value[0]) for name, value in values.items()}
-
-
 def pool_metrics_boot(
     p: np.ndarray,
     cost: np.ndarray,
@@ -142,7 +127,7 @@ def pool_metrics_boot(
     overhead : float or ndarray [n]
         The router's own cost per query, added to its curve but not to the single targets.
     weights : ndarray [B, n]
-        For example from ``stats.group_bootstrap_weights``.
+        A row of ones gives the value on the queries themselves.
     target_names : sequence of str, length K, optional
         Add ``per_target_boot`` of each target, under keys such as ``OfTarget("auc", name)``.
 
@@ -157,8 +142,8 @@ def pool_metrics_boot(
         - cost_saving_at_best_single: at the cheapest point of the curve that is at least as
           accurate as the best single target, against that target's mean cost (the cheaper of
           equals); NaN if no point is.
-        - p_auccc, model_pareto_auccc: ``auccc`` of the router's curve, of the Pareto front of the
-          single targets.
+        - p_auccc, model_pareto_auccc: ``areas.auccc_rows`` of the router's curve, of the Pareto
+          front of the single targets.
         - mdp_auccc: p_auccc - model_pareto_auccc (lift over the single targets). The front is not
           the zero router: where it is not concave, random mixing alone has a positive lift
           (``zero_router_boot``).

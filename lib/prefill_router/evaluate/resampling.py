@@ -14,28 +14,6 @@ from prefill_router.evaluate.keys import AtPoint, OfTarget, metric_and_target
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.hardware import on_every_core
 
-
-def group_bootstrap_weights(groups: Sequence | np.ndarray, n_boot: int, seed: int) -> np.ndarray:
-    """Multiplicity of each query when its G groups are drawn G times with replacement.
-
-    Parameters
-    ----------
-    groups : sequence [n]
-        Group of each query.
-    n_boot : int
-        Number of replicates B.
-    seed : int
-
-    Returns
-    -------
-    int ndarray [B, n]
-        Equal for all queries of a group; the groups' multiplicities of a row sum to G. A
-        permutation of the queries permutes the columns and changes nothing else.
-    """
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    return multiplicities(len(names), n_boot, seed)[:, index]
-
-
 Key = tuple[str | AtPoint, str | OfTarget]
 
 
@@ -254,6 +232,7 @@ def _shared_counts(
 
 
 def multiplicities(n_groups: int, n_boot: int, seed: int) -> np.ndarray:
+    """Multiplicity [n_boot, G] of each of G groups when G are drawn with replacement."""
     if n_groups == 0:  # a benchmark without a test query: nothing to draw, every metric is NaN
         return np.zeros((n_boot, 0))
     return np.random.default_rng(seed).multinomial(

@@ -53,15 +53,6 @@ def complete_arrays(what: str, values) -> np.ndarray:
     return values
 
 
-def target_columns(p, y) -> tuple[np.ndarray, np.ndarray]:
-    p, y = check_same_shape(p, y)
-    return (p[:, None], y[:, None]) if p.ndim == 1 else (p, y)
-
-
-def one_row(weights, n: int) -> np.ndarray:
-    return np.ones((1, n)) if weights is None else weight_rows(np.atleast_2d(weights), n)
-
-
 def weight_rows(weights, n: int) -> np.ndarray:
     weights = np.asarray(weights, dtype=np.float64)
     if (
