@@ -109,7 +109,7 @@ LONG_FUNCTIONS = {
     ("run/evaluation_files.py", "write_evaluation"),
     ("run/recompute.py", "read_evaluation"),
 }
-MANY_PARAMETERS = {("evaluate/evaluation.py", "_add_runs")}
+MANY_PARAMETERS: set[tuple[str, str]] = set()
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from prefill_router.evaluate.weighting import divided
 
@@ -33,7 +34,7 @@ def agreement_zones(correct: np.ndarray) -> dict[str, float]:
     return zones | {"n": n, "n_incomplete": len(correct) - n}
 
 
-def with_every_outcome(correct) -> np.ndarray:
+def with_every_outcome(correct: ArrayLike) -> np.ndarray:
     """Rows of [n, K] without NaN."""
     correct = np.asarray(correct, dtype=np.float64)
     return correct[~np.isnan(correct).any(axis=1)]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from prefill_router.evaluate.calibration import ECE_BINS, brier_rows, ece_rows, log_loss_rows
+from prefill_router.evaluate.keys import MetricValues
 from prefill_router.evaluate.weighting import check_same_shape, cumulated, known_mean, weight_rows
 
 
@@ -94,7 +95,7 @@ def per_target_boot(
     }
 
 
-def auc_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def auc_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> MetricValues:
     """mean_auc and disagreement_auc [B] of ``pool_metrics_boot``, which need no cost."""
     p, correct = check_same_shape(p, correct)
     weights = weight_rows(weights, len(p))
@@ -145,15 +146,15 @@ def pairwise_disagreement(
     )
 
 
-def just_one_right(correct, a: int, b: int) -> np.ndarray:
+def just_one_right(correct: np.ndarray, a: int, b: int) -> np.ndarray:
     """Mask [n] of the queries on which just one of two targets is right; missing outcomes are
     neither.
     """
-    a, b = correct[:, a], correct[:, b]
-    return ((a == 1) & (b == 0)) | ((a == 0) & (b == 1))
+    of_a, of_b = correct[:, a], correct[:, b]
+    return ((of_a == 1) & (of_b == 0)) | ((of_a == 0) & (of_b == 1))
 
 
-def pair_auc_rows(p, correct, weights) -> np.ndarray:
+def pair_auc_rows(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUC of P_a - P_b for "a is right" where just one is, [pairs, B], in the order of
     ``combinations``.
     """

@@ -40,7 +40,7 @@ def reliability_table(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> pd.
     )
 
 
-def brier_rows(p, y, weights) -> np.ndarray:
+def brier_rows(p: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Brier score [B, K]: weighted mean of (p - y)^2; lower is better.
 
     Parameters
@@ -54,7 +54,7 @@ def brier_rows(p, y, weights) -> np.ndarray:
     return divided(weights @ error, weights @ seen.astype(np.float64))
 
 
-def log_loss_rows(p, y, weights) -> np.ndarray:
+def log_loss_rows(p: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Binary cross-entropy [B, K]: weighted mean of -y log p - (1 - y) log(1 - p), in nats.
 
     Lower is better. P is kept ``LOG_LOSS_CLIP`` away from 0 and 1. Parameters as in
@@ -66,7 +66,7 @@ def log_loss_rows(p, y, weights) -> np.ndarray:
     return divided(weights @ loss, weights @ seen.astype(np.float64))
 
 
-def ece_rows(p, y, weights, bins: int) -> np.ndarray:
+def ece_rows(p: np.ndarray, y: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
     """Expected calibration error [B, K] over bins of equal mass: sum over bins of share x |mean p -
     accuracy|.
 
