@@ -32,7 +32,7 @@ from prefill_router.run.profile_types import (
 )
 
 DEFAULT = "reasoning_gym"  # profile of a command that names none
-METHODS = ("paper", "paper_auc", "shared_block", "adapter_trunk", "ours")
+METHODS = ("paper", "paper_auc", "shared_block", "adapter_trunk", "ours", "ours_views")
 
 
 class ProfileError(ValueError):

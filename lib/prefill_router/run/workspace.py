@@ -94,9 +94,9 @@ class Workspace:
         return path
 
     def load_outcomes(self) -> Outcomes:
-        """The profile's outcomes as it asks for them: no prompt longer than `longest_prompt`, grouped
-        by family, `subset` queries, prompts cut to `max_prompt_tokens`. Input tokens stay those of
-        the whole prompts, which the targets read.
+        """The profile's outcomes as it asks for them: no prompt above `longest_prompt`, grouped by
+        family, `subset` queries, prompts cut to `max_prompt_tokens`. Input tokens stay those of the
+        whole prompts, which the targets read.
         """
         from prefill_router.data.outcome_files import load_outcomes
         from prefill_router.data.public.tokens import cut_texts
@@ -111,7 +111,7 @@ class Workspace:
             outcomes = outcomes.subset(subset_rows(outcomes.queries, profile.subset))
         if profile.max_prompt_tokens is None:
             return outcomes
-        cut = cut_texts(outcomes.prompts, self.profile.max_prompt_tokens)
+        cut = cut_texts(outcomes.prompts, profile.max_prompt_tokens)
         return replace(outcomes, queries=outcomes.queries.assign(prompt=cut))
 
     def write_table(self, table: pd.DataFrame, name: str) -> Path:
