@@ -507,7 +507,7 @@ def test_what_is_shipped_is_what_was_evaluated(outcomes, store):
 
 
 def test_bands_of_layers_are_chosen_as_encoders_are(outcomes, store):
-    """`ours_views` is the kernel router on bands of one encoder's layers, and ours stays as it is."""
+    """`ours_views` is the kernel router on bands of an encoder's layers; ours stays as it is."""
     split = Split(np.arange(160), np.arange(160, 200), np.arange(200, N))
     queries = LabelledQueries.of({store.encoder_name: store}, outcomes)
     plain = kernels_over_seeds({3: split}, queries, store.encoder_name)
