@@ -56,6 +56,14 @@ def test_sentence(both):
     assert "kNN on MiniLM: mean AUC 0.800 → 0.700" in text
 
 
+def test_markdown_of_the_readme(both):
+    text = held_out.families_table(held_out.side_by_side(both), both["families"])
+    head, _, ours, knn = text.splitlines()
+    assert head.count("random split") == head.count("families held out") == 3
+    assert ours.startswith("| `a` | kernel router on prefill (ours) | 0.900 [0.800, 1.000] | 0.600")
+    assert knn.startswith("| `a` | kNN on MiniLM | 0.800") and "20.0% [10.0%, 30.0%]" in knn
+
+
 def test_figures(both):
     fig = held_out.draw_side_by_side(held_out.side_by_side(both), "a")
     names = [tick.get_text() for tick in fig.axes[0].get_yticklabels()]

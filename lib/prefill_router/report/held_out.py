@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.rivals import best_semantic, of_pools
 from prefill_router.report.styles import label
 
@@ -18,6 +19,7 @@ METRICS = {
     "disagreement_auc": ("AUC of differences", 0.5),
     "gap_closed": ("gap to the oracle closed", 0.0),
 }
+SHOWN = ("ours", "ours_views", "paper", "tfidf", "benchmark_mean", "prompt_length")
 COLUMNS = ["pool", "split", "method", "encoder", "metric", "value", "ci_low", "ci_high", "n"]
 
 
@@ -113,6 +115,32 @@ def held_out_sentence(table: pd.DataFrame, metrics: pd.DataFrame, pool: str) -> 
         if m in wide.index
     ]
     return f"Pool {pool}, random split → families held out. {'; '.join(words)}."
+
+
+def families_table(table: pd.DataFrame, metrics: pd.DataFrame) -> str:
+    """Markdown: the main methods of each pool, every metric with the random split and with families
+    held out.
+
+    Parameters
+    ----------
+    table : `side_by_side`
+    metrics : ``metrics.csv`` of the profile that holds families out; names the best text baseline
+    """
+    heads = [f"{title}, {name}" for title, _ in METRICS.values() for name in SPLITS.values()]
+    lines = ["| " + " | ".join(["pool", "method", *heads]) + " |", "|" + "---|" * (len(heads) + 2)]
+    for pool in dict.fromkeys(table["pool"]):
+        known = set(table.loc[table["pool"] == pool, "method"])
+        wanted = [*SHOWN[:3], best_semantic(metrics, pool), *SHOWN[3:]]
+        for method in (name for name in wanted if name in known):
+            rows = table[(table["pool"] == pool) & (table["method"] == method)]
+            rows = rows.set_index(["metric", "split"])
+            cells = [
+                interval_cell(rows.loc[(metric, split)], HEADLINE[metric][1])
+                for metric in METRICS
+                for split in SPLITS
+            ]
+            lines.append("| " + " | ".join([f"`{pool}`", label(str(method)), *cells]) + " |")
+    return "\n".join(lines)
 
 
 def layers_sentence(layers: Mapping[str, pd.DataFrame]) -> str:
