@@ -131,7 +131,7 @@ def test_training_takes_one_thread(two_threads, monkeypatch):
     seen = []
     for place in (
         "prefill_router.heads.members.masked_bce",
-        "prefill_router.heads.kernel.held_out_predictions",
+        "prefill_router.heads.kernel_regression.held_out_predictions",
     ):
         module, _, name = place.rpartition(".")
         true = getattr(sys.modules[module], name)

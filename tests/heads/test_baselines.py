@@ -224,6 +224,47 @@ def test_knn_by_hand():
     np.testing.assert_allclose(p, [[0.5, 1], [1, 0.5]])
 
 
+def test_cost_of_the_neighbours_by_hand():
+    # Directions 0, 10, 80, 90 degrees; k = 2. Around 4 degrees rows 0 and 1 are asked: A costs
+    # (1 + 3) / 2, of B row 1 alone is known: 8. Around 86: A (5 + 11) / 2, of B nothing is known.
+    # The row at 225 degrees is nobody's neighbour. Outcomes do not matter.
+    degrees = np.deg2rad([0, 10, 80, 90, 225])
+    X = np.column_stack([np.cos(degrees), np.sin(degrees)])
+    Y = np.array([[1, nan], [0, 1], [1, nan], [1, nan], [0, 0]])
+    costs = np.array([[1, nan], [3, 8], [5, nan], [11, nan], [100, 100]])
+    router = KNNRouter(ks=(2,), folds=2).fit(X, Y)
+    asked = np.deg2rad([4, 86])
+    asked = np.column_stack([np.cos(asked), np.sin(asked)])
+    np.testing.assert_allclose(router.predict_cost(asked, costs), [[2, 8], [8, nan]])
+    # outcomes in place of costs are averaged as P is
+    np.testing.assert_array_equal(
+        router.predict_cost(asked, Y)[:, 0], router.predict_proba(asked)[:, 0]
+    )
+    with pytest.raises(ValueError, match=r"costs \(4, 2\) must have the shape \(5, 2\)"):
+        router.predict_cost(asked, costs[:4])
+    with pytest.raises(NotFittedError):
+        KNNRouter().predict_cost(asked, costs)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_cost_lies_among_the_known_costs_of_the_neighbours(seed, k):
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(30, 3)), rng.integers(0, 2, (30, 2)).astype(float)
+    costs = np.where(rng.random((30, 2)) < 0.4, nan, rng.lognormal(size=(30, 2)))
+    asked = rng.normal(size=(9, 3))
+    found = KNNRouter(ks=(k,), folds=2).fit(X, Y).predict_cost(asked, costs)
+    cosine = (asked @ X.T) / np.linalg.norm(X, axis=1)
+    of_neighbours = costs[np.argsort(-cosine, axis=1, kind="stable")[:, :k]]
+    known = ~np.isnan(of_neighbours).all(axis=1)
+    np.testing.assert_array_equal(np.isnan(found), ~known)
+    low, high = (
+        f(np.where(np.isnan(of_neighbours), fill, of_neighbours), axis=1)[known]
+        for f, fill in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    assert (found[known] >= low - 1e-12).all() and (found[known] <= high + 1e-12).all()
+
+
 def test_knn_equals_scikit_learn(problem):
     X, Y = problem
     router = KNNRouter(ks=(9,)).fit(X[:200], Y[:200])

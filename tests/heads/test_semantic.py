@@ -13,8 +13,10 @@ from sklearn.exceptions import NotFittedError
 from prefill_router.data.splits import group_folds
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.features.reduction import ScaledPCA
-from prefill_router.heads import latent, semantic
+from prefill_router.heads import categories, kernel_regression, latent, semantic
+from prefill_router.heads.avengers_pro import AvengersProRouter
 from prefill_router.heads.baselines import KNNRouter, LogisticRouter
+from prefill_router.heads.categories import CategoryResidualRouter, PredictedCategoryRouter
 from prefill_router.heads.controls import GroupMeanRouter
 from prefill_router.heads.latent import IRTRouter, MatrixFactorisationRouter
 from prefill_router.heads.semantic import (
@@ -27,13 +29,36 @@ from prefill_router.heads.semantic import (
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 nan = np.nan
+
+
+class ToldCategories:
+    """A router that needs the categories of its training rows, with the interface of the others:
+    the signs of the first two columns are the category.
+    """
+
+    def __init__(self, router):
+        self.router = router
+
+    def fit(self, X, Y, groups=None):
+        positive = np.reshape(X, (len(X), -1))[:, :2] > 0
+        categories = ["".join("+" if p else "-" for p in row) for row in positive]
+        self.router.fit(X, Y, groups, categories=categories)
+        return self
+
+    def predict_proba(self, X):
+        return self.router.predict_proba(X)
+
+
 ROUTERS = {
     "boosting": lambda seed=0: GradientBoostingRouter(6, leaves=(3, 4), max_iter=20, seed=seed),
     "clusters": lambda seed=0: ClusterRouter(clusters=(4, 16), tops=(1, 3), folds=3, seed=seed),
+    "avengers_pro": lambda seed=0: AvengersProRouter((4, 16), (1, 3), folds=3, seed=seed),
     "factorisation": lambda seed=0: MatrixFactorisationRouter(
         (2, 4), (1e-3,), 1e-2, members=2, seed=seed
     ),
     "irt": lambda seed=0: IRTRouter((2, 4), (1e-3,), 1e-2, members=2, seed=seed),
+    "category": lambda seed=0: ToldCategories(PredictedCategoryRouter(folds=3, seed=seed)),
+    "residual": lambda seed=0: ToldCategories(CategoryResidualRouter(folds=3, seed=seed)),
     "shuffled": lambda seed=0: ShuffledRouter(LogisticRouter(Cs=(0.01, 1.0), folds=2), seed=seed),
 }
 LEARNERS = [name for name in ROUTERS if name != "shuffled"]
@@ -127,7 +152,9 @@ def test_a_target_that_is_always_right_does_not_crash(name, problem):
     assert mean_auc(p[:, 1:], Y) > 0.75  # the others still learn
 
 
-@pytest.mark.parametrize("name", ["boosting", "clusters", *LATENT])
+@pytest.mark.parametrize(
+    "name", ["boosting", "clusters", "avengers_pro", "category", "residual", *LATENT]
+)
 def test_one_outcome_of_a_target_is_enough(name, problem):
     # most folds then have none of it to learn from
     X, Y = problem
@@ -145,7 +172,8 @@ def test_the_seed_is_used_and_the_global_state_is_left_alone(name, problem):
     torch.manual_seed(5)
     first = ROUTERS[name]().fit(X, Y).predict_proba(X)
     assert torch.equal(torch.rand(3), before)
-    if name != "boosting":  # its seed draws the folds alone, and these may lead to the same choice
+    # the seeds of these two draw the folds alone, and folds may lead to the same choice
+    if name not in ("boosting", "category"):
         assert (first != ROUTERS[name](seed=1).fit(X, Y).predict_proba(X)).any()
 
 
@@ -156,6 +184,8 @@ def test_folds_and_validation_parts_see_whole_groups(name, problem, monkeypatch)
     seen = []
     for module, function in (
         (semantic, "group_folds"),
+        (categories, "group_folds"),
+        (kernel_regression, "group_folds"),
         (latent, "group_folds"),
         (latent, "validation_rows"),
     ):

@@ -2,6 +2,7 @@
 variant is fitted.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from prefill_router.heads.fit_baselines import (
     short_name,
     short_names,
 )
+from prefill_router.heads.names import BASELINES, DEFAULT_BASELINES
 from prefill_router.heads.over_seeds import NetworkFits, networks_over_seeds
 from prefill_router.heads.parallel import side_by_side
 from prefill_router.run.profile_files import load_profile
@@ -142,6 +144,51 @@ def fitted():
             | fit_semantic(0, SPLIT, SMOKE, outcomes, ("all-minilm-l6-v2", "minilm", x))
         )
     return y, runs
+
+
+def test_names_are_those_that_can_be_fitted():
+    assert set(BASELINES) == set(fit_baselines.SEMANTIC) | CONTROLS
+    assert set(DEFAULT_BASELINES) == HEADS | CONTROLS
+    assert set(fit_baselines.NEED_CATEGORIES) < set(BASELINES)
+    assert SMOKE.baselines == DEFAULT_BASELINES == FitSettings().baselines
+
+
+def test_only_the_baselines_that_are_named_are_fitted(monkeypatch):
+    monkeypatch.setattr(
+        fit_baselines,
+        "side_by_side",
+        lambda jobs, *_: {key: function(*given) for key, (function, *given) in jobs.items()},
+    )
+    rng = np.random.default_rng(2)
+    category = rng.choice(["a", "b"], 160)
+    x = (rng.normal(size=(160, 4)) + 3 * (category == "a")[:, None]).astype(np.float32)
+    y = (rng.random((160, 2)) < np.where(category == "a", 0.9, 0.1)[:, None]).astype(float)
+    outcomes = SimpleNamespace(
+        n=160,
+        prompts=["word"] * 160,
+        queries=pd.DataFrame({"category": category, "group": np.arange(160)}),
+        correct=y,
+    )
+    named = ("avengers_pro", "benchmark_mean", "category_residual", "predicted_category")
+    settings = replace(SMOKE, baselines=named)
+    found = baselines_over_seeds(
+        {4: SPLIT}, settings, outcomes, np.arange(160), {"all-minilm-l6-v2": x}
+    )[4]
+    assert list(found) == [
+        "benchmark_mean",
+        "avengers_pro_minilm",
+        "predicted_category_minilm",
+        "category_residual_minilm",
+    ]
+    for name, fit in found.items():
+        assert mean_auc(fit.p[SPLIT.test], y[SPLIT.test]) > 0.75, name
+    # categories of calibration and test rows are not read
+    outcomes.queries["category"] = np.where(np.arange(160) < 120, category, "unseen")
+    again = baselines_over_seeds(
+        {4: SPLIT}, settings, outcomes, np.arange(160), {"all-minilm-l6-v2": x}
+    )[4]
+    for name in list(found)[1:]:
+        np.testing.assert_array_equal(again[name].p, found[name].p)
 
 
 def test_every_baseline_is_fitted_on_all_targets(fitted):

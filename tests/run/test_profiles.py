@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from prefill_router.data.outcomes import OutcomesError
 from prefill_router.data.splits import subset_rows
 from prefill_router.files import project_root, replacing
+from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.run import profile_files
 from prefill_router.run.profile import ProfileError
 from prefill_router.run.profile_files import load_profile
@@ -122,11 +123,22 @@ def test_unknown_override_and_none(tmp_path):
         ("encoder", ""),
         ("name", "other"),
         ("batch_tokens", 1.5),
+        ("baselines", []),
+        ("baselines", ["knn", "knn"]),
+        ("baselines", "knn"),
     ],
 )
 def test_bad_values_are_refused(tmp_path, key, value):
     with pytest.raises(ProfileError, match=key):
         load_profile(write(tmp_path, **{key: value}))
+
+
+def test_baselines_are_known_by_name(tmp_path):
+    assert load_profile(write(tmp_path)).baselines == DEFAULT_BASELINES
+    chosen = ["category_residual", "random"]
+    assert load_profile(write(tmp_path, baselines=chosen)).baselines == tuple(chosen)
+    with pytest.raises(ProfileError, match=r"'baselines' must be a list .* knn.*avengers_pro"):
+        load_profile(write(tmp_path, baselines=["knn", "oracles"]))
 
 
 def test_not_yaml_and_not_a_table(tmp_path):

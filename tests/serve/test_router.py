@@ -544,7 +544,8 @@ def test_a_router_of_several_encoders(outcomes, encoder, two_stores, tmp_path, m
     other, stores = two_stores
     # both encoders are to be read, whatever cross-validation would say
     monkeypatch.setattr(
-        "prefill_router.heads.kernel.combinations", lambda names, size: [tuple(names)] * (size == 2)
+        "prefill_router.heads.kernel_regression.combinations",
+        lambda names, size: [tuple(names)] * (size == 2),
     )
     router = Router.fit(outcomes, stores, np.arange(160))
     names = list(stores)

@@ -164,15 +164,12 @@ def grouped_split(
 
 
 def grouped_by_family(outcomes: Outcomes) -> Outcomes:
-    """The outcomes with ``category`` (the family) as ``group`` and ``benchmark`` as ``category``.
+    """The outcomes with ``category``, the family of a question, as ``group``.
 
     Everything that keeps groups together then keeps families together: splits, folds of every
     cross-validation, validation rows, the bootstrap.
     """
-    queries = outcomes.queries.assign(
-        group=outcomes.queries["category"], category=outcomes.queries["benchmark"]
-    )
-    return replace(outcomes, queries=queries)
+    return replace(outcomes, queries=outcomes.queries.assign(group=outcomes.queries["category"]))
 
 
 def family_folds(

@@ -126,21 +126,56 @@ class KNNRouter(BaselineRouter):
             train, test = fold != f, fold == f
             found = self._neighbours(self._unit[test], self._unit[train], ks[-1])
             for i, k in enumerate(ks):
-                p = self._share(Y[train][found[:, :k]])
+                p = known_mean(Y[train][found[:, :k]], self.rates_)
                 loss[i] += np.nansum((p - Y[test]) ** 2)
         self.k_ = ks[int(loss.argmin())]
 
     def _predict(self, X: Any) -> np.ndarray:
+        return self._averaged(X, self._outcomes, self.rates_)
+
+    def predict_cost(self, X: Any, costs: np.ndarray) -> np.ndarray:
+        """Mean cost of every target over the neighbours that :meth:`predict_proba` asks.
+
+        Parameters
+        ----------
+        X : float ndarray [n, d]
+        costs : float ndarray [m, K]
+            What each target's answer to the m rows of :meth:`fit` cost, in any unit; NaN where that
+            is not known.
+
+        Returns
+        -------
+        float64 ndarray [n, K]
+            In the unit of ``costs``; NaN where the cost is known of no neighbour.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            ``costs`` has another shape than the outcomes had.
+        """
+        self.check_fitted()
+        costs = np.asarray(costs, np.float64)
+        if costs.shape != self._outcomes.shape:
+            raise ValueError(
+                f"costs {costs.shape} must have the shape {self._outcomes.shape} of the outcomes"
+                " given to fit"
+            )
+        return self._averaged(X, costs, np.full(costs.shape[1], np.nan))
+
+    def _averaged(self, X: Any, values: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        """Mean [n, K] of the training rows' values [m, K] over each query's neighbours."""
         unit = normalize(np.asarray(X, np.float64))
-        # by blocks, since n x k x targets outcomes of all queries would be the largest table of a
-        # run
+        # by blocks, since n x k x targets values of all queries would be the largest table of a run
         blocks = [
-            self._share(
-                self._outcomes[self._neighbours(unit[start : start + _ROWS], self._unit, self.k_)]
+            known_mean(
+                values[self._neighbours(unit[start : start + _ROWS], self._unit, self.k_)],
+                otherwise,
             )
             for start in range(0, len(unit), _ROWS)
         ]
-        return np.vstack(blocks) if blocks else np.empty((0, self._outcomes.shape[1]))
+        return np.vstack(blocks) if blocks else np.empty((0, values.shape[1]))
 
     @staticmethod
     def _neighbours(unit: np.ndarray, train_unit: np.ndarray, k: int) -> np.ndarray:
@@ -158,11 +193,14 @@ class KNNRouter(BaselineRouter):
             found[start : start + _ROWS] = np.take_along_axis(rows, order, axis=1)
         return found
 
-    def _share(self, outcomes: np.ndarray) -> np.ndarray:
-        """Mean over neighbours of outcomes [n, k, K] that are known."""
-        known = (~np.isnan(outcomes)).sum(axis=1)
-        rates = np.tile(self.rates_, (len(outcomes), 1))
-        return np.divide(np.nansum(outcomes, axis=1), known, out=rates, where=known > 0)
+
+def known_mean(values: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Mean [n, K] over the neighbours of those values [n, k, K] that are known; ``otherwise`` [K]
+    where none is.
+    """
+    known = (~np.isnan(values)).sum(axis=1)
+    out = np.tile(otherwise, (len(values), 1))
+    return np.divide(np.nansum(values, axis=1), known, out=out, where=known > 0)
 
 
 class MLPRouter(BaselineRouter):

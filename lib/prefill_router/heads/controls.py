@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from prefill_router.heads.baselines import fit_columns, predict_columns
-from prefill_router.heads.router_base import BaselineRouter, row_count
+from prefill_router.heads.router_base import BaselineRouter, row_count, shrunken_means
 
 
 class RandomRouter(BaselineRouter):
@@ -40,18 +40,9 @@ class GroupMeanRouter(BaselineRouter):
         self.smoothing = smoothing
 
     def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
-        self._means: dict[str, np.ndarray] = {}
-        categories = np.asarray(X).astype(str)
-        for category in np.unique(categories):
-            rows = Y[categories == category]
-            right, known = np.nansum(rows, axis=0), (~np.isnan(rows)).sum(axis=0)
-            mean = np.divide(
-                right + self.smoothing * self.rates_,
-                known + self.smoothing,
-                out=self.rates_.copy(),
-                where=known + self.smoothing > 0,
-            )
-            self._means[str(category)] = mean
+        names, labels = np.unique(np.asarray(X).astype(str), return_inverse=True)
+        means = shrunken_means(labels, Y, self.rates_, self.smoothing, len(names))
+        self._means = dict(zip(names.tolist(), means, strict=True))
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.array([self._means.get(str(category), self.rates_) for category in X]).reshape(

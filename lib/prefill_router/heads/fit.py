@@ -21,6 +21,7 @@ from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.heads.adapter import AdapterEnsemble, adapter_config
 from prefill_router.heads.gram import read_states
 from prefill_router.heads.kernel import KernelRouter
+from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.heads.trunk import TrunkEnsemble
 
@@ -54,6 +55,7 @@ class ProfileSettings(Protocol):
     poolings: Sequence[str]
     layer_components: int
     device: str
+    baselines: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class FitSettings:
         Of the networks.
     progress : bool
         Show a bar while layers are probed.
+    baselines : tuple of str
+        Those of `heads.names.BASELINES` that are trained.
     """
 
     network: TrunkConfig = field(default_factory=TrunkConfig)
@@ -91,6 +95,7 @@ class FitSettings:
     last_layer: bool = True
     device: str = "cpu"
     progress: bool = False
+    baselines: tuple[str, ...] = DEFAULT_BASELINES
 
     @classmethod
     def of(cls, profile: ProfileSettings) -> FitSettings:
@@ -105,6 +110,7 @@ class FitSettings:
             tuple(profile.poolings),
             profile.layer_components,
             device=profile.device,
+            baselines=tuple(profile.baselines),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,14 @@ import numpy as np
 
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
+from prefill_router.heads.avengers_pro import AvengersProRouter
 from prefill_router.heads.baselines import KNNRouter, LogisticRouter, MLPRouter, TfidfRouter
+from prefill_router.heads.categories import CategoryResidualRouter, PredictedCategoryRouter
 from prefill_router.heads.controls import GroupMeanRouter, PromptLengthRouter, RandomRouter
 from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.latent import IRTRouter, MatrixFactorisationRouter
+from prefill_router.heads.names import CONTROLS
 from prefill_router.heads.parallel import side_by_side
 from prefill_router.heads.semantic import ClusterRouter, GradientBoostingRouter, random_features
 
@@ -29,7 +32,12 @@ SEMANTIC: dict[str, Callable[..., Any]] = {
     "clusters": ClusterRouter,
     "irt": IRTRouter,
     "kernel": KernelRouter,
+    "avengers_pro": AvengersProRouter,
+    "predicted_category": PredictedCategoryRouter,
+    "category_residual": CategoryResidualRouter,
 }
+# whose `fit` takes the categories of the training rows
+NEED_CATEGORIES = ("predicted_category", "category_residual")
 
 
 def short_name(sentence_encoder: str) -> str:
@@ -56,15 +64,15 @@ def baselines_over_seeds(
     tokens: np.ndarray,
     embeddings: Mapping[str, np.ndarray],
 ) -> dict[int, dict[str, BaselineFit]]:
-    """Every baseline of every split, by seed and method: the controls and each sentence encoder are
-    jobs of their own, so that all cores are busy to the end.
+    """Every baseline of ``settings.baselines`` on every split, by seed and method: the controls and
+    each sentence encoder are jobs of their own, so that all cores are busy to the end.
 
     Parameters
     ----------
     tokens : int ndarray [n]
         Length of each prompt.
     embeddings : sentence encoder to float32 ndarray [n, d]
-        Each is read by all routers of `SEMANTIC`.
+        Each is read by all routers of `SEMANTIC` that the settings name.
     """
     ends = short_names(embeddings)
     jobs: dict[tuple[int, str], tuple] = {
@@ -73,7 +81,7 @@ def baselines_over_seeds(
         for seed, split in splits.items()
     }
     jobs |= {
-        (seed, "controls"): (fit_controls, seed, split, outcomes, tokens)
+        (seed, "controls"): (fit_controls, seed, split, outcomes, tokens, settings.baselines)
         for seed, split in splits.items()
     }
     found = side_by_side(jobs, settings.device, "{0[1]}, split seed {0[0]} done")
@@ -109,9 +117,11 @@ class BaselineFit:
 
 
 def fit_controls(
-    seed: int, split: Split, outcomes: Outcomes, tokens: np.ndarray
+    seed: int, split: Split, outcomes: Outcomes, tokens: np.ndarray, names: Sequence[str] = CONTROLS
 ) -> dict[str, BaselineFit]:
-    """What reads no embedding, fitted on one split and the outcomes of all targets."""
+    """Those of ``names`` that read no embedding, fitted on one split and the outcomes of all
+    targets.
+    """
     prompts = np.array(outcomes.prompts, dtype=object)
     routers: dict[str, tuple[Any, Any]] = {
         "random": (RandomRouter(seed), tokens),
@@ -123,7 +133,11 @@ def fit_controls(
             random_features(outcomes.n, 64, seed),
         ),
     }
-    return {name: _fit(router, x, split, outcomes) for name, (router, x) in routers.items()}
+    return {
+        name: _fit(router, x, split, outcomes)
+        for name, (router, x) in routers.items()
+        if name in names
+    }
 
 
 def fit_semantic(
@@ -133,26 +147,34 @@ def fit_semantic(
     outcomes: Outcomes,
     embedding: tuple[str, str, np.ndarray],
 ) -> dict[str, BaselineFit]:
-    """All routers of `SEMANTIC` on one sentence encoder, on one split and all targets.
+    """The routers of `SEMANTIC` that the settings name on one sentence encoder, on one split and
+    all targets.
 
     ``embedding`` is the encoder's name, the end of its methods' names, and float32 [n, d].
     """
     encoder, end, x = embedding
     found = {}
     for name, kind in SEMANTIC.items():
+        if name not in settings.baselines:
+            continue
         options = (
             {"config": settings.network, "device": settings.device}
             if name == "mlp"
             else {"folds": 3}
         )
-        found[f"{name}_{end}"] = _fit(kind(seed=seed, **options), x, split, outcomes, encoder)
+        told = name in NEED_CATEGORIES
+        router = kind(seed=seed, **options)
+        found[f"{name}_{end}"] = _fit(router, x, split, outcomes, encoder, told)
     return found
 
 
-def _fit(router: Any, x: Any, split: Split, outcomes: Outcomes, read: str = "") -> BaselineFit:
+def _fit(
+    router: Any, x: Any, split: Split, outcomes: Outcomes, read: str = "", told: bool = False
+) -> BaselineFit:
     train, groups = split.train, outcomes.queries["group"].to_numpy()
+    more = {"categories": outcomes.queries["category"].to_numpy()[train]} if told else {}
     started = time.perf_counter()
-    router.fit(x[train], outcomes.correct[train], groups=groups[train])
+    router.fit(x[train], outcomes.correct[train], groups=groups[train], **more)
     p = router.predict_proba(x)
     known = (a for a in ("C_", "k_", "clusters_", "dim_", "leaves_") if hasattr(router, a))
     chosen = next((getattr(router, a) for a in known), "")

@@ -16,70 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from itertools import combinations
 
 import numpy as np
 from scipy.special import expit
-from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from prefill_router.data.splits import group_folds, validation_rows
 from prefill_router.hardware import one_blas_thread
-from prefill_router.heads.gram import BLOCK, Block, ReadyBlock, check_states, fill_missing
-from prefill_router.heads.ridge import held_out_predictions, mean_kernel, solve_ridge
-
-RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+from prefill_router.heads.gram import ReadyBlock, fill_missing
+from prefill_router.heads.kernel_regression import KernelRegression
 
 
-class KernelRouter:
-    """Coregionalised kernel ridge regression on the states of one or more encoders.
+class KernelRouter(KernelRegression):
+    """Kernel ridge regression of outcomes, mapped to P(correct).
 
-    Parameters
-    ----------
-    width : float
-        Of the Gaussian kernel, in units of the mean squared difference per column.
-    precomputed : bool
-        X holds kernels instead of states: rows of :func:`gaussian_gram`, of the training queries in
-        :meth:`fit` and of those asked about in :meth:`predict_proba`. ``width`` is not used.
-    ridges : sequence of float
-        Candidates for the ridge of a component.
-    folds, seed : int
-        Of the cross-validation, over groups. Standardisation sees all rows given to :meth:`fit`,
-        without their outcomes.
-    cv_rows : int or None
-        Most rows that the cross-validation looks at, whole groups drawn at random; its time grows
-        with their cube. None: all.
-
-    Attributes
-    ----------
-    encoders_used : tuple of str
-        Those whose kernels are averaged: the subset with the smallest cross-validated error.
-    cv_error : dict of tuple of str to float
-        That error of every subset: mean squared error of the standardised outcomes, summed over the
-        components.
-    ridges_used : float ndarray [K]
-        Ridge of every component.
-    r2_ : float ndarray [K]
-        Cross-validated share of each component's variance that is explained.
+    Parameters and attributes are those of :class:`KernelRegression`.
     """
-
-    def __init__(
-        self,
-        width: float = 1.0,
-        ridges: Sequence[float] = RIDGES,
-        folds: int = 3,
-        seed: int = 0,
-        cv_rows: int | None = 4000,
-        precomputed: bool = False,
-    ) -> None:
-        self.precomputed = precomputed
-        self.width, self.ridges, self.folds, self.seed, self.cv_rows = (
-            width,
-            tuple(sorted(ridges)),
-            folds,
-            seed,
-            cv_rows,
-        )
 
     @one_blas_thread
     def fit(
@@ -105,100 +56,14 @@ class KernelRouter:
             Lengths that disagree, states that are not finite, other values in Y, a target without
             any outcome.
         """
-        X, Y = _named(X), np.asarray(Y, np.float64)
-        groups = np.arange(len(Y)) if groups is None else np.asarray(groups)
-        check_states(X, len(Y), len(groups), square=self.precomputed)
-        components = self._rotate(fill_missing(Y))
-        if self.precomputed:
-            kernels = X
-        else:
-            self._blocks: dict[str, Block | ReadyBlock] = {
-                name: Block.of(np.asarray(states, np.float32)) for name, states in X.items()
-            }
-            kernels = {
-                name: block.kernel(block.states, self.width) for name, block in self._blocks.items()
-            }
-        self._columns = {name: states.shape[1] for name, states in X.items()}
-        rows, predicted = self._choose(kernels, components, groups)
-        kernel = mean_kernel([kernels[name] for name in self.encoders_used])
-        self._offset, self._dual = components.mean(axis=0), np.zeros_like(components)
-        for ridge in np.unique(self.ridges_used):
-            at = self.ridges_used == ridge
-            self._dual[:, at] = solve_ridge(kernel, components[:, at] - self._offset[at], ridge)
-        # one increasing map for all targets: probabilities without ties, and the order of the
-        # targets stays
-        known = ~np.isnan(Y[rows])
-        self._map = LogisticRegression(C=np.inf).fit(
-            self._outcomes(predicted)[known][:, None], Y[rows][known]
-        )
+        Y = np.asarray(Y, np.float64)
+        rows, held_out = self.fit_values(X, fill_missing(Y), groups)
+        self._map = fit_map(held_out, Y[rows])
         return self
 
-    def _choose(
-        self, kernels: Mapping[str, np.ndarray], components: np.ndarray, groups: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Choose encoders and ridges by cross-validation: the rows that it looked at, and their
-        held-out predictions [rows, K] by what was chosen.
-        """
-        rows = np.arange(len(components))
-        if self.cv_rows is not None and self.cv_rows < len(rows):
-            rows = np.flatnonzero(validation_rows(groups, self.cv_rows / len(rows), self.seed))
-        fold, of_rows = group_folds(groups[rows], self.folds, self.seed), components[rows]
-        spread = np.maximum(of_rows.var(axis=0), np.finfo(np.float64).tiny)
-        best = np.inf
-        self.cv_error: dict[tuple[str, ...], float] = {}
-        sizes = range(1, len(kernels) + 1)
-        for subset in (s for size in sizes for s in combinations(kernels, size)):
-            kernel = mean_kernel([kernels[name] for name in subset])[np.ix_(rows, rows)]
-            held_out = held_out_predictions(kernel, of_rows, fold, self.ridges)  # [ridges, rows, K]
-            errors = ((held_out - of_rows) ** 2).mean(axis=1)
-            self.cv_error[subset] = float(errors.min(axis=0).sum())
-            if self.cv_error[subset] < best:
-                best, self.encoders_used = self.cv_error[subset], subset
-                chosen, self.r2_ = errors.argmin(axis=0), 1 - errors.min(axis=0) / spread
-                predicted = held_out[chosen, :, np.arange(len(chosen))].T
-        self.ridges_used = np.array(self.ridges)[chosen]
-        return rows, predicted
-
     def predict_proba(self, X: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
-        """P(correct): float64 [n, K].
-
-        Raises
-        ------
-        NotFittedError
-            Before :meth:`fit`.
-        ValueError
-            The states of an encoder that is averaged are not given, or have another width than in
-            training.
-        """
-        if not hasattr(self, "_map"):
-            raise NotFittedError("the kernel router is not fitted; call fit(X, Y, groups) first")
-        X = _named(X)
-        for name in self.encoders_used:
-            if name not in X or X[name].shape[1] != self._columns[name]:
-                got = f"of width {X[name].shape[1]}" if name in X else "missing"
-                raise ValueError(
-                    f"states of {name or 'the encoder'} are {got}; they must have the width"
-                    f" {self._columns[name]} of the training states"
-                )
-        n = len(X[self.encoders_used[0]])
-        predicted = [self._offset[None][:0]]
-        for start in range(
-            0, n, BLOCK
-        ):  # by blocks of queries: a kernel of all of them in float64 is the largest thing there is
-            rows = {name: X[name][start : start + BLOCK] for name in self.encoders_used}
-            kernel = mean_kernel(
-                [
-                    (
-                        x
-                        if self.precomputed
-                        else self._blocks[name].kernel(np.asarray(x, np.float32), self.width)
-                    )
-                    for name, x in rows.items()
-                ]
-            )
-            predicted.append(self._offset + kernel.astype(np.float64) @ self._dual)
-        outcomes = self._outcomes(np.vstack(predicted))
-        return expit(self._map.coef_[0, 0] * outcomes + self._map.intercept_[0])
+        """P(correct): float64 [n, K]; raises what :meth:`predict_values` does."""
+        return probabilities(self.predict_values(X), self._map)
 
     @property
     def n_targets(self) -> int:
@@ -242,7 +107,7 @@ class KernelRouter:
             "spread": self._spread,
             "rates": self._rates,
         }
-        arrays["map"] = np.array([self._map.coef_[0, 0], self._map.intercept_[0]])
+        arrays["map"] = np.array(self._map)
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {
             "width": self.width,
             "encoders": list(self.encoders_used),
@@ -264,33 +129,22 @@ class KernelRouter:
         router._dual, router._offset, router._vectors, router._spread, router._rates = (
             np.asarray(tensors[name]) for name in ("dual", "offset", "vectors", "spread", "rates")
         )
-        router._map = LogisticRegression(C=np.inf)
-        router._map.coef_, router._map.intercept_ = (
-            np.array([[tensors["map"][0]]]),
-            np.array([tensors["map"][1]]),
-        )
+        router._map = (float(tensors["map"][0]), float(tensors["map"][1]))
         return router
 
-    def _rotate(self, Y: np.ndarray) -> np.ndarray:
-        """Principal components [n, K] of the standardised outcomes: those of their correlation
-        matrix, by falling variance.
-        """
-        self._rates, spread = Y.mean(axis=0), Y.std(axis=0)
-        self._spread = np.where(spread > 0, spread, 1.0)
-        z = (Y - self._rates) / self._spread
-        _, vectors = np.linalg.eigh(z.T @ z)
-        vectors = vectors[:, ::-1]
-        self._vectors = vectors * np.sign(
-            vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))]
-        )
-        return z @ self._vectors
 
-    def _outcomes(self, components: np.ndarray) -> np.ndarray:
-        return (components @ self._vectors.T) * self._spread + self._rates
+def fit_map(values: np.ndarray, Y: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept of the logistic map from held-out values [n, K] to known outcomes.
+
+    One increasing map for all targets: probabilities without ties, and the order of the targets
+    stays.
+    """
+    known = ~np.isnan(Y)
+    fitted = LogisticRegression(C=np.inf).fit(values[known][:, None], Y[known])
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
-def _named(X: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    found = dict(X) if isinstance(X, Mapping) else {"": X}
-    if not found:
-        raise ValueError("no states given; pass those of at least one encoder")
-    return {name: np.asarray(states) for name, states in found.items()}
+def probabilities(values: np.ndarray, of: tuple[float, float]) -> np.ndarray:
+    """Values under the map that :func:`fit_map` gave."""
+    slope, intercept = of
+    return expit(slope * values + intercept)

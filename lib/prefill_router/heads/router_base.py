@@ -29,6 +29,36 @@ def target_rates(Y: np.ndarray) -> np.ndarray:
     return np.nansum(Y, axis=0) / known.sum(axis=0)
 
 
+def shrunken_means(
+    labels: np.ndarray, Y: np.ndarray, overall: np.ndarray, smoothing: float, count: int
+) -> np.ndarray:
+    """Mean of every target in each part of the rows, shrunk towards its overall mean.
+
+    (sum of the known values in the part + smoothing * overall) / (their number + smoothing).
+
+    Parameters
+    ----------
+    labels : int ndarray [n]
+        Part of each row, 0 ... count - 1.
+    Y : float ndarray [n, K]
+        Outcomes, or other values such as costs; NaN missing.
+    overall : float ndarray [K]
+    smoothing : float
+        Weight of the overall mean, in values; not negative.
+    count : int
+
+    Returns
+    -------
+    float64 ndarray [count, K]
+        The overall mean where a part has no known value.
+    """
+    member = (labels == np.arange(count)[:, None]).astype(np.float64)
+    total, known = member @ np.nan_to_num(Y), member @ ~np.isnan(Y)
+    weight = known + smoothing
+    tiled = np.tile(np.asarray(overall, np.float64), (count, 1))
+    return np.divide(total + smoothing * tiled, weight, out=tiled.copy(), where=weight > 0)
+
+
 class BaselineRouter:
     """Checks that every router shares."""
 
@@ -63,9 +93,13 @@ class BaselineRouter:
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """P(correct): float64 [n, K]; raises NotFittedError before :meth:`fit`."""
+        self.check_fitted()
+        return self._predict(X)
+
+    def check_fitted(self) -> None:
+        """Raises NotFittedError before :meth:`fit`."""
         if not hasattr(self, "rates_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted; call fit(X, Y) first")
-        return self._predict(X)
 
     def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:
         """Nothing beyond the rates by default."""

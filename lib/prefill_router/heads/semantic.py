@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from prefill_router.data.splits import group_folds
 from prefill_router.features.reduction import ScaledPCA, fold_reductions
 from prefill_router.heads.baselines import predict_columns
-from prefill_router.heads.router_base import BaselineRouter
+from prefill_router.heads.router_base import BaselineRouter, shrunken_means
 
 
 class GradientBoostingRouter(BaselineRouter):
@@ -175,37 +175,34 @@ class ClusterRouter(BaselineRouter):
                     kmeans = self._cluster(unit[train], k, starts=1)
                     for candidate in (c for c in candidates if c[0] == k):
                         _, top, smoothing = candidate
-                        accuracy = self._accuracy(kmeans.labels_, Y[train], k, smoothing)
-                        p = self._nearest_mean(kmeans.cluster_centers_, accuracy, unit[test], top)
+                        accuracy = shrunken_means(
+                            kmeans.labels_, Y[train], self.rates_, smoothing, k
+                        )
+                        nearest = nearest_centres(kmeans.cluster_centers_, unit[test], top)
+                        p = accuracy[nearest].mean(axis=1)
                         loss[candidate] += float(np.nansum((p - Y[test]) ** 2))
             self.clusters_, self.top_, self.smoothing_ = min(candidates, key=loss.__getitem__)
             kmeans = self._cluster(unit, self.clusters_, starts=3)
         self.centres_ = kmeans.cluster_centers_.astype(np.float64)
-        self.accuracy_ = self._accuracy(kmeans.labels_, Y, self.clusters_, self.smoothing_)
+        self.accuracy_ = shrunken_means(
+            kmeans.labels_, Y, self.rates_, self.smoothing_, self.clusters_
+        )
 
     def _predict(self, X: Any) -> np.ndarray:
-        return self._nearest_mean(
-            self.centres_, self.accuracy_, normalize(np.asarray(X, np.float64)), self.top_
-        )
+        return self.accuracy_[self.nearest(X, self.top_)].mean(axis=1)
+
+    def nearest(self, X: Any, top: int) -> np.ndarray:
+        """The ``top`` clusters whose centres are nearest, nearest first: int [n, top]."""
+        return nearest_centres(self.centres_, normalize(np.asarray(X, np.float64)), top)
 
     def _cluster(self, unit: np.ndarray, k: int, starts: int) -> KMeans:
         return KMeans(k, n_init=starts, random_state=self.seed).fit(unit)
 
-    def _accuracy(self, labels: np.ndarray, Y: np.ndarray, k: int, smoothing: float) -> np.ndarray:
-        """Shrunk accuracy [k, K]; the overall one where a cluster has no outcome."""
-        member = (labels == np.arange(k)[:, None]).astype(np.float64)
-        right, known = member @ np.nan_to_num(Y), member @ ~np.isnan(Y)
-        weight = known + smoothing
-        overall = np.tile(self.rates_, (k, 1))
-        return np.divide(right + smoothing * overall, weight, out=overall.copy(), where=weight > 0)
 
-    @staticmethod
-    def _nearest_mean(
-        centres: np.ndarray, accuracy: np.ndarray, unit: np.ndarray, top: int
-    ) -> np.ndarray:
-        # squared distance without the query's own length, which is the same for every centre
-        distance = (centres**2).sum(axis=1) - 2 * unit @ centres.T
-        return accuracy[np.argsort(distance, axis=1, kind="stable")[:, :top]].mean(axis=1)
+def nearest_centres(centres: np.ndarray, unit: np.ndarray, top: int) -> np.ndarray:
+    # squared distance without the query's own length, which is the same for every centre
+    distance = (centres**2).sum(axis=1) - 2 * unit @ centres.T
+    return np.argsort(distance, axis=1, kind="stable")[:, :top]
 
 
 class ShuffledRouter(BaselineRouter):

@@ -39,6 +39,9 @@ HEADS = {
     "clusters": "k-means clusters",
     "irt": "IRT",
     "kernel": "kernel router",
+    "avengers_pro": "Avengers-Pro",
+    "predicted_category": "predicted category",
+    "category_residual": "category and residual",
 }
 
 
@@ -68,6 +71,9 @@ HEAD_COLORS = {
     "clusters": "#999933",
     "irt": "#117733",
     "kernel": "#A65628",
+    "avengers_pro": "#666600",
+    "predicted_category": "#56B4E9",
+    "category_residual": "#332288",
 }
 
 
@@ -80,13 +86,22 @@ def use_style() -> None:
     )  # in tables too a name with dollar signs is no formula
 
 
+def head_and_embedding(method: str) -> tuple[str, str]:
+    """The two parts of a semantic baseline's name, each of which may hold an underscore; of any
+    other method's, two empty texts.
+    """
+    found = [head for head in HEADS if method.startswith(f"{head}_") and method != f"{head}_"]
+    head = max(found, key=len, default="")
+    return head, method[len(head) + 1 :] if head else ""
+
+
 def label(method: str) -> str:
     """The name of a method as figures show it; `ours@<encoder>` is `ours` with one encoder."""
     base, at, encoder = method.partition("@")
     if at:
         return f"{'ours' if base == 'ours' else label(base)} on {encoder}"
-    head, _, embedding = method.partition("_")  # no head has an underscore, an embedding may
-    if head in HEADS and embedding:
+    head, embedding = head_and_embedding(method)
+    if head:
         return f"{HEADS[head]} on {EMBEDDINGS.get(embedding, embedding)}"
     return NAMES.get(method, method)
 
@@ -95,7 +110,7 @@ def style(method: str) -> tuple[str, str]:
     """Colour and line style of a method: colour by its head, dashed on MiniLM, dotted on embeddings
     without a name of their own.
     """
-    head, _, embedding = method.partition("_")
-    if head in HEAD_COLORS and embedding:
+    head, embedding = head_and_embedding(method)
+    if head:
         return HEAD_COLORS[head], {"minilm": "--", "mpnet": "-"}.get(embedding, ":")
     return STYLES.get(method, ("#777777", "-"))

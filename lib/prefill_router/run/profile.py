@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraints
 from pydantic.dataclasses import dataclass
 
+from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.run.profile_types import (
+    Baselines,
     Count,
     Counts,
     Different,
@@ -70,6 +72,7 @@ class Profile:
     more_sentence_encoders : further sentence encoders, which the semantic baselines read as well.
     plain_prompt : those encoders that read the raw prompt, since they have no chat template.
     methods : which of `METHODS` are trained.
+    baselines : which of `heads.names.BASELINES` are trained.
     encoder, sentence_encoder : names that `encoders.resolve` understands.
     seeds : split seeds; every number is an average over them.
     fractions : shares of queries for training, calibration and test.
@@ -186,6 +189,7 @@ class Profile:
         AfterValidator(with_paper),
         Field(description=f"a list of {', '.join(METHODS)}, with paper among them"),
     ] = ("paper",)
+    baselines: Baselines = DEFAULT_BASELINES
     verify: Annotated[
         Tolerances,
         Frozen,

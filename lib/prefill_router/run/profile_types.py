@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraints
 from typing_extensions import TypedDict
 
+from prefill_router.heads.names import BASELINES
+
 
 def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
@@ -56,6 +58,11 @@ Frozen = AfterValidator(_frozen)
 Texts = Annotated[tuple[Text, ...], Different]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1), Different]
 Targets = Annotated[tuple[Text, ...], Field(min_length=2), Different]
+Baselines = Annotated[
+    tuple[Literal[BASELINES], ...],  # type: ignore[valid-type]
+    Different,
+    Field(min_length=1, description=f"a list of one or more of {', '.join(BASELINES)}"),
+]
 DType = Literal["auto", "float32", "float16", "bfloat16"]
 
 
