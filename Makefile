@@ -1,6 +1,6 @@
 # Works with GNU make 3.81 and a POSIX shell. `make` alone lists what there is.
 
-PROFILE ?= local
+PROFILE ?= reasoning_gym
 OUTCOMES ?=
 PRICES  ?=
 RIGHT_FROM ?=
@@ -43,7 +43,7 @@ help: ## This list
 	@echo "Targets:"
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo "Variables:"
-	@echo "  PROFILE=local   a profile of config/, or the path of a YAML file"
+	@echo "  PROFILE=reasoning_gym   a profile of config/, or the path of a YAML file"
 	@echo "  OUTCOMES=       a table of your own instead of a profile: question, model, isCorrect, output_tokens"
 	@echo "  PRICES=         its models' prices per million tokens, a YAML file"
 	@echo "  RIGHT_FROM=0.5  from which grade on an answer of that table is right"

@@ -10,7 +10,7 @@ from prefill_router.data.own_prices import load_own_prices
 from prefill_router.data.price_entries import Price
 from prefill_router.data.prices import load_prices
 from prefill_router.files import project_root
-from prefill_router.run.profile import load_profile
+from prefill_router.run.profile_files import load_profile
 
 
 def write(path, text):

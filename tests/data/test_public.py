@@ -141,6 +141,36 @@ def test_an_answer_that_ends_early_is_refused_and_not_kept(source, status, sent,
     fetch.published("toy", address)
 
 
+def test_files_of_one_source_have_different_origins(source, monkeypatch):
+    _, address, tmp_path = source
+    body = b"text"
+    expected = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)}
+    (tmp_path / "served" / "b").mkdir()
+    (tmp_path / "served" / "b" / "c (1).txt").write_bytes(body)
+    files = fetch.SOURCES["toy"]["files"] | {
+        "c (1).txt": expected | {"address": f"{address}/b"},
+        "pack/d.txt": expected | {"wheel": "some-pack==1.0"},
+    }
+    monkeypatch.setitem(fetch.SOURCES, "toy", {"address": address, "files": files})
+    monkeypatch.setattr(fetch, "download_wheel", lambda requirement, folder: "ERROR: no index")
+    with pytest.raises(
+        OutcomesError,
+        match=r"pack/d\.txt cannot be downloaded \(pip says: ERROR: no index\).*kept\. Download"
+        r" pack/d\.txt of the wheel some-pack==1\.0 by hand to .*toy/pack/d\.txt",
+    ):
+        fetch.published("toy")
+
+    def wheel(requirement, folder):
+        with zipfile.ZipFile(folder / "some_pack-1.0-py3-none-any.whl", "w") as archive:
+            archive.writestr("pack/d.txt", body)
+        return ""
+
+    monkeypatch.setattr(fetch, "download_wheel", wheel)
+    folder = fetch.published("toy")
+    assert (folder / "c (1).txt").read_bytes() == (folder / "pack" / "d.txt").read_bytes() == body
+    assert (folder / "result_dirs" / "a@b.json").is_file()
+
+
 def test_no_network_says_which_file_goes_where(source):
     _, _, tmp_path = source
     with pytest.raises(
@@ -162,7 +192,7 @@ def test_no_network_says_which_file_goes_where(source):
 
 
 def test_unknown_public_outcomes():
-    with pytest.raises(OutcomesError, match="known: mmlu_pro, zeroeval"):
+    with pytest.raises(OutcomesError, match="known: livecodebench, mmlu_pro, swebench, zeroeval"):
         public.outcomes_folder("zeroeva", "prices.yaml")
 
 

@@ -13,13 +13,14 @@ from prefill_router.evaluate import breakdown
 from prefill_router.evaluate import evaluation as experiment
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.evaluate.keys import CALIBRATED, AtPoint
-from prefill_router.evaluate.metrics import COST_METRICS, pool_metrics
+from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
 from prefill_router.report import curve_plots, styles, tables
 from prefill_router.report import readme as report
 from prefill_router.run import handover
-from prefill_router.run.profile import load_profile
+from prefill_router.run.profile_files import load_profile
 from prefill_router.run.workspace import Workspace
+from weightings import metrics_of
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_evaluation_is_the_mean_of_the_seeds_metrics_and_knows_who_is_better(wor
     }
     averages = experiment.evaluate(workspace.profile, outcomes, splits, methods)
     by_hand = [
-        pool_metrics(
+        metrics_of(
             methods["paper"]["p"][s][split.test],
             expected_cost(outcomes, split.train)[split.test],
             outcomes.correct[split.test],
@@ -296,7 +297,7 @@ def test_the_cost_model_can_be_chosen(workspace, outcomes, splits):
         workspace.profile, outcomes, splits, methods, cost_model="input_only"
     )
     by_hand = [
-        pool_metrics(
+        metrics_of(
             methods["paper"]["p"][s][split.test],
             expected_cost(outcomes, split.train, "input_only")[split.test],
             outcomes.correct[split.test],

@@ -6,22 +6,26 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss, roc_auc_score
-from sklearn.metrics import log_loss as sklearn_log_loss
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from prefill_router.evaluate import calibration, metrics, weighting
-from prefill_router.evaluate.agreement import agreement_zones, near_misses, win_shares
-from prefill_router.evaluate.areas import auccc
+from prefill_router.evaluate.agreement import agreement_zones, win_shares
+from prefill_router.evaluate.areas import auccc_rows
 from prefill_router.evaluate.auc import (
     auc_boot,
     mean_auc,
     pairwise_disagreement,
-    pairwise_win_rates,
     per_target_auc,
     per_target_boot,
     weighted_auc,
 )
-from prefill_router.evaluate.calibration import brier, ece_equal_mass, log_loss, reliability_table
+from prefill_router.evaluate.calibration import (
+    ECE_BINS,
+    brier_rows,
+    ece_rows,
+    log_loss_rows,
+    reliability_table,
+)
 from prefill_router.evaluate.curves import pareto_front, router_curve
 from prefill_router.evaluate.keys import OfTarget
 from prefill_router.evaluate.metrics import (
@@ -29,12 +33,12 @@ from prefill_router.evaluate.metrics import (
     cost_saving,
     gap_closed,
     oracle_accuracy,
-    pool_metrics,
     pool_metrics_boot,
 )
 from prefill_router.evaluate.point_metrics import point_metrics_boot, zero_router_boot
-from prefill_router.evaluate.resampling import group_bootstrap_weights
 from prefill_router.evaluate.rules import route
+from prefill_router.evaluate.weighting import known_mean
+from weightings import drawn_weights, metrics_of
 
 # The pool of the hand-worked numbers: three targets at 1, 2 and 5, five queries.
 # tolerance   choices     cost          right       accuracy
@@ -104,7 +108,7 @@ HAND = {
 
 
 def test_every_pool_metric_by_hand():
-    values = pool_metrics(P, COST, CORRECT)
+    values = metrics_of(P, COST, CORRECT)
     assert tuple(values) == metrics.METRICS
     for name, expected in HAND.items():
         assert values[name] == pytest.approx(expected, abs=1e-12), name
@@ -123,12 +127,15 @@ def test_log_loss_of_certain_and_wrong_is_finite_and_missing_outcomes_are_left_o
     p = np.array([[1.0, 0.5], [0.0, 0.25], [0.5, 0.9]])
     y = np.array([[0.0, 1.0], [0.0, np.nan], [np.nan, np.nan]])
     certain = (np.log(1e7) + -np.log(1 - 1e-7)) / 2  # wrong once, right once; the third is missing
-    assert log_loss(p, y) == pytest.approx((certain + np.log(2)) / 2)
+    of_targets = per_target_boot(p, y, np.ones((1, 3)))["log_loss"]
+    np.testing.assert_allclose(of_targets, [[certain, np.log(2)]])
+    assert known_mean(of_targets.T)[0] == pytest.approx((certain + np.log(2)) / 2)
     np.testing.assert_allclose(
         per_target_boot(p, y, np.array([[1.0, 3, 9]]))["log_loss"],
         [[(np.log(1e7) - 3 * np.log(1 - 1e-7)) / 4, np.log(2)]],
     )
-    assert np.isnan(log_loss(p[2:], y[2:]))
+    nothing = per_target_boot(p[2:], y[2:], np.ones((1, 1)))["log_loss"]
+    assert np.isnan(nothing).all() and np.isnan(known_mean(nothing.T)).all()
 
 
 def test_named_targets_come_along():
@@ -144,7 +151,7 @@ def test_overhead_moves_the_curve_but_not_the_single_targets():
     # +.5: the same area up to 4.7 (it starts on the floor): 1.8 - .48 = 1.32, then (5 - 4.7) x .6 =
     # .18.
     # 1.5/4.
-    values = pool_metrics(P, COST, CORRECT, overhead=0.5)
+    values = metrics_of(P, COST, CORRECT, overhead=0.5)
     assert values["p_auccc"] == pytest.approx(0.375)
     assert values["model_pareto_auccc"] == pytest.approx(0.425)
     assert values["cost_saving_vs_max"] == pytest.approx(1 - 4.7 / 5)
@@ -152,7 +159,7 @@ def test_overhead_moves_the_curve_but_not_the_single_targets():
     # +1.3: the last segment runs from (4.7, .6) to (5.5, .8) and is cut at 5, at .6 + .2 x 3/8 =
     # .675. Area
     # .02 + .06 + .3 + .3 + .24 = .92, plus .3 x (.4 + .475)/2 = .13125.
-    assert pool_metrics(P, COST, CORRECT, np.full(5, 1.3))["p_auccc"] == pytest.approx(1.05125 / 4)
+    assert metrics_of(P, COST, CORRECT, np.full(5, 1.3))["p_auccc"] == pytest.approx(1.05125 / 4)
 
 
 def test_weights_by_hand():
@@ -162,7 +169,7 @@ def test_weights_by_hand():
     # accuracy
     # 1. At .4 (query 2 to B): cost (1 + 2 + 2 + 2 + 2)/5 = 1.8, accuracy .8: equal to B alone, at
     # 2.
-    values = pool_metrics(P, COST, CORRECT, weights=np.array([1, 1, 1, 2, 0]))
+    values = metrics_of(P, COST, CORRECT, weights=np.array([1, 1, 1, 2, 0]))
     assert values["accuracy"] == pytest.approx(0.6)
     assert values["best_single_accuracy"] == pytest.approx(0.8)
     assert values["gap_closed"] == pytest.approx(-1)  # (.6 - .8)/(1 - .8)
@@ -199,6 +206,12 @@ def test_best_single_oracle_and_win_shares_are_of_the_same_queries():
         best_single(holes)
 
 
+def auccc(cost, accuracy, c_min, c_max, floor):
+    """AUCCC of one curve."""
+    of_pool = (np.array([value], float) for value in (c_min, c_max, floor))
+    return auccc_rows(np.array([cost], float), np.array([accuracy], float), *of_pool)[0]
+
+
 @pytest.mark.parametrize(
     ("cost", "accuracy", "expected"),
     [
@@ -221,18 +234,20 @@ def test_best_single_oracle_and_win_shares_are_of_the_same_queries():
     ],
 )
 def test_auccc_by_hand(cost, accuracy, expected):
-    assert auccc(np.array(cost), np.array(accuracy), 0, 10, 0.5) == pytest.approx(
-        expected, abs=1e-12
-    )
+    assert auccc(cost, accuracy, 0, 10, 0.5) == pytest.approx(expected, abs=1e-12)
 
 
-def test_auccc_refuses_what_has_no_area():
-    with pytest.raises(ValueError, match="c_max > c_min"):
-        auccc(np.array([1.0]), np.array([0.5]), 2, 2, 0)
-    with pytest.raises(ValueError, match="at least one point"):
-        auccc(np.array([]), np.array([]), 0, 1, 0)
-    with pytest.raises(ValueError, match="finite"):
-        auccc(np.array([1.0, np.nan]), np.array([0.5, 0.5]), 0, 1, 0)
+def test_a_curve_without_an_area_has_no_auccc():
+    assert np.isnan(auccc([1], [0.5], 2, 2, 0)) and np.isnan(auccc([1], [0.5], 2, 1, 0))
+    with pytest.raises(ValueError, match="at least one of each"):
+        metrics_of(P[:0], COST[:0], CORRECT[:0])
+    for name, arrays in {
+        "p": (P * np.nan, COST, CORRECT),
+        "cost": (P, COST * np.inf, CORRECT),
+        "correct": (P, COST, CORRECT * np.nan),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} is missing or infinite on 5 queries"):
+            metrics_of(*arrays)
 
 
 @settings(max_examples=50, deadline=None)
@@ -271,7 +286,7 @@ def constant_router():
 
 
 def test_a_target_under_the_line_bends_the_front_and_pdp_is_negative():
-    values = pool_metrics(*constant_router())
+    values = metrics_of(*constant_router())
     # Router: 4 x .6/2 = 1.2. Front (1, .2) (3, .3) (5, .8): 2 x .05 + 2 x .35 = .8. Over 4: .3 and
     # .2.
     assert values["p_auccc"] == pytest.approx(0.3)
@@ -319,7 +334,7 @@ def test_saving_at_best_single_is_undefined_if_never_reached():
     # comes: the dearer target is never chosen, so .25 never reaches .75.
     p = np.tile([0.9, 0.2], (4, 1))
     correct = np.array([[1, 0], [0, 1], [0, 1], [0, 1.0]])
-    values = pool_metrics(p, np.tile([1.0, 2], (4, 1)), correct)
+    values = metrics_of(p, np.tile([1.0, 2], (4, 1)), correct)
     assert np.isnan(values["cost_saving_at_best_single"])
     # (.25 - .75)/(1 - .75) = -2.
     assert values["gap_closed"] == pytest.approx(-2)
@@ -330,13 +345,13 @@ def test_of_equally_accurate_targets_the_cheaper_is_the_best_single():
     # the first
     # at cost 1 (against the second, at 2, it would be .5).
     right = np.eye(2)
-    assert pool_metrics(right, np.array([[1.0, 2], [1, 2]]), right)[
+    assert metrics_of(right, np.array([[1.0, 2], [1, 2]]), right)[
         "cost_saving_at_best_single"
     ] == pytest.approx(0)
 
 
 def test_equal_costs_leave_no_curve():
-    values = pool_metrics(P, np.full((5, 3), 0.1), CORRECT)
+    values = metrics_of(P, np.full((5, 3), 0.1), CORRECT)
     assert all(
         np.isnan(values[name])
         for name in ("p_auccc", "model_pareto_auccc", "mdp_auccc", "pdp_auccc")
@@ -348,10 +363,11 @@ def test_missing_outcomes_are_masked_or_refused_never_wrong():
     p = np.vstack([P, P[:2]])
     correct = np.vstack([CORRECT, np.full((2, 3), np.nan)])
     np.testing.assert_allclose(per_target_auc(p, correct), per_target_auc(P, CORRECT))
-    assert brier(p, correct) == pytest.approx(HAND["brier"])
-    assert ece_equal_mass(p, correct) == pytest.approx(HAND["ece"])
+    values = per_target_boot(p, correct, np.ones((1, 7)))
+    for name in ("brier", "ece", "log_loss"):
+        assert known_mean(values[name].T)[0] == pytest.approx(HAND[name])
     with pytest.raises(ValueError, match="correct is missing or infinite on 2 queries"):
-        pool_metrics(p, np.vstack([COST, COST[:2]]), correct)
+        metrics_of(p, np.vstack([COST, COST[:2]]), correct)
     with pytest.raises(ValueError, match="complete_rows"):
         zero_router_boot(np.vstack([COST, COST[:2]]), correct, np.ones((1, 7)))
 
@@ -371,9 +387,9 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match=r"weights must be \[B, 5\]"):
         pool_metrics_boot(P, COST, CORRECT, 0.0, np.ones((2, 4)))
     with pytest.raises(ValueError, match="weights must be"):
-        pool_metrics(P, COST, CORRECT, weights=-np.ones(5))
+        metrics_of(P, COST, CORRECT, weights=-np.ones(5))
     with pytest.raises(ValueError, match="shapes differ"):
-        brier(P, CORRECT[:, :2])
+        per_target_boot(P, CORRECT[:, :2], np.ones((1, 5)))
 
 
 # --- scikit-learn as a second opinion
@@ -406,14 +422,17 @@ def test_auc_and_brier_equal_sklearn_with_ties_and_weights(problem):
     score, label, weights = problem
     expected = [roc_auc_score(label, score, sample_weight=w) for w in weights]
     np.testing.assert_allclose(weighted_auc(score, label, weights), expected, atol=1e-12)
-    for w in weights:
-        assert brier(score, label, w) == pytest.approx(
-            brier_score_loss(label, score, sample_weight=w), abs=1e-12
-        )
-        clipped = np.clip(score, calibration.LOG_LOSS_CLIP, 1 - calibration.LOG_LOSS_CLIP)
-        assert log_loss(score, label, w) == pytest.approx(
-            sklearn_log_loss(label, clipped, sample_weight=w), abs=1e-9
-        )
+    clipped = np.clip(score, calibration.LOG_LOSS_CLIP, 1 - calibration.LOG_LOSS_CLIP)
+    np.testing.assert_allclose(
+        brier_rows(score[:, None], label[:, None], weights)[:, 0],
+        [brier_score_loss(label, score, sample_weight=w) for w in weights],
+        atol=1e-12,
+    )
+    np.testing.assert_allclose(
+        log_loss_rows(score[:, None], label[:, None], weights)[:, 0],
+        [log_loss(label, clipped, sample_weight=w) for w in weights],
+        atol=1e-9,
+    )
     # Only the order of the scores counts, and turning both around changes nothing.
     np.testing.assert_allclose(weighted_auc(-score, 1 - label, weights), expected, atol=1e-12)
     _, rank = np.unique(score, return_inverse=True)
@@ -431,34 +450,35 @@ def test_reliability_table_equals_sklearn_quantile_bins():
     np.testing.assert_allclose(table["p_mean"], mean_p)
     assert (table["p_max"].iloc[:-1].to_numpy() < table["p_min"].iloc[1:].to_numpy()).all()
     gap = (table["n"] / 60 * (table["p_mean"] - table["accuracy"]).abs()).sum()
-    assert ece_equal_mass(p, y, bins=6) == pytest.approx(gap)
+    assert ece(p, y, bins=6) == pytest.approx(gap)
 
 
 # --- calibration
 # --------------------------------------------------------------------------------------------
 
 
+def ece(p, y, bins=ECE_BINS):
+    """ECE of one target, every query counted once."""
+    return ece_rows(p[:, None], y[:, None], np.ones((1, len(p))), bins)[0, 0]
+
+
 def test_ece_by_hand():
     # Two bins of two. Lower: P .1 .3, right 0 1: |.2 - .5| = .3. Upper: P .6 .8, right 1 1: |.7 -
     # 1| = .3.
-    assert ece_equal_mass(
-        np.array([0.6, 0.1, 0.8, 0.3]), np.array([1, 0, 1, 1]), bins=2
-    ) == pytest.approx(0.3)
+    assert ece(np.array([0.6, 0.1, 0.8, 0.3]), np.array([1, 0, 1, 1]), bins=2) == pytest.approx(0.3)
     # One bin: |(.1 + .3 + .6 + .8)/4 - 3/4| = .3; a constant P is one bin whatever is asked for:
     # |.5 - .75|.
-    assert ece_equal_mass(
-        np.array([0.6, 0.1, 0.8, 0.3]), np.array([1, 0, 1, 1]), bins=1
-    ) == pytest.approx(0.3)
-    assert ece_equal_mass(np.full(4, 0.5), np.array([1, 0, 1, 1]), bins=15) == pytest.approx(0.25)
+    assert ece(np.array([0.6, 0.1, 0.8, 0.3]), np.array([1, 0, 1, 1]), bins=1) == pytest.approx(0.3)
+    assert ece(np.full(4, 0.5), np.array([1, 0, 1, 1]), bins=15) == pytest.approx(0.25)
     # Equal values go where the middle of their weight lies: three .5 reach from 1 to 4 of 4, middle
     # 2.5,
     # upper of two bins. Lower: .1, right 1: .9. Upper: 3 x .5 against 1 right: .5. (.9 + .5)/4.
-    assert ece_equal_mass(
-        np.array([0.5, 0.1, 0.5, 0.5]), np.array([0, 1, 0, 1]), bins=2
-    ) == pytest.approx(0.35)
+    assert ece(np.array([0.5, 0.1, 0.5, 0.5]), np.array([0, 1, 0, 1]), bins=2) == pytest.approx(
+        0.35
+    )
     # Over- and under-confidence in one bin cancel, in two bins they do not: P .2 .8, right 1 0.
-    assert ece_equal_mass(np.array([0.2, 0.8]), np.array([1, 0]), bins=1) == pytest.approx(0)
-    assert ece_equal_mass(np.array([0.2, 0.8]), np.array([1, 0]), bins=2) == pytest.approx(0.8)
+    assert ece(np.array([0.2, 0.8]), np.array([1, 0]), bins=1) == pytest.approx(0)
+    assert ece(np.array([0.2, 0.8]), np.array([1, 0]), bins=2) == pytest.approx(0.8)
 
 
 @settings(max_examples=40, deadline=None)
@@ -470,9 +490,9 @@ def test_ece_by_hand():
 def test_ece_is_bounded_and_independent_of_row_order(p, bins, seed):
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, len(p)).astype(float)
-    value = ece_equal_mass(p, y, bins)
+    value = ece(p, y, bins)
     order = rng.permutation(len(p))
-    assert value == pytest.approx(ece_equal_mass(p[order], y[order], bins), abs=1e-12)
+    assert value == pytest.approx(ece(p[order], y[order], bins), abs=1e-12)
     assert abs(p.mean() - y.mean()) - 1e-12 <= value <= np.abs(p - y).mean() + 1e-12
     if len(np.unique(p)) == len(p):
         sizes = reliability_table(p, y, bins)["n"]
@@ -492,22 +512,6 @@ def test_agreement_zones_by_hand():
     )
 
 
-def test_pairwise_win_rates_by_hand():
-    # A right and B or C wrong: never. B right, A wrong: queries 1, 3 (.6 > .3, .4 > .1): 1. B
-    # right, C wrong:
-    # query 3 (.4 < .7): 0. C right, A wrong: 1, 2, 4 (all higher): 1. C right, B wrong: 2, 4 (.9 >
-    # .5, .5 >
-    # .3): 1.
-    nan = np.nan
-    np.testing.assert_array_equal(
-        pairwise_win_rates(P, CORRECT), [[nan, nan, nan], [1, nan, 0], [1, 1, nan]]
-    )
-    # Equal confidence is no win; a missing outcome is no case: of rows 0-3 only 0 and 1 count.
-    p = np.array([[0.5, 0.5], [0.7, 0.5], [0.9, 0.1], [0.9, 0.1]])
-    correct = np.array([[1, 0], [1, 0], [1, nan], [nan, 0]])
-    np.testing.assert_array_equal(pairwise_win_rates(p, correct), [[nan, 0.5], [nan, nan]])
-
-
 def test_pairwise_disagreement_by_hand():
     table = pairwise_disagreement(P, CORRECT, ["A", "B", "C"])
     assert list(zip(table["target_a"], table["target_b"], table["n"], strict=True)) == [
@@ -519,6 +523,17 @@ def test_pairwise_disagreement_by_hand():
     holes[3, 1] = np.nan
     table = pairwise_disagreement(P, holes, ["A", "B", "C"])
     assert table["n"].tolist() == [1, 3, 2] and table["auc"].isna().all()
+    # Nor here: of rows 0 to 3 only 0 and 1 count, and A is right on both.
+    p = np.array([[0.5, 0.5], [0.7, 0.5], [0.9, 0.1], [0.9, 0.1]])
+    correct = np.array([[1, 0], [1, 0], [1, np.nan], [np.nan, 0]])
+    table = pairwise_disagreement(p, correct, ["A", "B"])
+    assert table["n"].tolist() == [2] and table["auc"].isna().all()
+    # B alone is right on a fifth query, at equal P: the leads of A, 0 and .2, are level with it and
+    # above it, (1/2 + 1)/2.
+    table = pairwise_disagreement(
+        np.vstack([p, [0.6, 0.6]]), np.vstack([correct, [0, 1]]), ["A", "B"]
+    )
+    assert table["n"].tolist() == [3] and table["auc"].tolist() == [0.75]
     # 0.8 - 0.7 and 0.3 - 0.2 differ in binary: a tie all the same.
     p = np.array([[0.8, 0.7], [0.3, 0.2]])
     assert pairwise_disagreement(p, np.eye(2), ["A", "B"])["auc"].tolist() == [0.5]
@@ -554,23 +569,23 @@ def test_knowing_which_queries_are_hard_does_not_tell_targets_apart():
     p = np.array([[0.9, 0.9], [0.8, 0.8], [0.2, 0.2], [0.1, 0.1]])
     correct = np.array([[1, 1], [1, 1], [0, 0], [0, 0.0]])
     assert mean_auc(p, correct) == 1
-    values = pool_metrics(p, np.tile([1.0, 2], (4, 1)), correct)
+    values = metrics_of(p, np.tile([1.0, 2], (4, 1)), correct)
     assert np.isnan(values["disagreement_auc"]) and np.isnan(values["disagree_accuracy"])
     correct[[1, 2]] = [[1, 0], [0, 1]]
-    assert pool_metrics(p, np.tile([1.0, 2], (4, 1)), correct)["disagreement_auc"] == 0.5
+    assert metrics_of(p, np.tile([1.0, 2], (4, 1)), correct)["disagreement_auc"] == 0.5
 
 
-def test_near_misses_by_hand():
-    # 0: right. 1: wrong, right one .05 behind (0.80 - 0.75 = 0.050000000000000044 in binary): near.
-    # 2: wrong,
-    # right one .2 behind: not near. 3: wrong, no right target. 4: the routed target's outcome is
-    # missing: not
-    # counted.
-    p = np.array([[0.8, 0.1], [0.8, 0.75], [0.8, 0.6], [0.5, 0.5], [0.8, 0.79]])
-    correct = np.array([[1, 0], [0, 1], [0, 1], [0, 0], [np.nan, 1]])
-    assert near_misses(p, correct) == {"count": 1, "wrong": 3, "n": 4, "share": 0.25}
-    assert near_misses(p, correct, margin=0.2)["count"] == 2
-    assert near_misses(p, correct, margin=0.0)["count"] == 0
+def test_a_tolerance_takes_the_cheaper_target_that_is_nearly_as_probable():
+    # The second costs less. 0: far behind. 1: .05 behind (0.80 - 0.75 = 0.050000000000000044 in
+    # binary). 2: .2 behind. 3: equal.
+    p = np.array([[0.8, 0.1], [0.8, 0.75], [0.8, 0.6], [0.5, 0.5]])
+    correct = np.array([[1, 0], [0, 1], [0, 1], [0, 0.0]])
+    cost = np.tile([2.0, 1], (4, 1))
+    for tolerance, chosen in ((0.0, [0, 0, 0, 1]), (0.05, [0, 1, 0, 1]), (0.2, [0, 1, 1, 1])):
+        assert route(p, cost, tolerance).tolist() == chosen
+    # queries 1 and 2 were wrong though the other was right: at .05 one is mended, at .2 both
+    curve = router_curve(p, cost, correct).set_index("tolerance")["accuracy"]
+    assert curve.loc[[0.0, 0.05, 0.2]].tolist() == [0.25, 0.5, 0.75]
 
 
 # --- invariants of the whole
@@ -608,7 +623,7 @@ def test_a_weight_is_a_number_of_copies(pool, data):
     together = pool_metrics_boot(p, cost, correct, overhead, weights)
     for b, w in enumerate(weights):
         rows = np.repeat(np.arange(len(p)), w)
-        assert_same(pool_metrics(p[rows], cost[rows], correct[rows], overhead), together, b)
+        assert_same(metrics_of(p[rows], cost[rows], correct[rows], overhead), together, b)
 
 
 @settings(max_examples=50, deadline=None)
@@ -616,16 +631,16 @@ def test_a_weight_is_a_number_of_copies(pool, data):
 def test_order_of_queries_and_unit_of_cost_do_not_matter(pool, seed):
     p, cost, correct, overhead = pool
     order = np.random.default_rng(seed).permutation(len(p))
-    values = pool_metrics(p, cost, correct, overhead)
-    assert_same(values, pool_metrics(p[order], cost[order], correct[order], overhead))
-    assert_same(values, pool_metrics(p, cost * 4, correct, overhead * 4))
+    values = metrics_of(p, cost, correct, overhead)
+    assert_same(values, metrics_of(p[order], cost[order], correct[order], overhead))
+    assert_same(values, metrics_of(p, cost * 4, correct, overhead * 4))
 
 
 @settings(max_examples=50, deadline=None)
 @given(pools())
 def test_metrics_agree_with_their_definitions_on_the_curve(pool):
     p, cost, correct, overhead = pool
-    values = pool_metrics(p, cost, correct, overhead)
+    values = metrics_of(p, cost, correct, overhead)
     curve = router_curve(p, cost, correct, overhead)
     mean_cost, accuracy = cost.mean(axis=0), correct.mean(axis=0)
     assert values["accuracy"] == pytest.approx(curve["accuracy"].iloc[0])
@@ -651,7 +666,7 @@ def test_metrics_agree_with_their_definitions_on_the_curve(pool):
 @given(pools())
 def test_perfect_knowledge_is_the_oracle(pool):
     _, cost, correct, _ = pool
-    values = pool_metrics(correct, cost, correct)
+    values = metrics_of(correct, cost, correct)
     assert values["accuracy"] == pytest.approx(values["oracle_accuracy"])
     assert np.isnan(values["gap_closed"]) or values["gap_closed"] == pytest.approx(1)
     assert values["brier"] == values["ece"] == 0
@@ -668,7 +683,7 @@ def test_the_zero_router_is_never_below_the_front(pool):
 
 
 def test_blocks_of_replicates_do_not_show(monkeypatch):
-    weights = group_bootstrap_weights(np.arange(5), 20, seed=0)
+    weights = drawn_weights(np.arange(5), 20, seed=0)
     whole = pool_metrics_boot(P, COST, CORRECT, 0.1, weights)
     monkeypatch.setattr(weighting, "BLOCK", 100)
     assert_same(pool_metrics_boot(P, COST, CORRECT, 0.1, weights), whole)

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial import ConvexHull
 
-from prefill_router.data.costs import cost_lines, expected_cost, priced, without_cost
-from prefill_router.data.outcomes import Outcomes, OutcomesError, Target
+from prefill_router.data.costs import (
+    cost_lines,
+    expected_cost,
+    priced,
+    with_hidden_reasoning,
+    without_cost,
+)
+from prefill_router.data.outcomes import QUERY_COLUMNS, Outcomes, OutcomesError, Target
 from prefill_router.evaluate.curves import convex_hull, curve_steps, pareto_front, router_curve
 from prefill_router.evaluate.rules import route
 
@@ -346,3 +352,17 @@ def test_hull_is_concave_above_all_points_and_agrees_with_scipy(xy):
         <= ours
         <= inner | {(cost[hull[-1]], accuracy[hull[-1]]), (cost[hull[0]], accuracy[hull[0]])}
     )
+
+
+def test_hidden_reasoning_lengthens_the_answers_and_their_cost():
+    queries = pd.DataFrame({name: ["a", "b"] for name in QUERY_COLUMNS}).assign(query_id=["a", "b"])
+    targets = (Target("thinks", 1e-6, 4e-6), Target("says", 1e-6, 2e-6))
+    tokens, output = np.full((2, 2), 100.0), np.array([[10.0, 30.0], [20.0, np.nan]])
+    cost = tokens * 1e-6 + output * [4e-6, 2e-6]
+    made = Outcomes(queries, targets, np.ones((2, 2)), tokens, output, cost, "USD", "tiny")
+    paid = with_hidden_reasoning(made, {"thinks": 5, "of another pool": 3})
+    assert paid.output_tokens[:, 0].tolist() == [50, 100]
+    # by hand: 100 tokens at 1 and 50 or 100 at 4 millionths
+    assert paid.cost[:, 0] == pytest.approx([3e-4, 5e-4])
+    np.testing.assert_array_equal(paid.cost[:, 1], made.cost[:, 1])
+    np.testing.assert_array_equal(with_hidden_reasoning(made, {}).cost, made.cost)

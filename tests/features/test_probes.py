@@ -13,13 +13,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prefill_router.data.splits import group_folds
-from prefill_router.features.crossval import fold_aucs
+from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
 from prefill_router.features.probes import (
     anisotropy,
     effective_dimensionality,
     fisher_j,
     layer_table,
-    probe_auc,
 )
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.features.reduction import ScaledPCA
@@ -202,35 +201,6 @@ def test_fold_aucs_at_their_edges():
     assert rank == 0 and (constant == 0.5).all()
 
 
-def test_probe_auc_equals_a_scikit_learn_pipeline():
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(90, 8))
-    y = (x[:, 2] + 0.5 * rng.normal(size=90) > 0).astype(float)
-    groups = np.arange(90) // 3
-    fold = group_folds(groups, 3, seed=4)
-    expected = []
-    for f in range(3):
-        reference = make_pipeline(
-            StandardScaler(), PCA(5, svd_solver="full"), LogisticRegression(C=0.1, tol=1e-8)
-        )
-        reference.fit(x[fold != f], y[fold != f])
-        expected.append(roc_auc_score(y[fold == f], reference.decision_function(x[fold == f])))
-    assert probe_auc(x, y, groups, folds=3, seed=4, C=0.1, n_components=5) == pytest.approx(
-        np.mean(expected)
-    )
-
-
-def test_probe_auc_of_noise_is_near_one_half():
-    rng = np.random.default_rng(0)
-    # a scaler or regression that saw test rows would lift this; standard error about 0.5 / sqrt(400
-    # / 4) /
-    # ... = 0.03
-    assert (
-        abs(probe_auc(rng.normal(size=(400, 20)), rng.integers(0, 2, 400), np.arange(400)) - 0.5)
-        < 0.1
-    )
-
-
 @pytest.fixture
 def store():
     rng = np.random.default_rng(0)
@@ -251,6 +221,47 @@ def labelled(store, correct, groups=None, targets=None):
     names = tuple(targets or "ABCDEF"[:k])
     groups = np.arange(n) if groups is None else np.asarray(groups)
     return LabelledQueries({"tiny": store}, np.arange(n), correct, groups, names)
+
+
+def probe_auc(x, y, groups, **settings):
+    """The AUC that the layer table has for a single layer and target."""
+    queries = labelled(Layers({("mean", 0): x}), np.asarray(y, float)[:, None], groups)
+    return layer_table(queries, ["mean"], progress=False, **settings)["probe_auc"].item()
+
+
+def pipeline_auc(x, y, fold, n_components, C=PROBE_C):
+    """Mean over folds of the AUC of a scikit-learn pipeline that sees the other folds alone."""
+    aucs = []
+    for f in range(fold.max() + 1):
+        reference = make_pipeline(
+            StandardScaler(),
+            PCA(n_components, svd_solver="full"),
+            LogisticRegression(C=C, tol=1e-8),
+        ).fit(x[fold != f], y[fold != f])
+        aucs.append(roc_auc_score(y[fold == f], reference.decision_function(x[fold == f])))
+    return np.mean(aucs)
+
+
+def test_probe_auc_equals_a_scikit_learn_pipeline():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(90, 8)).astype(np.float32).astype(float)  # as a store keeps it
+    y = (x[:, 2] + 0.5 * rng.normal(size=90) > 0).astype(float)
+    groups = np.arange(90) // 3
+    fold = group_folds(groups, 3, seed=4)
+    aucs, _ = fold_aucs(x, y[:, None], fold, [5], C=0.1)
+    assert nan_mean(aucs)[0, 0] == pytest.approx(pipeline_auc(x, y, fold, 5, C=0.1))
+    assert probe_auc(x, y, groups, n_components=5, folds=3, seed=4) == pytest.approx(
+        pipeline_auc(x, y, fold, 5)
+    )
+
+
+def test_probe_auc_of_noise_is_near_one_half():
+    rng = np.random.default_rng(0)
+    # a scaler or regression that saw test rows would lift this; standard error about 0.5 / sqrt(400
+    # / 4) /
+    # ... = 0.03
+    x, y = rng.normal(size=(400, 20)), rng.integers(0, 2, 400)
+    assert abs(probe_auc(x, y, np.arange(400)) - 0.5) < 0.1
 
 
 def test_layer_table_finds_the_planted_layer(store):
@@ -290,7 +301,7 @@ def test_layer_table_rows_are_the_single_probes(store):
     assert row["d_eff"] == pytest.approx(effective_dimensionality(z))
     assert row["anisotropy"] == pytest.approx(anisotropy(x))
     assert row["probe_auc"] == pytest.approx(
-        probe_auc(x, correct[:, 0], groups, 4, 7, n_components=3)
+        pipeline_auc(x, correct[:, 0], group_folds(groups, 4, 7), 3)
     )
 
 

@@ -25,7 +25,7 @@ from prefill_router.heads.fit_baselines import (
 from prefill_router.heads.names import BASELINES, DEFAULT_BASELINES
 from prefill_router.heads.over_seeds import NetworkFits, networks_over_seeds
 from prefill_router.heads.parallel import side_by_side
-from prefill_router.run.profile import load_profile
+from prefill_router.run.profile_files import load_profile
 
 
 def draw(seed, split, scale):

@@ -14,7 +14,7 @@ from prefill_router.evaluate.points import tolerance_curve
 from prefill_router.evaluate.rules import route
 from prefill_router.report import explorer
 from prefill_router.report.explorer import GRID, explore, operating_point
-from prefill_router.run.profile import load_profile
+from prefill_router.run.profile_files import load_profile
 from prefill_router.run.workspace import Workspace
 
 

@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import subprocess
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,8 @@ from prefill_router.report.readme import PROFILES
 from prefill_router.report.rivals import of_pools
 from prefill_router.report.tables import SHORT, bar_table, headline_table
 from prefill_router.run.handover import read_splits
+from prefill_router.run.kernel import execute
+from prefill_router.run.notebooks import not_for
 from prefill_router.run.workspace import open_workspace
 from runs import reproduce_smoke
 
@@ -46,7 +50,9 @@ def test_every_file_and_figure_is_there(workspace):
     svgs, pngs = ({p.stem for p in workspace.figures.glob(f"*.{kind}")} for kind in ("svg", "png"))
     assert svgs == pngs and len(svgs) >= 7
     executed = sorted(p.name for p in (workspace.build / "notebooks").glob("*.ipynb"))
-    assert executed == sorted(p.name for p in (project_root() / "notebooks").glob("*.ipynb"))
+    sources = sorted((project_root() / "notebooks").glob("*.ipynb"))
+    apply = [p.name for p in sources if not not_for(nbformat.read(p, 4), workspace)]
+    assert executed == apply and len(apply) == len(sources) - 1  # families are held out elsewhere
     manifest = json.loads((workspace.results / "manifest.json").read_text())
     assert manifest["profile"]["name"] == "smoke"
 
@@ -160,3 +166,26 @@ def test_committed_controls_are_at_chance(profile):
         assert len(found) and (np.abs(found - 0.5) < tolerance).all(), (
             f"{profile}, {method}, {metric}: {found.tolist()}"
         )
+
+
+def test_families_held_out_beside_the_random_split(workspace, tmp_path):
+    """Notebook 14 on the tables of the smoke run, once as they are and once as those of a profile
+    that holds families out."""
+    profile = workspace.profile.as_dict() | {"name": "held_out", "split": "families"}
+    del profile["label"]
+    path = tmp_path / "held_out.yaml"
+    path.write_text(json.dumps(profile | {"states_of": "smoke"}))
+    results = tmp_path / "results"
+    for name in ("smoke", "held_out"):
+        shutil.copytree(workspace.results, results / name)
+    folders = {f"{kind}_dir": str(tmp_path / kind) for kind in ("build", "results", "figures")}
+    source = project_root() / "notebooks" / "14_families_held_out.ipynb"
+    execute(source, tmp_path / "executed.ipynb", {"profile": str(path), **folders})
+    table = pd.read_csv(results / "held_out" / "families.csv")
+    assert set(table["split"]) == {"random", "families"} and {"ours", "paper"} <= set(
+        table["method"]
+    )
+    wide = table.pivot_table(index=["pool", "method", "metric"], columns="split", values="value")
+    assert wide["random"].equals(wide["families"].rename("random"))  # the same tables twice
+    figures = {p.name for p in (tmp_path / "figures" / "held_out").glob("*.png")}
+    assert figures == {"14_families_all.png", "14_layers.png"}

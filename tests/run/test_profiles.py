@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from prefill_router.data.outcomes import OutcomesError
 from prefill_router.data.splits import subset_rows
-from prefill_router.files import replacing
+from prefill_router.files import project_root, replacing
 from prefill_router.heads.names import DEFAULT_BASELINES
-from prefill_router.run import profile as profiles
-from prefill_router.run.profile import ProfileError, load_profile
+from prefill_router.run import profile_files
+from prefill_router.run.profile import ProfileError
+from prefill_router.run.profile_files import load_profile
 from prefill_router.run.profile_types import Ensemble
 from prefill_router.run.workspace import open_workspace
 
@@ -69,7 +70,7 @@ def test_unknown_profile_names_the_nearest():
 def test_other_yaml_files_are_no_profiles(tmp_path):
     write(tmp_path)
     (tmp_path / "prices.yaml").write_text("some-target: {input: 1}\n")
-    assert profiles.profile_names(tmp_path) == ["tiny"]
+    assert profile_files.profile_names(tmp_path) == ["tiny"]
     with pytest.raises(ProfileError, match="no profile 'prices'"):
         load_profile("prices", config_dir=tmp_path)
 
@@ -240,7 +241,7 @@ def test_workspace_folders(workspace, tmp_path):
     assert all(
         folder.is_dir() for folder in (workspace.build, workspace.results, workspace.figures)
     )
-    assert workspace.outcomes_folder == profiles.project_root() / "data" / "local"
+    assert workspace.outcomes_folder == project_root() / "data" / "local"
 
 
 def test_tables_round_trip_in_one_format(workspace):

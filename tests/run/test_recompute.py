@@ -13,7 +13,7 @@ from prefill_router.evaluate.auc import mean_auc
 from prefill_router.files import project_root
 from prefill_router.report.baseline_figures import baseline_sentence
 from prefill_router.run import evaluation_files, handover, recompute
-from prefill_router.run.profile import load_profile
+from prefill_router.run.profile_files import load_profile
 from prefill_router.run.workspace import Workspace
 
 POOLS = {"large": ("a", "b", "c"), "small": ("c", "b", "d")}

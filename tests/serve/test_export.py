@@ -25,7 +25,7 @@ from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.run.export import float32_store, main, router_for, some_queries
 from prefill_router.run.handover import read_note, write_note
-from prefill_router.run.profile import load_profile
+from prefill_router.run.profile_files import load_profile
 from prefill_router.run.workspace import open_workspace
 from prefill_router.serve.export import export, hub_name
 from prefill_router.serve.formats import FORMATS

@@ -23,6 +23,8 @@ from prefill_router.encode.sources import EncoderError
 from prefill_router.features.probes import layer_table
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.heads.fit import METHODS, FitSettings, fit_method
+from prefill_router.heads.gram import read_states, read_views
+from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.heads.over_seeds import fit_networks, kernels_over_seeds
 from prefill_router.serve.export import export
@@ -502,6 +504,27 @@ def test_what_is_shipped_is_what_was_evaluated(outcomes, store):
         np.testing.assert_allclose(
             router.predict_proba(store, ids), p[split.test], atol=1e-5, err_msg=method
         )
+
+
+def test_bands_of_layers_are_chosen_as_encoders_are(outcomes, store):
+    """`ours_views` is the kernel router on bands of an encoder's layers; ours stays as it is."""
+    split = Split(np.arange(160), np.arange(160, 200), np.arange(200, N))
+    queries = LabelledQueries.of({store.encoder_name: store}, outcomes)
+    plain = kernels_over_seeds({3: split}, queries, store.encoder_name)
+    fits = kernels_over_seeds({3: split}, queries, store.encoder_name, views=True)
+    np.testing.assert_array_equal(fits.p["ours"][3], plain.p["ours"][3])
+    states = {store.encoder_name: read_states(store, queries.query_ids)}
+    for band, x in read_views(store, queries.query_ids).items():
+        states[f"{store.encoder_name}, {band} layers"] = x
+    train = queries.rows(split.train)
+    router = KernelRouter(seed=3)
+    router.fit({name: x[split.train] for name, x in states.items()}, train.correct, train.groups)
+    p = router.predict_proba({name: x[split.test] for name, x in states.items()})
+    np.testing.assert_allclose(p, fits.p["ours_views"][3][split.test], atol=1e-5)
+    table = fits.encoders[fits.encoders["method"] == "ours_views"]
+    assert len(table) == 7 and table["used"].sum() == 1
+    assert table.loc[table["used"], "cv_error"].item() == table["cv_error"].min()
+    assert fits.reads["ours_views"] == [store.encoder_name]
 
 
 @pytest.fixture(scope="module")

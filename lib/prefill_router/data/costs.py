@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -141,6 +142,26 @@ def _cost_line(tokens: np.ndarray, cost: np.ndarray) -> tuple[float, float]:
         np.column_stack([np.ones(both.sum()), tokens[both] / scale]), cost[both] / mean
     )[0]
     return constant * mean, slope * mean / scale
+
+
+def with_hidden_reasoning(outcomes: Outcomes, factors: Mapping[str, float]) -> Outcomes:
+    """The outcomes as if a target's answers were so many times as long as what is visible of them.
+
+    Published counts leave the reasoning tokens of some targets out, which are billed; a factor
+    stands for them until somebody counts them. ``cost`` grows by the further output tokens at the
+    target's output price.
+
+    Parameters
+    ----------
+    factors : target to a factor from 1; targets of other pools are passed over.
+    """
+    names = outcomes.target_names
+    factor = np.array([float(factors.get(name, 1.0)) for name in names])
+    price = np.array([target.output_price for target in outcomes.targets])
+    more = np.where(factor > 1, outcomes.output_tokens * (factor - 1) * price, 0.0)
+    return replace(
+        outcomes, output_tokens=outcomes.output_tokens * factor, cost=outcomes.cost + more
+    )
 
 
 def check_known(outcomes: Outcomes, cost_model: str) -> None:

@@ -205,6 +205,25 @@ class Outcomes:
         return digest.hexdigest()
 
 
+def no_longer_than(outcomes: Outcomes, tokens: int) -> Outcomes:
+    """The queries of at most so many input tokens (the largest of the targets' counts; where none
+    is known a query stays).
+
+    Raises
+    ------
+    OutcomesError
+        If none is left.
+    """
+    counted = np.where(np.isnan(outcomes.input_tokens), 0, outcomes.input_tokens).max(axis=1)
+    rows = np.flatnonzero(counted <= tokens)
+    if not len(rows):
+        raise OutcomesError(
+            f"{outcomes.name}: no query has at most {tokens} input tokens; the shortest has"
+            f" {counted.min():.0f}"
+        )
+    return outcomes.subset(rows)
+
+
 def check_trainable(
     correct: np.ndarray, names: Sequence[str], where: str = "training rows"
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -161,6 +161,46 @@ def grouped_split(
             f" cannot fill a split of {tuple(fractions)}; use more queries or smaller groups"
         )
     return Split(*parts)
+
+
+def grouped_by_family(outcomes: Outcomes) -> Outcomes:
+    """The outcomes with ``category``, the family of a question, as ``group``.
+
+    Everything that keeps groups together then keeps families together: splits, folds of every
+    cross-validation, validation rows, the bootstrap.
+    """
+    return replace(outcomes, queries=outcomes.queries.assign(group=outcomes.queries["category"]))
+
+
+def family_folds(
+    outcomes: Outcomes, seeds: Sequence[int], fractions: tuple[float, float, float]
+) -> dict[int, Split]:
+    """A split for each seed; their test parts are folds of the groups, so that each query is tested
+    exactly once.
+
+    Calibration rows are whole groups too, drawn by the seed; their share of the other rows is that
+    of ``fractions``.
+
+    Raises
+    ------
+    OutcomesError
+        With fewer than two seeds, or fewer groups than three for each.
+    """
+    groups = outcomes.queries["group"].astype(str).to_numpy()
+    if len(seeds) < 2 or len(np.unique(groups)) < 3 * len(seeds):
+        raise OutcomesError(
+            f"{outcomes.name}: {len(np.unique(groups))} families and {len(seeds)} split seeds;"
+            " holding families out needs two seeds or more and three families for each"
+        )
+    fold = group_folds(groups, len(seeds), seed=0)
+    train_share, calibration_share, _ = fractions
+    found = {}
+    for number, seed in enumerate(seeds):
+        rest = np.flatnonzero(fold != number)
+        share = calibration_share / (train_share + calibration_share)
+        calibration = validation_rows(groups[rest], share, seed)
+        found[seed] = Split(rest[~calibration], rest[calibration], np.flatnonzero(fold == number))
+    return found
 
 
 PARTS = ("train", "calibration", "test")

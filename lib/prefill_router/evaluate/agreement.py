@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from prefill_router.evaluate.weighting import check_same_shape, divided
+from prefill_router.evaluate.weighting import divided
 
 
 def win_shares(correct: np.ndarray) -> np.ndarray:
@@ -33,35 +34,7 @@ def agreement_zones(correct: np.ndarray) -> dict[str, float]:
     return zones | {"n": n, "n_incomplete": len(correct) - n}
 
 
-def near_misses(p: np.ndarray, correct: np.ndarray, margin: float = 0.05) -> dict[str, float]:
-    """Queries routed (argmax of P) to a wrong target though a right one was within ``margin`` of
-    its P.
-
-    Returns
-    -------
-    dict
-        count; wrong (routed wrong at all); n (queries whose routed target has an outcome); share =
-        count / n.
-    """
-    p, correct = check_same_shape(p, correct)
-    rows = np.arange(len(p))
-    chosen = p.argmax(axis=1)
-    observed = ~np.isnan(correct[rows, chosen])
-    wrong = correct[rows, chosen] == 0
-    # 12 decimals, as in routing: 0.80 - 0.75 is within 0.05 whatever the last bit says.
-    within = np.round(p[rows, chosen][:, None] - p, 12) <= np.round(margin, 12)
-    missed = wrong & (within & (correct == 1)).any(axis=1)
-    n = int(observed.sum())
-    count = int(missed.sum())
-    return {
-        "count": count,
-        "wrong": int(wrong.sum()),
-        "n": n,
-        "share": count / n if n else float("nan"),
-    }
-
-
-def with_every_outcome(correct) -> np.ndarray:
+def with_every_outcome(correct: ArrayLike) -> np.ndarray:
     """Rows of [n, K] without NaN."""
     correct = np.asarray(correct, dtype=np.float64)
     return correct[~np.isnan(correct).any(axis=1)]

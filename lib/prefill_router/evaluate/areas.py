@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from prefill_router.evaluate.weighting import check_same_shape, divided
+from prefill_router.evaluate.weighting import divided
 
 SAME = 1e-12  # relative difference below which two mean costs or accuracies are equal
 
 
-def auccc(
-    cost: np.ndarray, accuracy: np.ndarray, c_min: float, c_max: float, floor: float
-) -> float:
-    """Area under a cost-coverage curve above the floor, per unit of cost.
+def auccc_rows(
+    cost: np.ndarray, accuracy: np.ndarray, c_min: np.ndarray, c_max: np.ndarray, floor: np.ndarray
+) -> np.ndarray:
+    """AUCCC: area under a cost-accuracy curve above the floor, per unit of cost, of each row.
 
     The points are sorted by cost and joined by straight lines. The curve is padded to [c_min,
     c_max]: left of its first point it is constant at ``floor`` and jumps up (or down) vertically at
@@ -22,39 +24,22 @@ def auccc(
 
     Parameters
     ----------
-    cost, accuracy : ndarray [T]
-        The curve's points, in any order; of points of equal cost the less accurate comes first.
-    c_min, c_max : float
+    cost, accuracy : ndarray [B, T]
+        The curves' points, in any order; of points of equal cost the less accurate comes first.
+    c_min, c_max : ndarray [B]
         Mean cost of the cheapest and the dearest single target of the pool.
-    floor : float
+    floor : ndarray [B]
         Accuracy of the cheapest target.
 
-    Raises
-    ------
-    ValueError
-        If the curve has no point, a point is not finite, or c_max <= c_min.
+    Returns
+    -------
+    ndarray [B]
+        NaN where c_max does not exceed c_min: targets that all cost the same have no curve.
     """
-    cost, accuracy = check_same_shape(cost, accuracy)
-    if (
-        cost.ndim != 1
-        or cost.size == 0
-        or not (np.isfinite(cost).all() and np.isfinite(accuracy).all())
-    ):
-        raise ValueError("a curve needs at least one point, all of them finite")
-    if not c_max > c_min:
-        raise ValueError(
-            f"AUCCC needs c_max > c_min, not [{c_min}, {c_max}]: all targets cost the same"
-        )
-    bounds = (np.array([v], dtype=np.float64) for v in (c_min, c_max, floor))
-    return float(auccc_rows(cost[None, :], accuracy[None, :], *bounds)[0])
-
-
-def auccc_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
-    """``auccc`` of each row of [B, T]; NaN where c_max does not exceed c_min."""
     return area_rows(*sorted_rows(cost, accuracy), c_min, c_max, floor)
 
 
-def sorted_rows(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
+def sorted_rows(cost: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points of each row [B, T] by cost, the less accurate first of equals.
 
     Rows that are in order are not sorted again: sorting would be the slowest step of all.
@@ -70,7 +55,9 @@ def sorted_rows(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
     return cost, accuracy
 
 
-def area_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
+def area_rows(
+    cost: np.ndarray, accuracy: np.ndarray, c_min: np.ndarray, c_max: np.ndarray, floor: np.ndarray
+) -> np.ndarray:
     """``auccc_rows`` of rows that are sorted."""
     x, y = cost, accuracy - floor[:, None]
     inside = np.clip(x, c_min[:, None], c_max[:, None])
@@ -81,16 +68,19 @@ def area_rows(cost, accuracy, c_min, c_max, floor) -> np.ndarray:
     slope = np.divide(np.diff(y, axis=1), run, out=np.zeros_like(run), where=width > 0)
     middle = (inside[:, 1:] + inside[:, :-1]) / 2
     area = (width * (y[:, :-1] + slope * (middle - x[:, :-1]))).sum(axis=1)
-    area += (c_max - inside[:, -1]) * y[
-        :, -1
-    ]  # right padding; the left one is the floor itself, no area
+    # Right padding; the left one is the floor itself, no area.
+    area += (c_max - inside[:, -1]) * y[:, -1]
     span = c_max - c_min
     # Targets of equal price differ by rounding dust in their means: no cost axis, no curve.
     return np.where(span > SAME * np.abs(c_max), divided(area, span), np.nan)
 
 
-def front_auccc(cost, accuracy, pool) -> np.ndarray:
-    """AUCCC of the Pareto front of the points of each row [B, T]."""
+def front_auccc(
+    cost: np.ndarray, accuracy: np.ndarray, pool: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """AUCCC of the Pareto front of the points of each row [B, T]; ``pool`` as from
+    ``metrics.pool_values``.
+    """
     order = np.lexsort((-accuracy, cost), axis=1)
     cost, accuracy = (
         np.take_along_axis(cost, order, axis=1),
@@ -100,8 +90,7 @@ def front_auccc(cost, accuracy, pool) -> np.ndarray:
     on_front = np.ones(cost.shape, dtype=bool)
     on_front[:, 1:] = accuracy[:, 1:] > best[:, :-1]
     # A dominated point is replaced by the front point before it: rows stay equally long, the line
-    # is
-    # unchanged.
+    # is unchanged.
     last = np.maximum.accumulate(np.where(on_front, np.arange(cost.shape[1]), 0), axis=1)
-    front = (np.take_along_axis(a, last, axis=1) for a in (cost, accuracy))
-    return auccc_rows(*front, pool["c_min"], pool["c_max"], pool["floor"])
+    cost, accuracy = (np.take_along_axis(a, last, axis=1) for a in (cost, accuracy))
+    return auccc_rows(cost, accuracy, pool["c_min"], pool["c_max"], pool["floor"])

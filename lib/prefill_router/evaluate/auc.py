@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from prefill_router.evaluate.calibration import ECE_BINS, brier_rows, ece_rows, log_loss_rows
+from prefill_router.evaluate.keys import MetricValues
 from prefill_router.evaluate.weighting import check_same_shape, cumulated, known_mean, weight_rows
 
 
@@ -94,7 +95,7 @@ def per_target_boot(
     }
 
 
-def auc_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def auc_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> MetricValues:
     """mean_auc and disagreement_auc [B] of ``pool_metrics_boot``, which need no cost."""
     p, correct = check_same_shape(p, correct)
     weights = weight_rows(weights, len(p))
@@ -108,19 +109,6 @@ def auc_boot(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict[st
 def mean_auc(p: np.ndarray, correct: np.ndarray) -> float:
     """Mean of ``per_target_auc`` over the targets for which it is defined; NaN if there is none."""
     return float(known_mean(per_target_auc(p, correct)))
-
-
-def pairwise_win_rates(p: np.ndarray, correct: np.ndarray) -> np.ndarray:
-    """[K, K]: entry (a, b) is P(p_a > p_b | a right, b wrong); NaN where that never happens."""
-    p, correct = check_same_shape(p, correct)
-    k = p.shape[1]
-    rates = np.full((k, k), np.nan)
-    for a in range(k):
-        for b in range(k):
-            rows = (correct[:, a] == 1) & (correct[:, b] == 0)
-            if rows.any():
-                rates[a, b] = (p[rows, a] > p[rows, b]).mean()
-    return rates
 
 
 def pairwise_disagreement(
@@ -158,15 +146,15 @@ def pairwise_disagreement(
     )
 
 
-def just_one_right(correct, a: int, b: int) -> np.ndarray:
+def just_one_right(correct: np.ndarray, a: int, b: int) -> np.ndarray:
     """Mask [n] of the queries on which just one of two targets is right; missing outcomes are
     neither.
     """
-    a, b = correct[:, a], correct[:, b]
-    return ((a == 1) & (b == 0)) | ((a == 0) & (b == 1))
+    of_a, of_b = correct[:, a], correct[:, b]
+    return ((of_a == 1) & (of_b == 0)) | ((of_a == 0) & (of_b == 1))
 
 
-def pair_auc_rows(p, correct, weights) -> np.ndarray:
+def pair_auc_rows(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUC of P_a - P_b for "a is right" where just one is, [pairs, B], in the order of
     ``combinations``.
     """

@@ -5,80 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from prefill_router.evaluate.weighting import (
-    cumulated,
-    divided,
-    known_mean,
-    one_row,
-    row_blocks,
-    target_columns,
-)
+from prefill_router.evaluate.weighting import check_same_shape, cumulated, divided, row_blocks
 
 ECE_BINS = 15
-
-
-LOG_LOSS_CLIP = (
-    1e-7  # P is kept this far from 0 and 1: one certain and wrong P would make the mean infinite
-)
-
-
-def brier(p: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Brier score: mean of (p - y)^2; lower is better.
-
-    Parameters
-    ----------
-    p, y : ndarray [n] or [n, K]
-        P(correct) and correctness (NaN = missing: left out). With K targets, the mean of their
-        scores.
-    weights : ndarray [n], optional
-    """
-    return float(known_mean(brier_rows(*target_columns(p, y), one_row(weights, len(p)))[0]))
-
-
-def log_loss(p: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Binary cross-entropy: mean of -y log p - (1 - y) log(1 - p), in nats; lower is better.
-
-    P is kept ``LOG_LOSS_CLIP`` away from 0 and 1. Parameters as in ``brier``.
-    """
-    return float(known_mean(log_loss_rows(*target_columns(p, y), one_row(weights, len(p)))[0]))
-
-
-def ece_equal_mass(
-    p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS, weights: np.ndarray | None = None
-) -> float:
-    """Expected calibration error over bins of equal mass: sum over bins of share x |mean p -
-    accuracy|.
-
-    Queries are put in order of p and cut into ``bins`` parts of equal weight (15 of 45 queries: 3
-    each; sizes differ by at most one where they must). Equal values of p stay together, in the bin
-    that holds the middle of their weight, so that the order of the rows cannot matter; a constant p
-    is one bin.
-
-    Parameters
-    ----------
-    p, y : ndarray [n] or [n, K]
-        P(correct) and correctness (NaN = missing: left out). With K targets, the mean of their
-        errors.
-    bins : int
-    weights : ndarray [n], optional
-    """
-    return float(known_mean(ece_rows(*target_columns(p, y), one_row(weights, len(p)), bins)[0]))
+# P is kept this far from 0 and 1: one certain and wrong P would make the mean infinite.
+LOG_LOSS_CLIP = 1e-7
 
 
 def reliability_table(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> pd.DataFrame:
-    """The bins of ``ece_equal_mass`` for one target, one row per non-empty bin, by ascending p.
+    """The bins of ``ece_rows`` for one target [n], one row per non-empty bin, by ascending p.
 
     Returns
     -------
     DataFrame [bin, n, p_min, p_max, p_mean, accuracy]
     """
-    p, y = target_columns(p, y)
-    if p.shape[1] != 1:
+    p, y = check_same_shape(p, y)
+    if p.ndim != 1:
         raise ValueError(
             f"reliability_table takes one target, not {p.shape[1]}; call it per column"
         )
-    seen = ~np.isnan(y[:, 0])
-    p, y = p[seen, 0], y[seen, 0]
+    seen = ~np.isnan(y)
+    p, y = p[seen], y[seen]
     order = np.argsort(p, kind="stable")
     p, y = p[order], y[order]
     table = pd.DataFrame(
@@ -93,23 +40,41 @@ def reliability_table(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> pd.
     )
 
 
-def brier_rows(p, y, weights) -> np.ndarray:
-    """Brier score [B, K]."""
+def brier_rows(p: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Brier score [B, K]: weighted mean of (p - y)^2; lower is better.
+
+    Parameters
+    ----------
+    p, y : ndarray [n, K]
+        P(correct) and correctness (NaN = missing: left out).
+    weights : ndarray [B, n]
+    """
     seen = ~np.isnan(y)
     error = np.where(seen, (p - np.where(seen, y, 0.0)) ** 2, 0.0)
     return divided(weights @ error, weights @ seen.astype(np.float64))
 
 
-def log_loss_rows(p, y, weights) -> np.ndarray:
-    """Binary cross-entropy [B, K]."""
+def log_loss_rows(p: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Binary cross-entropy [B, K]: weighted mean of -y log p - (1 - y) log(1 - p), in nats.
+
+    Lower is better. P is kept ``LOG_LOSS_CLIP`` away from 0 and 1. Parameters as in
+    ``brier_rows``.
+    """
     seen = ~np.isnan(y)
     p, right = np.clip(p, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP), np.where(seen, y, 0.0)
     loss = np.where(seen, -right * np.log(p) - (1 - right) * np.log1p(-p), 0.0)
     return divided(weights @ loss, weights @ seen.astype(np.float64))
 
 
-def ece_rows(p, y, weights, bins: int) -> np.ndarray:
-    """Expected calibration error [B, K]."""
+def ece_rows(p: np.ndarray, y: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
+    """Expected calibration error [B, K] over bins of equal mass: sum over bins of share x |mean p -
+    accuracy|.
+
+    Queries are put in order of p and cut into ``bins`` parts of equal weight (15 of 45 queries: 3
+    each; sizes differ by at most one where they must). Equal values of p stay together, in the bin
+    that holds the middle of their weight, so that the order of the rows cannot matter; a constant p
+    is one bin. Parameters as in ``brier_rows``.
+    """
     values = np.empty((len(weights), p.shape[1]))
     for k in range(p.shape[1]):
         seen = np.flatnonzero(~np.isnan(y[:, k]))

@@ -1,10 +1,9 @@
-"""What the notebooks hand on to each other: splits, where the activations lie, predictions, and
-their evaluation.
-"""
+"""The evaluation of a pool: all metrics of all methods on the test rows of all splits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from prefill_router.data.costs import expected_costs
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split, complete_splits
 from prefill_router.evaluate.curves import router_curve
-from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, OF_ANSWERS, AtPoint, method_of
+from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, OF_ANSWERS, AtPoint, Method, method_of
 from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_intervals
 from prefill_router.evaluate.rules import route
@@ -36,10 +35,15 @@ METRIC_COLUMNS = [
 ]
 
 
-Runs = dict[str | AtPoint, list[SeedRun]]
+Runs = dict[Method, list[SeedRun]]
+# Cost and correctness [n] of one answer to every test query.
+Answers = tuple[np.ndarray, np.ndarray]
+Name = TypeVar("Name", bound=Hashable)
 
 
-def calibrated_tolerance(p, cost, correct, overhead) -> float:
+def calibrated_tolerance(
+    p: np.ndarray, cost: np.ndarray, correct: np.ndarray, overhead: float | np.ndarray
+) -> float:
     """The tolerance whose router was cheapest on the calibration rows among those at least as
     accurate as the best single target there.
 
@@ -74,7 +78,7 @@ def evaluate(
 
     Parameters
     ----------
-    cost_model : one of `routing.COST_MODELS`
+    cost_model : one of `data.costs.COST_MODELS`
         The profile's by default.
     """
     return evaluate_at(
@@ -111,27 +115,21 @@ def evaluate_at(
     whole: Runs = {}
     paying: Runs = {}
     for seed, split in complete_splits(outcomes, splits).items():
-        train, calibration, test = split.train, split.calibration, split.test
-        p, overhead = (
-            {name: m["p"][seed] for name, m in methods.items()},
-            {name: m["overhead"] for name, m in methods.items()},
-        )
+        p = {name: m["p"][seed] for name, m in methods.items()}
+        overhead = {name: m["overhead"] for name, m in methods.items()}
         cost, chosen = free, {}
         if pool is not None:
             cost, of_pool = costs[seed][:, known], cut(p, outcomes, pool)
             # without a calibration query there is no calibrated point on this split
             chosen = {
-                name: _calibrated_choice(
-                    of_pool[name], cost, pool.correct, overhead[name], calibration, test
-                )
+                name: _calibrated_choice(of_pool[name], cost, pool.correct, overhead[name], split)
                 for name in methods
-                if len(calibration)
+                if len(split.calibration)
             }
-        if pool is not outcomes and pool is not None:
-            _add_runs(paying, pool, cost, of_pool, overhead, chosen, train, test)
-        _add_runs(
-            whole, outcomes, cost if pool is outcomes else free, p, overhead, chosen, train, test
-        )
+            if pool is not outcomes:
+                _add_runs(paying, pool, split, cost, of_pool, overhead, chosen)
+                cost = free
+        _add_runs(whole, outcomes, split, cost, p, overhead, chosen)
     averages = seed_averaged_intervals(whole, n_boot, seed=0)
     if pool is outcomes:
         return averages
@@ -161,18 +159,17 @@ def metrics_table(averages: SeedAverages, pool: str, methods: Mapping[str, dict]
     return table[METRIC_COLUMNS]
 
 
-def cut(p: Mapping[str, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dict[str, np.ndarray]:
-    """P(correct) [n, K] of each method, cut to the targets of a smaller pool."""
+def cut(p: Mapping[Name, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dict[Name, np.ndarray]:
+    """P(correct) [n, K] of each method or split seed, cut to the targets of a smaller pool."""
     columns = [outcomes.target_names.index(name) for name in pool.target_names]
     return {name: values[:, columns] for name, values in p.items()}
 
 
 def _calibrated_choice(
-    p, cost, correct, overhead, calibration, test
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cost and correctness on the test rows of the answers at the tolerance chosen on the
-    calibration rows.
-    """
+    p: np.ndarray, cost: np.ndarray, correct: np.ndarray, overhead: np.ndarray, split: Split
+) -> Answers:
+    """The answers on the test rows at the tolerance chosen on the calibration rows."""
+    calibration, test = split.calibration, split.test
     tolerance = calibrated_tolerance(
         p[calibration], cost[calibration], correct[calibration], overhead[calibration]
     )
@@ -180,19 +177,29 @@ def _calibrated_choice(
     return cost[test, chosen] + overhead[test], correct[test, chosen]
 
 
-def _add_runs(runs: Runs, outcomes: Outcomes, cost, p, overhead, calibrated, train, test) -> None:
+def _add_runs(
+    runs: Runs,
+    outcomes: Outcomes,
+    split: Split,
+    cost: np.ndarray,
+    p: Mapping[str, np.ndarray],
+    overhead: Mapping[str, np.ndarray],
+    calibrated: Mapping[str, Answers],
+) -> None:
     """Add one split's runs of all methods, `calibrated` points and references to the lists in
     `runs`.
     """
+    test = split.test
     c, y, g = cost[test], outcomes.correct[test], outcomes.queries["group"].to_numpy()[test]
     for name in p:
         runs.setdefault(name, []).append(
             router_run(p[name][test], c, y, g, overhead[name][test], outcomes.target_names)
         )
         if name in calibrated:
-            point = point_run(*calibrated[name], c, y, g)
+            chosen_cost, chosen_correct = calibrated[name]
+            point = point_run(chosen_cost, chosen_correct, c, y, g)
             runs.setdefault(AtPoint(name, CALIBRATED), []).append(point)
-    best = int(outcomes.correct[train].mean(axis=0).argmax())
+    best = int(outcomes.correct[split.train].mean(axis=0).argmax())
     runs.setdefault("best_single", []).append(point_run(c[:, best], y[:, best], c, y, g))
     oracle = route(y, c, 0.0)
     at = np.arange(len(test))

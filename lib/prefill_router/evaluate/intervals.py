@@ -11,6 +11,7 @@ Intervals are percentile intervals, but basic (reflected) ones for the distances
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,5 +110,5 @@ class Interval:
     high: float
     undefined: int
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[float]:
         return iter((self.low, self.high))

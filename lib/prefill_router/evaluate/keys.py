@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 ARGMAX, CALIBRATED = "argmax", "calibrated"
 """Operating points: tolerance 0, and the tolerance that was chosen on calibration rows."""
 
@@ -25,11 +27,17 @@ class OfTarget(NamedTuple):
     target: str
 
 
-def method_of(key: str | AtPoint) -> str:
+Method = str | AtPoint
+Metric = str | OfTarget
+MetricValues = dict[Metric, np.ndarray]
+"""Metrics [B] for many weightings of the queries."""
+
+
+def method_of(key: Method) -> str:
     """The method, whatever the operating point."""
     return key.method if isinstance(key, AtPoint) else key
 
 
-def metric_and_target(key: str | OfTarget) -> tuple[str, str]:
+def metric_and_target(key: Metric) -> tuple[str, str]:
     """The metric, and the target or "" for the pool."""
     return (key.metric, key.target) if isinstance(key, OfTarget) else (key, "")

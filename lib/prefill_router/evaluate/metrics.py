@@ -8,20 +8,20 @@ whatever routes needs complete rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from prefill_router.evaluate.agreement import with_every_outcome
 from prefill_router.evaluate.areas import SAME, area_rows, front_auccc, sorted_rows
 from prefill_router.evaluate.auc import pair_auc_rows, per_target_boot
 from prefill_router.evaluate.curves import CurveSteps, curve_steps
-from prefill_router.evaluate.keys import OfTarget
+from prefill_router.evaluate.keys import MetricValues, OfTarget
 from prefill_router.evaluate.weighting import (
     complete_arrays,
     divided,
     known_mean,
-    one_row,
     row_blocks,
     weight_rows,
     weighted_means,
@@ -55,13 +55,9 @@ COST_METRICS = (
     "pdp_auccc",
 )
 # Distances, which noise only raises, and the power in which noise adds to them: see
-# ``stats.basic_interval``. PDP-AUCCC is a
-# difference of areas and adds as it is; a bin's |mean P - accuracy| and its noise add as squares.
+# ``intervals.basic_interval``. PDP-AUCCC is a difference of areas and adds as it is; a bin's
+# |mean P - accuracy| and its noise add as squares.
 DISTANCES = {"pdp_auccc": 1, "ece": 2}
-
-
-# --- one target alone
-# ---------------------------------------------------------------------------------------
 
 
 # --- the pool
@@ -93,31 +89,17 @@ def oracle_accuracy(correct: np.ndarray) -> float:
     return float(correct.max(axis=1).mean()) if len(correct) else float("nan")
 
 
-def gap_closed(accuracy, best, oracle):
+def gap_closed(accuracy: ArrayLike, best: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """(accuracy - best) / (oracle - best), elementwise; 1 = oracle, NaN where oracle = best."""
     gap = np.subtract(oracle, best)
     return divided(np.subtract(accuracy, best), np.where(np.abs(gap) > SAME, gap, 0.0))
 
 
-def cost_saving(router_cost, reference_cost):
+def cost_saving(router_cost: ArrayLike, reference_cost: ArrayLike) -> np.ndarray:
     """1 - router_cost / reference_cost, elementwise; negative = dearer; NaN where the reference is
     0.
     """
     return 1.0 - divided(router_cost, reference_cost)
-
-
-def pool_metrics(
-    p: np.ndarray,
-    cost: np.ndarray,
-    correct: np.ndarray,
-    overhead: float | np.ndarray = 0.0,
-    weights: np.ndarray | None = None,
-) -> dict[str, float]:
-    """All of ``METRICS`` for a router on a pool: ``pool_metrics_boot`` for one weighting (default:
-    all 1).
-    """
-    values = pool_metrics_boot(p, cost, correct, overhead, one_row(weights, len(np.asarray(p))))
-    return {name: float(value[0]) for name, value in values.items()}
 
 
 def pool_metrics_boot(
@@ -127,7 +109,7 @@ def pool_metrics_boot(
     overhead: float | np.ndarray,
     weights: np.ndarray,
     target_names: Sequence[str] | None = None,
-) -> dict[str, np.ndarray]:
+) -> MetricValues:
     """All of ``METRICS`` for every weighting of the queries.
 
     Everything that depends on the queries is redone for each row of weights: the curve, the best
@@ -142,7 +124,7 @@ def pool_metrics_boot(
     overhead : float or ndarray [n]
         The router's own cost per query, added to its curve but not to the single targets.
     weights : ndarray [B, n]
-        For example from ``stats.group_bootstrap_weights``.
+        A row of ones gives the value on the queries themselves.
     target_names : sequence of str, length K, optional
         Add ``per_target_boot`` of each target, under keys such as ``OfTarget("auc", name)``.
 
@@ -157,8 +139,8 @@ def pool_metrics_boot(
         - cost_saving_at_best_single: at the cheapest point of the curve that is at least as
           accurate as the best single target, against that target's mean cost (the cheaper of
           equals); NaN if no point is.
-        - p_auccc, model_pareto_auccc: ``auccc`` of the router's curve, of the Pareto front of the
-          single targets.
+        - p_auccc, model_pareto_auccc: ``areas.auccc_rows`` of the router's curve, of the Pareto
+          front of the single targets.
         - mdp_auccc: p_auccc - model_pareto_auccc (lift over the single targets). The front is not
           the zero router: where it is not concave, random mixing alone has a positive lift
           (``zero_router_boot``).
@@ -191,7 +173,7 @@ def pool_metrics_boot(
         values[of_pool] = known_mean(alone[name].T)
     values["disagreement_auc"] = known_mean(pair_auc_rows(p, correct, weights))
     values["disagree_accuracy"] = disagree_accuracy(steps.start_correct, correct, weights)
-    found: dict[str | OfTarget, np.ndarray] = {name: values[name] for name in METRICS}
+    found: MetricValues = {name: values[name] for name in METRICS}
     for metric, of_target in alone.items():
         for k, target in enumerate(target_names or ()):
             found[OfTarget(metric, target)] = of_target[:, k]
@@ -202,7 +184,9 @@ def pool_metrics_boot(
 # -------------------------------------------------------------------------------------
 
 
-def _router_values(steps: CurveSteps, weights, pool) -> dict[str, np.ndarray]:
+def _router_values(
+    steps: CurveSteps, weights: np.ndarray, pool: Mapping[str, np.ndarray]
+) -> MetricValues:
     """What is read off the router's curve, [B] each, in blocks of replicates: the curve has many
     points.
     """
@@ -217,23 +201,21 @@ def _router_values(steps: CurveSteps, weights, pool) -> dict[str, np.ndarray]:
         part["p_auccc"] = area_rows(cost, accuracy, here["c_min"], here["c_max"], here["floor"])
         # A point that is not above all cheaper ones of the curve is not on the front of curve and
         # targets.
-        front = _records(cost, accuracy)
-        points = (
-            np.hstack(both) for both in zip((here["cost"], here["accuracy"]), front, strict=True)
+        cost, accuracy = _records(cost, accuracy)
+        part["front_auccc"] = front_auccc(
+            np.hstack([here["cost"], cost]), np.hstack([here["accuracy"], accuracy]), here
         )
-        part["front_auccc"] = front_auccc(*points, here)
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def pool_values(cost, correct, weights) -> dict[str, np.ndarray]:
+def pool_values(cost: ArrayLike, correct: ArrayLike, weights: np.ndarray) -> dict[str, np.ndarray]:
     """What the single targets and the oracle do: cost and accuracy are [B, K], all else [B]."""
     cost, correct = complete_arrays("cost", cost), complete_arrays("correct", correct)
     mean_cost, accuracy = weighted_means(cost, weights), weighted_means(correct, weights)
     c_min, c_max, best = mean_cost.min(axis=1), mean_cost.max(axis=1), accuracy.max(axis=1)
     # Ties: of equally cheap targets the more accurate is the floor, of equally accurate the cheaper
-    # is the
-    # best.
+    # is the best.
     cheapest = mean_cost <= (c_min + SAME * np.abs(c_min))[:, None]
     most_accurate = accuracy >= (best - SAME)[:, None]
     return {
@@ -248,7 +230,9 @@ def pool_values(cost, correct, weights) -> dict[str, np.ndarray]:
     }
 
 
-def curve_values(curve_cost, curve_accuracy, pool) -> dict[str, np.ndarray]:
+def curve_values(
+    curve_cost: np.ndarray, curve_accuracy: np.ndarray, pool: Mapping[str, np.ndarray]
+) -> MetricValues:
     """Metrics read off a curve [B, T] whose first point is tolerance 0."""
     reached = curve_accuracy >= (pool["best"] - SAME)[:, None]
     at_best = np.where(reached, curve_cost, np.inf).min(axis=1)
@@ -264,7 +248,7 @@ def curve_values(curve_cost, curve_accuracy, pool) -> dict[str, np.ndarray]:
     }
 
 
-def _records(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
+def _records(cost: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points of each sorted row [B, T] that are more accurate than all before; the first is
     repeated until rows are equally long.
     """
@@ -279,7 +263,9 @@ def _records(cost, accuracy) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(cost, at, axis=1), np.take_along_axis(accuracy, at, axis=1)
 
 
-def disagree_accuracy(chosen_correct, correct, weights) -> np.ndarray:
+def disagree_accuracy(
+    chosen_correct: np.ndarray, correct: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Accuracy [B] of a choice over the queries that some but not all targets answer."""
     rows = correct.max(axis=1) > correct.min(axis=1)
     return weighted_means(chosen_correct[rows, None], weights[:, rows])[:, 0]

@@ -6,6 +6,7 @@ import numpy as np
 
 from prefill_router.evaluate.areas import auccc_rows, front_auccc
 from prefill_router.evaluate.curves import convex_hull
+from prefill_router.evaluate.keys import MetricValues
 from prefill_router.evaluate.metrics import curve_values, disagree_accuracy, pool_values
 from prefill_router.evaluate.weighting import complete_arrays, weight_rows, weighted_means
 
@@ -16,7 +17,7 @@ def point_metrics_boot(
     cost: np.ndarray,
     correct: np.ndarray,
     weights: np.ndarray,
-) -> dict[str, np.ndarray]:
+) -> MetricValues:
     """The metrics of a method with one fixed choice per query (a single target, the oracle): no P,
     no curve.
 
@@ -49,9 +50,7 @@ def point_metrics_boot(
     return values
 
 
-def zero_router_boot(
-    cost: np.ndarray, correct: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
+def zero_router_boot(cost: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> MetricValues:
     """The zero router's metrics: the upper convex hull of the single targets, their best random
     mixing.
 

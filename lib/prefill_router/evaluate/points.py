@@ -24,8 +24,8 @@ def tolerance_curve(
     tolerances: Sequence[float] | np.ndarray,
     cost_model: str | None = None,
 ) -> pd.DataFrame:
-    """`stats.seed_averaged_curve` of one method (a value of `read_predictions`) on the test rows,
-    routing among the targets with a price.
+    """`seed_averaged_curve` of one method (a value of `read_predictions`) on the test rows, routing
+    among the targets with a price.
 
     Returns
     -------

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from prefill_router.data.costs import with_hidden_reasoning
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.auc import pairwise_disagreement
@@ -85,6 +86,21 @@ def input_only_metrics(
     for pool, (outcomes, splits, methods) in loaded.items():
         few = {name: methods[name] for name in shown[pool]}
         averages = evaluate(settings, outcomes, splits, few, cost_model="input_only")
+        tables.append(metrics_table(averages, pool, few))
+    table = pd.concat(tables, ignore_index=True)
+    return table[table["metric"].isin(COST_METRICS)]
+
+
+def hidden_reasoning_metrics(
+    settings: EvaluationSettings, loaded: LoadedPools, shown: Names, factors: Mapping[str, float]
+) -> pd.DataFrame:
+    """The cost metrics of the methods ``shown`` of each pool where the hidden reasoning of some
+    targets is paid for (`costs.with_hidden_reasoning`), as `evaluate_pools`.
+    """
+    tables = []
+    for pool, (outcomes, splits, methods) in loaded.items():
+        few = {name: methods[name] for name in shown[pool]}
+        averages = evaluate(settings, with_hidden_reasoning(outcomes, factors), splits, few)
         tables.append(metrics_table(averages, pool, few))
     table = pd.concat(tables, ignore_index=True)
     return table[table["metric"].isin(COST_METRICS)]

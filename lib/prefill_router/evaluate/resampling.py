@@ -10,33 +10,11 @@ import pandas as pd
 
 from prefill_router.evaluate.curves import curve_steps
 from prefill_router.evaluate.intervals import interval_of, percentile_interval
-from prefill_router.evaluate.keys import AtPoint, OfTarget, metric_and_target
+from prefill_router.evaluate.keys import Method, Metric, OfTarget, metric_and_target
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.hardware import on_every_core
 
-
-def group_bootstrap_weights(groups: Sequence | np.ndarray, n_boot: int, seed: int) -> np.ndarray:
-    """Multiplicity of each query when its G groups are drawn G times with replacement.
-
-    Parameters
-    ----------
-    groups : sequence [n]
-        Group of each query.
-    n_boot : int
-        Number of replicates B.
-    seed : int
-
-    Returns
-    -------
-    int ndarray [B, n]
-        Equal for all queries of a group; the groups' multiplicities of a row sum to G. A
-        permutation of the queries permutes the columns and changes nothing else.
-    """
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    return multiplicities(len(names), n_boot, seed)[:, index]
-
-
-Key = tuple[str | AtPoint, str | OfTarget]
+Key = tuple[Method, Metric]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +39,7 @@ class SeedAverages:
     draws: dict[Key, np.ndarray]
     seeds: dict[Key, int]
     undefined: dict[Key, float]
-    n: dict[str | AtPoint, int]
+    n: dict[Method, int]
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
         """[method, target, metric, value, ci_low, ci_high, n, seeds, undefined]; target is "" for
@@ -126,7 +104,7 @@ class SeedAverages:
 
 
 def seed_averaged_intervals(
-    methods: Mapping[str, Sequence[SeedRun]] | Mapping[str | AtPoint, Sequence[SeedRun]],
+    methods: Mapping[str, Sequence[SeedRun]] | Mapping[Method, Sequence[SeedRun]],
     n_boot: int,
     seed: int,
 ) -> SeedAverages:
@@ -155,10 +133,10 @@ def seed_averaged_intervals(
     if not methods or empty:
         raise ValueError(
             "every method needs at least one run; without:"
-            f" {', '.join(empty) or 'all, no method given'}"
+            f" {', '.join(map(str, empty)) or 'all, no method given'}"
         )
     universe, counts = _shared_counts(
-        [run for runs in methods.values() for run in runs], n_boot, seed
+        [run.groups for runs in methods.values() for run in runs], n_boot, seed
     )
     of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
     point: dict[Key, float] = {}
@@ -218,15 +196,13 @@ def seed_averaged_curve(
         The interval is that of the accuracy at the tolerance.
     """
     tolerances = np.asarray(tolerances, dtype=np.float64)
-    steps = [
-        SeedRun(np.asarray(groups), curve_steps(p, c, y, over).evaluate)
-        for p, c, y, groups, over in runs
-    ]
-    universe, counts = _shared_counts(steps, n_boot, seed)
+    universe, counts = _shared_counts([groups for *_, groups, _ in runs], n_boot, seed)
     costs, accuracies = [], []
-    for run in steps:
-        cost, accuracy = run.metrics(counts[:, np.searchsorted(universe, run.groups)], tolerances)
-        costs.append(cost[0])
+    for p, cost, correct, groups, overhead in runs:
+        weights = counts[:, np.searchsorted(universe, groups)]
+        steps = curve_steps(p, cost, correct, overhead)
+        of_seed, accuracy = steps.evaluate(weights, tolerances)
+        costs.append(of_seed[0])
         accuracies.append(accuracy)
     accuracy = np.mean(accuracies, axis=0)
     ends = [percentile_interval(accuracy[1:, t], level) for t in range(len(tolerances))]
@@ -242,18 +218,19 @@ def seed_averaged_curve(
 
 
 def _shared_counts(
-    runs: Sequence[SeedRun], n_boot: int, seed: int
+    groups: Sequence[np.ndarray], n_boot: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted universe of groups [G] and their multiplicities [1 + B, G].
+    """Sorted universe of the groups [G] of all runs and their multiplicities [1 + B, G].
 
     The first row, all ones, is the point value: one call, one implementation for it and the draws.
     """
-    universe = np.unique(np.concatenate([run.groups for run in runs]))
+    universe = np.unique(np.concatenate(groups))
     draws = multiplicities(len(universe), n_boot, seed)
     return universe, np.vstack([np.ones(len(universe)), draws])
 
 
 def multiplicities(n_groups: int, n_boot: int, seed: int) -> np.ndarray:
+    """Multiplicity [n_boot, G] of each of G groups when G are drawn with replacement."""
     if n_groups == 0:  # a benchmark without a test query: nothing to draw, every metric is NaN
         return np.zeros((n_boot, 0))
     return np.random.default_rng(seed).multinomial(

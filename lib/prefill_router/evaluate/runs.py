@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from prefill_router.evaluate.auc import auc_boot
+from prefill_router.evaluate.keys import MetricValues
 from prefill_router.evaluate.metrics import pool_metrics_boot
 from prefill_router.evaluate.point_metrics import point_metrics_boot, zero_router_boot
 
-Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
+Metrics = Callable[[np.ndarray], MetricValues]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class SeedRun:
     groups : ndarray [n]
         Group of each test query.
     metrics : callable
-        Weights [B, n] -> dict of metric name to values [B].
+        Weights [B, n] -> dict of metric to values [B].
     """
 
     groups: np.ndarray
@@ -31,10 +33,10 @@ class SeedRun:
 
 
 def router_run(
-    p,
-    cost,
-    correct,
-    groups,
+    p: np.ndarray,
+    cost: np.ndarray,
+    correct: np.ndarray,
+    groups: ArrayLike,
     overhead: float | np.ndarray = 0.0,
     target_names: Sequence[str] | None = None,
 ) -> SeedRun:
@@ -50,12 +52,18 @@ def router_run(
     )
 
 
-def auc_run(p, correct, groups) -> SeedRun:
+def auc_run(p: np.ndarray, correct: np.ndarray, groups: ArrayLike) -> SeedRun:
     """A router's mean_auc and disagreement_auc: what needs no cost and no choice."""
     return SeedRun(np.asarray(groups), lambda weights: auc_boot(p, correct, weights))
 
 
-def point_run(chosen_cost, chosen_correct, cost, correct, groups) -> SeedRun:
+def point_run(
+    chosen_cost: np.ndarray,
+    chosen_correct: np.ndarray,
+    cost: np.ndarray,
+    correct: np.ndarray,
+    groups: ArrayLike,
+) -> SeedRun:
     """A method that is one point (a single target, the oracle): cost and correctness [n] of its
     choice.
     """
@@ -65,6 +73,6 @@ def point_run(chosen_cost, chosen_correct, cost, correct, groups) -> SeedRun:
     )
 
 
-def zero_router_run(cost, correct, groups) -> SeedRun:
-    """The zero router: random mixing of the single targets, see ``metrics.zero_router_boot``."""
+def zero_router_run(cost: np.ndarray, correct: np.ndarray, groups: ArrayLike) -> SeedRun:
+    """The zero router: random mixing of the single targets, see ``zero_router_boot``."""
     return SeedRun(np.asarray(groups), lambda weights: zero_router_boot(cost, correct, weights))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 BLOCK = 200_000  # numbers per temporary array of the bootstrap: several fit in a processor's cache
 
@@ -26,7 +27,8 @@ def weighted_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return divided(sums, weights.sum(axis=1)[:, None])
 
 
-def divided(a, b):
+def divided(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """a / b, elementwise; NaN (and no warning) where b is 0. Of two numbers a number."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(b != 0, a / b, np.nan)[()]
@@ -37,14 +39,14 @@ def known_mean(values: np.ndarray) -> np.ndarray:
     return divided(np.nansum(values, axis=0), (~np.isnan(values)).sum(axis=0))
 
 
-def check_same_shape(a, b) -> tuple[np.ndarray, np.ndarray]:
+def check_same_shape(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {a.shape} and {b.shape}")
     return a, b
 
 
-def complete_arrays(what: str, values) -> np.ndarray:
+def complete_arrays(what: str, values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError(
@@ -53,16 +55,7 @@ def complete_arrays(what: str, values) -> np.ndarray:
     return values
 
 
-def target_columns(p, y) -> tuple[np.ndarray, np.ndarray]:
-    p, y = check_same_shape(p, y)
-    return (p[:, None], y[:, None]) if p.ndim == 1 else (p, y)
-
-
-def one_row(weights, n: int) -> np.ndarray:
-    return np.ones((1, n)) if weights is None else weight_rows(np.atleast_2d(weights), n)
-
-
-def weight_rows(weights, n: int) -> np.ndarray:
+def weight_rows(weights: ArrayLike, n: int) -> np.ndarray:
     weights = np.asarray(weights, dtype=np.float64)
     if (
         weights.ndim != 2

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from prefill_router.data.splits import group_folds
-from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
+from prefill_router.features.crossval import fold_aucs, nan_mean
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.features.reduction import ScaledPCA
 from prefill_router.hardware import on_every_core
@@ -76,41 +76,6 @@ def anisotropy(x: np.ndarray) -> float:
     return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1))) if n > 1 else float("nan")
 
 
-def probe_auc(
-    x: np.ndarray,
-    y: np.ndarray,
-    groups: Sequence | np.ndarray,
-    folds: int = 5,
-    seed: int = 0,
-    C: float = PROBE_C,
-    n_components: int = 50,
-) -> float:
-    """Cross-validated AUC of a logistic regression on standardised, PCA-reduced features.
-
-    Scaler, PCA and regression are fitted inside the training folds; groups never straddle folds;
-    the result is the mean of the folds' AUCs (pooled scores of different fits are not comparable),
-    over folds in which it is defined.
-
-    Parameters
-    ----------
-    x : ndarray [n, d]
-    y : ndarray [n]
-        1 right, 0 wrong, NaN missing.
-    groups : n labels
-    folds, seed, C, n_components
-        Number of folds, seed of their draw, inverse L2 strength, components.
-
-    Returns
-    -------
-    float
-        NaN if no fold has both classes.
-    """
-    aucs, _ = fold_aucs(
-        x, np.asarray(y, float)[:, None], group_folds(groups, folds, seed), [n_components], C
-    )
-    return float(nan_mean(aucs)[0, 0])
-
-
 def layer_table(
     queries: LabelledQueries,
     poolings: Sequence[str] = ("last", "mean"),
@@ -122,15 +87,19 @@ def layer_table(
     """All probes for every layer, pooling and target.
 
     J is computed on standardised, PCA-reduced features, d_eff on standardised features, anisotropy
-    on the raw vectors, the AUC with scaler and PCA inside the training folds. d_eff and anisotropy
-    need no labels and repeat for every target.
+    on the raw vectors, the AUC with scaler and PCA inside the training folds. Groups never straddle
+    folds; the AUC is the mean of those of the folds in which it is defined (pooled scores of
+    different fits are not comparable). d_eff and anisotropy need no labels and repeat for every
+    target.
 
     Parameters
     ----------
     queries : LabelledQueries
         Training rows only: the table decides which layers are used. The first encoder is probed.
-    poolings, n_components, folds, seed
-        As in :func:`probe_auc`.
+    poolings : sequence of str
+    n_components : int
+    folds, seed : int
+        Number of folds of the AUC, seed of their draw.
     progress : bool
         Show a bar on stderr.
 

@@ -24,7 +24,7 @@ from prefill_router.heads.fit import (
     fit_kernel,
     fit_network,
 )
-from prefill_router.heads.gram import gaussian_gram, read_states
+from prefill_router.heads.gram import gaussian_gram, read_states, read_views
 from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.parallel import side_by_side
 from prefill_router.heads.semantic import ShuffledRouter
@@ -165,10 +165,11 @@ class KernelFits:
     Attributes
     ----------
     p : dict of method to dict of seed to ndarray [n, K]
-        P(correct) of all queries: `ours`, `ours@ENCODER` for each of several, `shuffled_labels`.
+        P(correct) of all queries: `ours`, `ours@ENCODER` for each of several, `ours_views` where
+        asked for, `shuffled_labels`.
     reads : dict of method to list of str
         The encoders that a method was offered, and is charged for.
-    encoders : DataFrame[seed, encoders, cv_error, used]
+    encoders : DataFrame[seed, method, encoders, cv_error, used]
     components : DataFrame[seed, component, ridge, r2]
     """
 
@@ -178,17 +179,34 @@ class KernelFits:
     components: pd.DataFrame
 
 
+def _subsets(seed: int, method: str, head: KernelRouter) -> list[dict]:
+    """The cross-validated error of every subset of what a kernel router may read."""
+    return [
+        {"seed": seed, "method": method, "encoders": " + ".join(s)}
+        | {"cv_error": e, "used": s == head.encoders_used}
+        for s, e in head.cv_error.items()
+    ]
+
+
 def kernels_over_seeds(
-    splits: Mapping[int, Split], queries: LabelledQueries, control: str
+    splits: Mapping[int, Split], queries: LabelledQueries, control: str, views: bool = False
 ) -> KernelFits:
     """The kernel router on all encoders, on each alone, and on labels of other queries: a control.
 
     One kernel per encoder and split serves all of them. They learn from all targets' outcomes; the
-    control reads the encoder of that name.
+    control reads the encoder of that name. With ``views``, `ours_views` chooses by cross-validation
+    among the bands of layers of that encoder (`gram.VIEWS`, and the upper ones that ours reads) as
+    ours chooses among encoders.
     """
     states = {name: read_states(store, queries.query_ids) for name, store in queries.stores.items()}
     several = list(states) if len(states) > 1 else []
     reads = {"ours": list(states), **{f"ours@{name}": [name] for name in several}}
+    bands: list[str] = []
+    if views:
+        of_bands = read_views(queries.stores[control], queries.query_ids)
+        bands = [control, *(f"{control}, {band} layers" for band in of_bands)]
+        states |= dict(zip(bands[1:], of_bands.values(), strict=True))
+        reads["ours_views"] = bands
     reads["shuffled_labels"] = [control]
     p: dict[str, dict[int, np.ndarray]] = {method: {} for method in reads}
     encoders, components = [], []
@@ -207,18 +225,13 @@ def kernels_over_seeds(
         shuffled.fit(square[control], train.correct, train.groups)
         p["shuffled_labels"][seed] = shuffled.predict_proba(grams[control])
         head = fitted["ours"].head
-        encoders += [
-            {
-                "seed": seed,
-                "encoders": " + ".join(s),
-                "cv_error": e,
-                "used": s == head.encoders_used,
-            }
-            for s, e in head.cv_error.items()
-        ]
+        for method in ("ours", *(["ours_views"] if views else [])):
+            encoders += _subsets(seed, method, fitted[method].head)
         components += [
             {"seed": seed, "component": c, "ridge": ridge, "r2": r2}
             for c, (ridge, r2) in enumerate(zip(head.ridges_used, head.r2_, strict=True), start=1)
         ]
         print(f"split seed {seed}: ours reads {' + '.join(head.encoders_used)}", flush=True)
+    if views:  # bands are of one encoder, which is charged once
+        reads["ours_views"] = [control]
     return KernelFits(p, reads, pd.DataFrame(encoders), pd.DataFrame(components))

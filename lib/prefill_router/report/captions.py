@@ -56,6 +56,14 @@ CAPTIONS = {
     "10_encoder_size": (
         "Mean AUC per target against the number of the encoder's parameters, with 95 % intervals."
     ),
+    "14_families": (
+        "Every method on the random split and with whole families held out, with 95 % intervals:"
+        " mean AUC per target, AUC of differences, gap to the oracle closed."
+    ),
+    "14_layers": (
+        "Probe AUC and Fisher's J over the layers of the encoder, on the random split and with"
+        " whole families held out, for both poolings; means over targets."
+    ),
     "11_learning_curve": (
         "Mean AUC per target, and AUC of differences between targets, against the number of"
         " training queries, with 95 % intervals."

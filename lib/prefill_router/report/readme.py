@@ -7,9 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from prefill_router.report.benchmark_table import benchmark_table
+from prefill_router.report.held_out import families_table
 from prefill_router.report.tables import BAR_NOTE, SHORT, bar_table, headline_table
 
-PROFILES = ("local", "zeroeval", "mmlu_pro")
+PROFILES = ("reasoning_gym", "local", "zeroeval", "mmlu_pro")
+FAMILIES = "reasoning_gym_families"  # its families held out, beside the random split
 
 
 def marks(name: str) -> tuple[str, str]:
@@ -56,6 +58,11 @@ def tables(results: Path) -> dict[str, str]:
                 f"Profile `{profile}`:\n\n"
                 + bar_table(metrics, pd.read_csv(results / profile / "paired.csv"))
             )
+    if (results / FAMILIES / "families.csv").is_file():
+        held_out = (
+            pd.read_csv(results / FAMILIES / f"{name}.csv") for name in ("families", "metrics")
+        )
+        found[FAMILIES] = families_table(*held_out)
     if any((results / "benchmarks").glob("*.json")):
         found["benchmarks"] = benchmark_table(results / "benchmarks")
     if bars:

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefill_router.files import project_root
 from prefill_router.run.own_profile import write_own_profile
+from prefill_router.run.profile import DEFAULT
 
 OWN_TABLE = ("outcomes", "prices", "right-from", "prompt", "models")
 FOLDERS = ("build-dir", "results-dir", "figures-dir")
@@ -18,7 +19,10 @@ def _names(text: str) -> list[str]:
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "profile": {"default": "local", "help": "profile of config/, or a YAML file (default: local)"},
+    "profile": {
+        "default": DEFAULT,
+        "help": f"profile of config/, or a YAML file (default: {DEFAULT})",
+    },
     "outcomes": {
         "type": Path,
         "help": "a table of your own instead of a profile: .csv, .tsv, .json, .jsonl or .parquet",

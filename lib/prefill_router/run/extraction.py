@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from prefill_router.data.outcomes import Outcomes
@@ -54,7 +56,7 @@ def _note(ws: Workspace, encoder: Encoder, store: ActivationStore, given: str) -
     return {
         "name": encoder.name,
         "given": given,  # the name by which the profile loads it
-        "folder": store.folder.relative_to(ws.build).as_posix(),
+        "folder": Path(os.path.relpath(store.folder, ws.build)).as_posix(),
         "params": int(encoder.params),
         "tokens": int(store.tokens.sum()),
     }

@@ -26,7 +26,8 @@ from prefill_router.report.pages import page_templates
 from prefill_router.report.verdict import verdicts
 from prefill_router.run.arguments import FOLDERS, command_line
 from prefill_router.run.gallery_page import GENERATOR, page_style, render
-from prefill_router.run.profile import ProfileError, load_profile, profile_names
+from prefill_router.run.profile import ProfileError
+from prefill_router.run.profile_files import load_profile, profile_names
 
 
 @dataclass(frozen=True)

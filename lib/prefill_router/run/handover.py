@@ -11,7 +11,7 @@ import pandas as pd
 
 from prefill_router.data.costs import without_cost
 from prefill_router.data.outcomes import Outcomes, check_trainable
-from prefill_router.data.splits import PARTS, Split, grouped_split
+from prefill_router.data.splits import PARTS, Split, family_folds, grouped_split
 from prefill_router.files import replacing, say_once
 from prefill_router.run.workspace import Workspace
 
@@ -26,16 +26,19 @@ P_DECIMALS = 4
 
 
 def write_splits(workspace: Workspace, outcomes: Outcomes) -> pd.DataFrame:
-    """Draw the grouped splits of every seed, check that every target can be learnt, and keep them.
+    """Draw the splits that the profile asks for, check that every target can be learnt, keep them.
 
     Returns
     -------
     DataFrame[seed, query_id, split]
         Also written to ``splits.parquet`` of the build folder.
     """
-    rows = []
-    for seed in workspace.profile.seeds:
-        split = grouped_split(outcomes, seed, workspace.profile.fractions)
+    profile, rows = workspace.profile, []
+    if profile.split == "families":
+        splits = family_folds(outcomes, profile.seeds, profile.fractions)
+    else:
+        splits = {s: grouped_split(outcomes, s, profile.fractions) for s in profile.seeds}
+    for seed, split in splits.items():
         check_trainable(
             outcomes.correct[split.train],
             outcomes.target_names,

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
@@ -131,6 +132,22 @@ def load_run(ws: Workspace) -> Run:
     return Run(ws, outcomes, dict(pools(ws, outcomes)))
 
 
+def tables_of_both_splits(ws: Workspace, name: str) -> dict[str, pd.DataFrame]:
+    """A table of a profile that holds families out, and of the one whose states it reads, by split.
+
+    Raises
+    ------
+    FileNotFoundError
+        The other profile has not run; says which.
+    """
+    path = ws.results_dir / str(ws.profile.states_of) / f"{name}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: run `make reproduce PROFILE={ws.profile.states_of}` first"
+        )
+    return {"random": pd.read_csv(path), "families": ws.read_table(name)}
+
+
 def read_sentences(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Embeddings [n, d] of the prompts by every sentence encoder of the profile, and what reading a
     query costs [n], in the outcomes' unit; 0 where that is no TFLOP.
@@ -140,7 +157,7 @@ def read_sentences(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarra
         embeddings[name], tflop = cached_sentences(
             name,
             run.outcomes.prompts,
-            run.ws.build / "sentences",
+            run.ws.states / "sentences",
             device=profile.device,
             dtype=profile.dtype,
         )

@@ -84,13 +84,15 @@ def not_for(notebook: nbformat.NotebookNode, workspace: Workspace) -> str:
     """Why a notebook does not apply to a profile, or "" if it does.
 
     A notebook says what it needs in its metadata: ``prefill_router: {needs: FILE}``, a file of the
-    outcomes folder, or ``{method: NAME}``, a method of the profile.
+    outcomes folder, ``{method: NAME}``, a method of the profile, or ``{split: NAME}``, its split.
     """
     wants = notebook["metadata"].get("prefill_router", {})
     if "needs" in wants and not (workspace.outcomes_folder / wants["needs"]).is_file():
         return f"these outcomes have no {wants['needs']}"
     if "method" in wants and wants["method"] not in workspace.profile.methods:
         return f"the profile does not train '{wants['method']}'"
+    if wants.get("split", workspace.profile.split) != workspace.profile.split:
+        return f"the profile's split is {workspace.profile.split}"
     return ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from prefill_router.files import project_root, replacing
-from prefill_router.run.profile import profile_names
+from prefill_router.run.profile_files import profile_names
 
 
 def write_own_profile(

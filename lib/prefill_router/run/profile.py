@@ -6,25 +6,13 @@ A profile says which outcomes, encoder, split seeds and settings an experiment u
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraints
 from pydantic.dataclasses import dataclass
 
-from prefill_router.files import project_root
 from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.run.profile_types import (
     Baselines,
@@ -45,17 +33,19 @@ from prefill_router.run.profile_types import (
     with_paper,
 )
 
-METHODS = ("paper", "paper_auc", "shared_block", "adapter_trunk", "ours")
+DEFAULT = "reasoning_gym"  # profile of a command that names none
+METHODS = ("paper", "paper_auc", "shared_block", "adapter_trunk", "ours", "ours_views")
 
 
 class ProfileError(ValueError):
     """A profile that does not exist, or a key or value in it that cannot be used."""
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value with plain lists and dicts."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def _one_pool() -> Mapping[str, Literal["*"] | tuple[str, ...]]:
@@ -71,8 +61,7 @@ class Profile:
     ----------
     name : file name without `.yaml`.
     outcomes : folder of the outcomes or a table that `own.read_own_table` reads, relative to the
-        project root, or `public:`
-        and the name of a source of `prefill_router.data.public`.
+        project root, or `public:` and the name of a source of `prefill_router.data.public`.
     prices : price list, relative to the project root: of public outcomes (None:
     `config/prices.yaml`) or of one's own table (None: no prices).
     right_from : from which grade on an answer of one's own table counts as right.
@@ -89,6 +78,16 @@ class Profile:
     fractions : shares of queries for training, calibration and test.
     pools : pool name -> target names, or "*" for all targets.
     subset : None for all queries, else how many (whole groups, drawn with a fixed seed).
+    longest_prompt : None for all queries, else the input tokens of the longest that are taken, as
+        the outcomes count them.
+    split : "random" draws groups into the parts; "families" holds out whole categories (families
+        of questions), each tested once: a fold of them for each seed.
+    hidden_reasoning : target -> how many times the visible tokens its answers are taken to have, in
+        a second table of costs: published counts lack its reasoning, which is billed.
+    states_of : None, or the profile whose build folder holds the states, where both read the same.
+    then : None, or the profile that `reproduce` runs next.
+    max_prompt_tokens : None, or how many cl100k tokens of a prompt encoders read: of a longer one
+        the first and the last half of them (`data.public.tokens.cut_texts`).
     layer_components : PCA size of the layer profile; `component_sizes` are those tried for the
     features.
     ensemble : fields of `trunk.TrunkConfig`.
@@ -127,6 +126,20 @@ class Profile:
         ),
     ] = Field(default_factory=_one_pool)
     subset: Annotated[Count | None, Field(description="null or a number of queries")] = None
+    longest_prompt: Annotated[Count | None, Field(description="null or a number of tokens")] = None
+    split: Annotated[Literal["random", "families"], Field(description="random or families")] = (
+        "random"
+    )
+    hidden_reasoning: Annotated[
+        Mapping[Text, Annotated[float, Field(ge=1)]],
+        Frozen,
+        Field(description="a table of targets, each with a factor from 1"),
+    ] = Field(default_factory=dict)
+    states_of: Annotated[Text | None, Field(description="the name of a profile, or null")] = None
+    then: Annotated[Text | None, Field(description="the name of a profile, or null")] = None
+    max_prompt_tokens: Annotated[Count | None, Field(description="null or a number of tokens")] = (
+        None
+    )
     poolings: Annotated[
         tuple[Literal["last", "mean"], ...],
         Different,
@@ -186,7 +199,7 @@ class Profile:
 
     def as_dict(self) -> dict[str, Any]:
         """Every key with plain lists and dicts, as in the YAML file, and `label`."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
     def pool_targets(self, known: Sequence[str]) -> dict[str, list[str]]:
         """Target names of every pool, given the names that the outcomes hold.
@@ -203,98 +216,13 @@ class Profile:
                 if name not in known:
                     raise ProfileError(
                         f"profile {self.name}: pool '{pool}' names the target '{name}', which the "
-                        f"outcomes do not have{_suggest(name, known)}"
+                        f"outcomes do not have{suggest(name, known)}"
                     )
         return pools
 
 
-def _suggest(word: Any, known: Sequence[str]) -> str:
+def suggest(word: Any, known: Sequence[str]) -> str:
+    """The nearest of the known words, and all of them, as the end of a message."""
     close = difflib.get_close_matches(str(word), list(known), n=1)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     return f"{hint} Known: {', '.join(sorted(known)) or 'none'}."
-
-
-def profile_names(config_dir: str | Path | None = None) -> list[str]:
-    """Names of the profiles in `config/`; other YAML files there (no `encoder` key) are not
-    profiles.
-    """
-    folder = Path(config_dir) if config_dir else project_root() / "config"
-    found = []
-    for path in sorted(folder.glob("*.yaml")):
-        if re.search(r"^encoder:", path.read_text(encoding="utf-8"), re.MULTILINE):
-            found.append(path.stem)
-    return found
-
-
-def load_profile(name: str, config_dir: str | Path | None = None, **overrides: Any) -> Profile:
-    """Read and check one profile.
-
-    Parameters
-    ----------
-    name : a profile of `config/`, or the path of a `.yaml` file of your own.
-    config_dir : folder of the profiles; None for the project's.
-    overrides : keys that replace those of the file; None means "as in the file".
-
-    Raises
-    ------
-    ProfileError
-        Unknown profile or key (with the nearest known one), missing key, or a value that cannot be
-        used; all problems of a file at once.
-    """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        known = profile_names(config_dir)
-        if name not in known:
-            raise ProfileError(f"there is no profile '{name}'{_suggest(name, known)}")
-        path = (Path(config_dir) if config_dir else project_root() / "config") / f"{name}.yaml"
-    elif not path.is_file():
-        raise ProfileError(f"there is no profile file {path}.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ProfileError(f"{path}: expected `key: value` lines.")
-    own_encoder = content.get("encoder")
-    content = content | {
-        key: _plain(value) for key, value in overrides.items() if value is not None
-    }
-    label = str(content.get("name"))
-    if content.get("encoder") != own_encoder:
-        name = str(content.get("encoder")).rstrip("/").split("/")[-1].lower()
-        label += "--" + re.sub(r"[^a-z0-9.]+", "-", name).strip("-")
-    problems = [f"unknown key 'label'{_suggest('label', [])}"] if "label" in content else []
-    if "name" in content and content["name"] != path.stem:
-        problems.append(
-            f"'name' is {content['name']!r} but the file is called {path.name}; make them agree."
-        )
-    try:
-        profile = TypeAdapter(Profile).validate_python({**content, "label": label})
-    except ValidationError as error:
-        problems = _problems(error, content) + problems
-    if problems:
-        raise ProfileError("\n".join(f"{path}: {problem}" for problem in problems))
-    return profile
-
-
-def _problems(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
-    """What pydantic found, in the words of the profile: one line per key."""
-    known = {f.name: f for f in fields(Profile) if f.name != "label"}
-    words = TypeAdapter(Profile).json_schema()["properties"]
-    found: dict[str, str] = {}
-    for problem in error.errors():
-        key, *inner = (str(part) for part in problem["loc"])
-        if problem["type"] == "missing":
-            text = f"the key '{key}' is missing; it must be {words[key]['description']}."
-        elif key not in known:
-            text = f"unknown key '{key}'{_suggest(key, list(known))}"
-        elif problem["type"] == "extra_forbidden" and key == "ensemble":
-            hint = _suggest(inner[0], list(Ensemble.__annotations__))
-            text = f"ensemble: unknown key '{inner[0]}'{hint}"
-        elif key == "ensemble":
-            at = f"'{inner[0]}': " if inner else ""
-            text = f"ensemble: {at}{problem['msg']}; got {problem['input']!r}."
-        else:
-            text = f"'{key}' must be {words[key]['description']}; got {content[key]!r}."
-        found.setdefault(text, key)
-    return list(found)

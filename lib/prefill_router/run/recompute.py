@@ -25,6 +25,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,13 +38,8 @@ from prefill_router.run.handover import unpacked
 
 RTOL, ATOL = 1e-5, 1e-9  # metrics.csv has six digits
 
-
-# --- written by notebook 07
-# ---------------------------------------------------------------------------------
-
-
-# --- read again
-# ---------------------------------------------------------------------------------------------
+# Outcomes, splits by seed, methods by name, costs by seed.
+Inputs = tuple[Outcomes, dict[int, Split], dict[str, dict[str, Any]], dict[int, np.ndarray]]
 
 
 def recompute_metrics(folder: str | Path, n_boot: int | None = None) -> pd.DataFrame:
@@ -58,7 +54,7 @@ def recompute_metrics(folder: str | Path, n_boot: int | None = None) -> pd.DataF
 
     Returns
     -------
-    DataFrame with `experiment.METRIC_COLUMNS`
+    DataFrame with `evaluation.METRIC_COLUMNS`
 
     Raises
     ------
@@ -78,12 +74,8 @@ def recompute_metrics(folder: str | Path, n_boot: int | None = None) -> pd.DataF
     return pd.concat(tables, ignore_index=True)
 
 
-def read_evaluation(
-    folder: str | Path,
-) -> Iterator[
-    tuple[str, tuple[Outcomes, dict[int, Split], dict[str, dict], dict[int, np.ndarray]]]
-]:
-    """Pool by pool what `experiment.evaluate_at` takes: outcomes (without prompts, tokens, prices),
+def read_evaluation(folder: str | Path) -> Iterator[tuple[str, Inputs]]:
+    """Pool by pool what `evaluation.evaluate_at` takes: outcomes (without prompts, tokens, prices),
     splits, methods, costs.
     """
     folder = Path(folder)
@@ -100,67 +92,78 @@ def read_evaluation(
         .reset_index(drop=True)
     )
     position = pd.Series(np.arange(len(queries)), index=queries["query_id"])
-    splits = {
-        int(seed): Split(
-            *(
-                np.sort(position.loc[of.loc[of["part"] == part, "query_id"]].to_numpy())
-                for part in PARTS
-            )
-        )
-        for seed, of in rows.groupby("seed")
-    }
-
-    def matrix(
-        table: pd.DataFrame, key: str, names: Sequence[str], value: str, missing: float
-    ) -> np.ndarray:
-        """[n, K] of a table in long form."""
-        found, column = (
-            np.full((len(position), len(names)), missing),
-            {name: k for k, name in enumerate(names)},
-        )
-        for name, of in table.groupby(key, observed=True):
-            if name in column:
-                of_ids = of["query_id"].cat  # a look-up per id, not per row
-                found[position.loc[of_ids.categories].to_numpy()[of_ids.codes], column[name]] = of[
-                    value
-                ]
-        return found
-
+    splits = _splits(rows, position)
     for pool in pd.unique(correct["pool"]):
-        here = correct[correct["pool"] == pool]
-        names = list(pd.unique(here["target"]))
-        nothing = np.full((len(queries), len(names)), np.nan)
-        outcomes = Outcomes(
-            queries,
-            tuple(Target(name, np.nan, np.nan) for name in names),
-            matrix(here, "target", names, "correct", np.nan),
-            nothing,
-            nothing,
-            nothing,
-            "",
-            str(pool),
-        )
-        methods: dict[str, dict] = {}
-        for table in predictions:
-            of_pool = table[table["pool"].isin([pool, ALL]) & table["target"].isin(names)]
-            for (method, seed), of in of_pool.groupby(["method", "seed"], observed=True):
-                m = methods.setdefault(
-                    str(method),
-                    {
-                        "encoder": str(of["encoder"].iloc[0]),
-                        "reads": str(of["reads"].iloc[0]),
-                        "p": {},
-                    },
-                )
-                m["p"][int(seed)] = unpacked(matrix(of, "target", names, "p_correct", np.nan))
-        overhead = matrix(own[own["pool"] == pool], "method", list(methods), "overhead", 0.0)
-        for k, m in enumerate(methods.values()):
-            m["overhead"] = overhead[:, k]
+        outcomes = _outcomes(correct[correct["pool"] == pool], queries, position)
+        names = outcomes.target_names
+        here = [table[table["pool"].isin([pool, ALL])] for table in predictions]
+        methods = _methods(here, position, names)
+        of_pool = own[own["pool"] == pool]
+        overhead = _matrix(of_pool, position, "method", list(methods), "overhead", 0.0)
+        for k, method in enumerate(methods.values()):
+            method["overhead"] = overhead[:, k]
         costs = {
-            seed: matrix(cost[cost["seed"] == seed], "target", names, "cost", np.nan)
+            seed: _matrix(cost[cost["seed"] == seed], position, "target", names, "cost")
             for seed in splits
         }
         yield str(pool), (outcomes, splits, methods, costs)
+
+
+def _matrix(
+    table: pd.DataFrame,
+    position: pd.Series,
+    key: str,
+    names: Sequence[str],
+    value: str,
+    missing: float = np.nan,
+) -> np.ndarray:
+    """[n, K] of a table in long form; ``position`` is the row of each query id, ``names`` are the
+    columns.
+    """
+    found = np.full((len(position), len(names)), missing)
+    column = {name: k for k, name in enumerate(names)}
+    for name, of in table.groupby(key, observed=True):
+        if name in column:
+            of_ids = of["query_id"].cat  # a look-up per id, not per row
+            row = position.loc[of_ids.categories].to_numpy()[of_ids.codes]
+            found[row, column[name]] = of[value]
+    return found
+
+
+def _splits(rows: pd.DataFrame, position: pd.Series) -> dict[int, Split]:
+    """The splits by seed."""
+
+    def part_of(of: pd.DataFrame, part: str) -> np.ndarray:
+        return np.sort(position.loc[of.loc[of["part"] == part, "query_id"]].to_numpy())
+
+    return {
+        int(seed): Split(*(part_of(of, part) for part in PARTS))
+        for seed, of in rows.groupby("seed")
+    }
+
+
+def _outcomes(correct: pd.DataFrame, queries: pd.DataFrame, position: pd.Series) -> Outcomes:
+    """Outcomes of one pool, whose rows of the table these are."""
+    names = list(pd.unique(correct["target"]))
+    targets = tuple(Target(name, np.nan, np.nan) for name in names)
+    nothing = np.full((len(queries), len(names)), np.nan)
+    matrix = _matrix(correct, position, "target", names, "correct")
+    pool = str(correct["pool"].iloc[0])
+    return Outcomes(queries, targets, matrix, nothing, nothing, nothing, "", pool)
+
+
+def _methods(
+    predictions: Sequence[pd.DataFrame], position: pd.Series, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Encoder, what is read, and P(correct) [n, K] by seed of every method."""
+    methods: dict[str, dict[str, Any]] = {}
+    for table in predictions:
+        of_pool = table[table["target"].isin(names)]
+        for (method, seed), of in of_pool.groupby(["method", "seed"], observed=True):
+            read = {column: str(of[column].iloc[0]) for column in ("encoder", "reads")}
+            p = unpacked(_matrix(of, position, "target", names, "p_correct"))
+            methods.setdefault(str(method), {**read, "p": {}})["p"][int(seed)] = p
+    return methods
 
 
 def _there(path: Path) -> Path:
@@ -180,10 +183,6 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             f" profile again (`make reproduce PROFILE={path.parent.name}`)"
         )
     return table
-
-
-# --- compared
-# -----------------------------------------------------------------------------------------------
 
 
 def compare(committed: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from prefill_router.run.headline import headline
 from prefill_router.run.kernel import NotebookFailed
 from prefill_router.run.notebooks import NotebookError, run
 from prefill_router.run.profile import ProfileError
-from prefill_router.run.workspace import open_workspace
+from prefill_router.run.workspace import Workspace, open_workspace
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -111,6 +111,15 @@ def _parameters(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _reproduce(arguments: argparse.Namespace, parameters: dict[str, str]) -> None:
     workspace = open_workspace(**parameters)
+    _run_profile(workspace, arguments, parameters)
+    if following := workspace.profile.then:
+        print(f"\n{following}:")
+        _reproduce(arguments, parameters | {"profile": following})
+
+
+def _run_profile(
+    workspace: Workspace, arguments: argparse.Namespace, parameters: dict[str, str]
+) -> None:
     if not workspace.outcomes_folder.is_dir():
         raise ProfileError(
             f"profile {workspace.profile.name}: its outcomes folder {workspace.outcomes_folder}"

@@ -16,7 +16,8 @@ from prefill_router.files import project_root
 from prefill_router.run import reproduce
 from prefill_router.run.arguments import command_line
 from prefill_router.run.compare import compare_folders, worst_per_file
-from prefill_router.run.profile import Profile, ProfileError, load_profile
+from prefill_router.run.profile import Profile, ProfileError
+from prefill_router.run.profile_files import load_profile
 
 
 def recompute(

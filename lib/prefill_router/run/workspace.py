@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from prefill_router.data.outcomes import Outcomes
-from prefill_router.data.splits import subset_rows
+from prefill_router.data.outcomes import Outcomes, no_longer_than
+from prefill_router.data.splits import grouped_by_family, subset_rows
 from prefill_router.files import project_root, replacing
 from prefill_router.report.plots import DPI
-from prefill_router.run.profile import Profile, load_profile
+from prefill_router.run.profile import DEFAULT, Profile
+from prefill_router.run.profile_files import load_profile
 
 FLOAT_FORMAT = "%.6g"
 
@@ -42,9 +43,14 @@ class Workspace:
         return self.figures_dir / self.profile.label
 
     @property
+    def states(self) -> Path:
+        """Folder of what encoders read, that of `states_of` where the profile names one."""
+        return self.build_dir / (self.profile.states_of or self.profile.label)
+
+    @property
     def activations(self) -> Path:
         """Root folder of the activation stores."""
-        return self.build / "activations"
+        return self.states / "activations"
 
     @property
     def outcomes_folder(self) -> Path:
@@ -57,6 +63,14 @@ class Workspace:
             return outcomes_folder(
                 self.profile.outcomes.removeprefix("public:"),
                 project_root() / (self.profile.prices or "config/prices.yaml"),
+            )
+        if self.profile.outcomes.startswith("reasoning_gym:"):
+            from prefill_router.data.reasoning_gym.folder import outcomes_folder as generated
+
+            return generated(
+                self.profile.outcomes.removeprefix("reasoning_gym:"),
+                project_root() / (self.profile.prices or "config/prices.yaml"),
+                self.profile.longest_prompt,
             )
         path = project_root() / self.profile.outcomes
         if path.is_file():
@@ -80,13 +94,25 @@ class Workspace:
         return path
 
     def load_outcomes(self) -> Outcomes:
-        """The profile's outcomes, cut to `subset` queries where the profile asks for it."""
+        """The profile's outcomes as it asks for them: no prompt above `longest_prompt`, grouped by
+        family, `subset` queries, prompts cut to `max_prompt_tokens`. Input tokens stay those of the
+        whole prompts, which the targets read.
+        """
         from prefill_router.data.outcome_files import load_outcomes
+        from prefill_router.data.public.tokens import cut_texts
 
         outcomes = load_outcomes(self.outcomes_folder)
-        if self.profile.subset is None or self.profile.subset >= outcomes.n:
+        profile = self.profile
+        if profile.longest_prompt is not None:
+            outcomes = no_longer_than(outcomes, profile.longest_prompt)
+        if profile.split == "families":
+            outcomes = grouped_by_family(outcomes)
+        if profile.subset is not None and profile.subset < outcomes.n:
+            outcomes = outcomes.subset(subset_rows(outcomes.queries, profile.subset))
+        if profile.max_prompt_tokens is None:
             return outcomes
-        return outcomes.subset(subset_rows(outcomes.queries, self.profile.subset))
+        cut = cut_texts(outcomes.prompts, profile.max_prompt_tokens)
+        return replace(outcomes, queries=outcomes.queries.assign(prompt=cut))
 
     def write_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write `name`.csv (six digits, empty = missing), or Parquet for a `.parquet` name."""
@@ -149,7 +175,7 @@ class Workspace:
 
 
 def open_workspace(
-    profile: str = "local",
+    profile: str = DEFAULT,
     encoder: str | None = None,
     device: str | None = None,
     build_dir: str | Path | None = None,

@@ -17,17 +17,23 @@ from pathlib import Path
 import pandas as pd
 
 from prefill_router.data.outcomes import OutcomesError
+from prefill_router.data.price_entries import Price
 from prefill_router.data.prices import load_prices
-from prefill_router.data.public import mmlu_pro, zeroeval
-from prefill_router.data.public.fetch import SOURCES, published
+from prefill_router.data.public import livecodebench, mmlu_pro, swebench, zeroeval
+from prefill_router.data.public.fetch import SOURCES, normalised, published
 from prefill_router.data.public.tokens import count_tokens
 from prefill_router.files import cache_root, exclusive, say
 
 VERSION = 1  # raise it when a converter changes what it writes
 CONVERTERS: dict[str, Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]] = {
+    "livecodebench": livecodebench.convert,
     "mmlu_pro": mmlu_pro.convert,
+    "swebench": swebench.convert,
     "zeroeval": zeroeval.convert,
 }
+# of sources without answers, which are costed by what was published or not at all
+NOTES = {"livecodebench": livecodebench.NOTE, "swebench": swebench.NOTE}
+FROM_TABLES = {"livecodebench": livecodebench.from_tables, "swebench": swebench.from_tables}
 
 
 def outcomes_folder(name: str, prices: str | Path) -> Path:
@@ -36,7 +42,8 @@ def outcomes_folder(name: str, prices: str | Path) -> Path:
 
     Input tokens are those of the prompt and output tokens those of the visible answer, both counted
     with cl100k for every target alike: tokens of hidden reasoning and of a target's own tokenizer
-    are not in the published files.
+    are not in the published files. A source without answers has no output tokens and needs no
+    price: its cost is what was published for every query, or unknown.
 
     Parameters
     ----------
@@ -69,26 +76,23 @@ def outcomes_folder(name: str, prices: str | Path) -> Path:
     return folder
 
 
-def _convert(name: str, listed: dict, folder: Path) -> None:
+def _convert(name: str, listed: dict[str, Price], folder: Path) -> None:
     say(f"reading the published files of {name} (once, about a minute)")
-    queries, answers = CONVERTERS[name](published(name))
+    tables = normalised(name)
+    if tables is None:
+        queries, answers = CONVERTERS[name](published(name))
+    else:
+        queries, answers = FROM_TABLES[name](*(pd.read_parquet(path) for path in tables))
     targets = sorted(answers["target"].unique())
-    unpriced = [t for t in targets if t not in listed]
-    if unpriced:
-        raise OutcomesError(
-            f"{name}: no price for {', '.join(unpriced)}; add each to the price list, with its"
-            " source"
-        )
-    prompt_tokens = pd.Series(count_tokens(queries["prompt"]), index=queries["query_id"])
-    answers["input_tokens"] = prompt_tokens.loc[answers["query_id"]].to_numpy()
-    answers["output_tokens"] = count_tokens(answers.pop("text"))
-    price = {t: (listed[t].input * 1e-6, listed[t].output * 1e-6) for t in targets}
-    answers["cost"] = [
-        i * price[t][0] + o * price[t][1]
-        for t, i, o in zip(
-            answers["target"], answers["input_tokens"], answers["output_tokens"], strict=True
-        )
-    ]
+    tokens = pd.Series(count_tokens(queries["prompt"]), index=queries["query_id"])
+    answers["input_tokens"] = tokens.loc[answers["query_id"]].to_numpy()
+    if "text" in answers:
+        prices = _listed_prices(name, targets, listed)
+        _add_cost(answers, prices)
+    else:
+        prices = {t: Price(math.nan, math.nan, note=NOTES[name]) for t in targets}
+        answers["output_tokens"] = math.nan
+        answers["cost"] = answers.get("cost", math.nan)
     partial = folder.with_name(
         f".{folder.name}.partial"
     )  # we hold the lock, so what lies there is of a killed process
@@ -96,16 +100,15 @@ def _convert(name: str, listed: dict, folder: Path) -> None:
     partial.mkdir(parents=True)
     queries.to_parquet(partial / "queries.parquet", index=False)
     answers.to_parquet(partial / "outcomes.parquet", index=False)
-    # JSON has no NaN: null, as in any targets.json without a price
-    known = {t: [None if math.isnan(value) else value for value in price[t]] for t in targets}
     header = {
         "name": name,
         "cost_unit": "USD",
         "targets": [
             {
                 "name": t,
-                **dict(zip(("input_price", "output_price"), known[t], strict=True)),
-                "note": listed[t].note,
+                "input_price": _per_token(prices[t].input),
+                "output_price": _per_token(prices[t].output),
+                "note": prices[t].note,
             }
             for t in targets
         ],
@@ -113,3 +116,30 @@ def _convert(name: str, listed: dict, folder: Path) -> None:
     (partial / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)  # an incomplete one
     partial.replace(folder)
+
+
+def _listed_prices(name: str, targets: list[str], listed: dict[str, Price]) -> dict[str, Price]:
+    """The prices of the targets; a target that the list does not hold is an error."""
+    if unpriced := [t for t in targets if t not in listed]:
+        raise OutcomesError(
+            f"{name}: no price for {', '.join(unpriced)}; add each to the price list, with its"
+            " source"
+        )
+    return {t: listed[t] for t in targets}
+
+
+def _add_cost(answers: pd.DataFrame, prices: dict[str, Price]) -> None:
+    """Output tokens, counted in the texts, which go, and what prompt and answer cost."""
+    answers["output_tokens"] = count_tokens(answers.pop("text"))
+    price = {t: (of.input * 1e-6, of.output * 1e-6) for t, of in prices.items()}
+    answers["cost"] = [
+        i * price[t][0] + o * price[t][1]
+        for t, i, o in zip(
+            answers["target"], answers["input_tokens"], answers["output_tokens"], strict=True
+        )
+    ]
+
+
+def _per_token(price: float) -> float | None:
+    # JSON has no NaN: null, as in any targets.json without a price
+    return None if math.isnan(price) else price * 1e-6

@@ -1,5 +1,5 @@
-"""Counting tokens with cl100k, whose vocabulary is taken from a wheel where its own address is out
-of reach.
+"""Counting tokens with cl100k, and cutting prompts by them; the vocabulary is taken from a wheel
+where its own address is out of reach.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefill_router.downloads import download_wheel
 from prefill_router.files import WeightsError, cache_root, exclusive, say
+
+if TYPE_CHECKING:
+    import tiktoken
 
 # tiktoken's own name for the file in its cache, and the SHA-256 that tiktoken itself asks for
 _NAME = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 _SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
 _WHEEL = "litellm==1.55.3"
+_GAP = "\n[...]\n"  # for what is cut out
 
 
 def count_tokens(texts: Iterable[str]) -> list[int]:
@@ -29,14 +34,49 @@ def count_tokens(texts: Iterable[str]) -> list[int]:
     WeightsError
         The vocabulary can neither be found in the cache nor be downloaded.
     """
+    return [
+        len(tokens)
+        for tokens in _encoding().encode_ordinary_batch(
+            list(texts), num_threads=os.cpu_count() or 1
+        )
+    ]
+
+
+def cut_texts(texts: Iterable[str], most: int) -> list[str]:
+    """Texts of at most about `most` cl100k tokens: of a longer one the first and the last half of
+    them, with ``[...]`` on a line of its own between.
+
+    A question is asked at the beginning or at the end; what lies between is mostly code, logs and
+    examples.
+
+    Raises
+    ------
+    WeightsError
+        As of `count_tokens`; the vocabulary is needed only where a text is long.
+    """
+    texts = list(texts)
+    long = [i for i, text in enumerate(texts) if len(text.encode()) > most]  # a token has a byte
+    if not long:
+        return texts
+    encoding = _encoding()
+    for i in long:
+        tokens = encoding.encode_ordinary(texts[i])
+        if len(tokens) > most:
+            tail = most // 2
+            # a token may hold half a sign: what is left of that is dropped
+            head, end = (
+                encoding.decode(part, errors="ignore")
+                for part in (tokens[: most - tail], tokens[len(tokens) - tail :])
+            )
+            texts[i] = head + _GAP + end
+    return texts
+
+
+def _encoding() -> tiktoken.Encoding:
     import tiktoken
 
     with _tiktoken_cache(_vocabulary()):
-        encoding = tiktoken.get_encoding("cl100k_base")
-    return [
-        len(tokens)
-        for tokens in encoding.encode_ordinary_batch(list(texts), num_threads=os.cpu_count() or 1)
-    ]
+        return tiktoken.get_encoding("cl100k_base")
 
 
 @contextlib.contextmanager
