@@ -104,7 +104,7 @@ def test_the_ignored_is_ignored():
 
 
 # Larger than wanted still; a line leaves the list when it is cut.
-LARGE_MODULES = {"serve/router.py"}
+LARGE_MODULES: set[str] = set()
 LONG_FUNCTIONS = {("run/evaluation_files.py", "write_evaluation")}
 MANY_PARAMETERS: set[tuple[str, str]] = set()
 
