@@ -113,7 +113,7 @@ def test_contributing_names_files_that_are_there():
 
 
 # Larger than wanted still; a line leaves the list when it is cut.
-LARGE_MODULES = {"serve/router.py"}
+LARGE_MODULES: set[str] = set()
 LONG_FUNCTIONS = {("run/evaluation_files.py", "write_evaluation")}
 MANY_PARAMETERS: set[tuple[str, str]] = set()
 

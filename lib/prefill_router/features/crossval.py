@@ -9,9 +9,9 @@ import numpy as np
 from prefill_router.features.logistic import fit_logistic, rank_auc
 from prefill_router.features.reduction import fold_reductions
 
-# With C = 0.01 and n training rows a direction of variance v is shrunk little if 0.01 * n * v / 4
-# >> 1: at
-# 1,500 rows the leading principal components are free and the noisy last ones are not.
+# With C = 0.01 and n training rows a direction of variance v is shrunk little if
+# 0.01 * n * v / 4 >> 1: at 1,500 rows the leading principal components are free and the noisy last
+# ones are not.
 PROBE_C = 0.01
 
 
@@ -50,9 +50,8 @@ def fold_aucs(
         rank = min(rank, train_x.shape[1])
         both = [k for k, y in enumerate(correct[train].T) if np.isin([0, 1], y).all()]
         if train_x.shape[1] and both:
-            w, intercept = fit_logistic(
-                train_x, correct[train][:, both], np.minimum(sizes, train_x.shape[1]), C
-            )
+            known = [min(size, train_x.shape[1]) for size in sizes]
+            w, intercept = fit_logistic(train_x, correct[train][:, both], known, C)
             scores = np.einsum("nd,skd->nsk", test_x, w, optimize=True) + intercept
         else:
             scores = np.zeros((len(test_x), len(sizes), len(both)))

@@ -77,8 +77,8 @@ def fit_logistic(
     labels = np.where(known, labels, 0.0)
     leading = np.arange(d)[:, None] < np.asarray(sizes)
     used = np.repeat(np.vstack([leading, np.ones(len(sizes), bool)]), Y.shape[1], axis=1)
-    w = np.zeros(used.shape)
-    first = None
+    w: np.ndarray = np.zeros(used.shape)
+    first: np.ndarray | None = None
     active = np.arange(w.shape[1])  # regressions that have not converged
     for _ in range(_STEPS):
         v, y, k, u = w[:, active], labels[:, active], known[:, active], used[:, active]

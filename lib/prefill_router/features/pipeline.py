@@ -153,7 +153,7 @@ class SharedBlock:
     Attributes
     ----------
     layers : tuple of int
-        After :meth:`fit`.
+        Empty before :meth:`fit` if none are given.
     """
 
     # without one: states that held the last block's output as well, and did not name their layers
@@ -162,11 +162,8 @@ class SharedBlock:
     def __init__(
         self, n_components: int = 200, pooling: str = "mean", layers: Sequence[int] | None = None
     ) -> None:
-        self.n_components, self.pooling, self.layers = (
-            n_components,
-            pooling,
-            None if layers is None else tuple(layers),
-        )
+        self.n_components, self.pooling = n_components, pooling
+        self.layers = () if layers is None else tuple(layers)
 
     def fit(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> SharedBlock:
         """Fit the scaler and the components on these rows.
@@ -175,15 +172,11 @@ class SharedBlock:
         Review 53, 2011) with a fixed seed: with all layers side by side both the rows and the
         columns are too many for an exact one.
         """
-        width, self.layers = (
-            store.hidden_size,
-            (tuple(range(store.n_layers)) if self.layers is None else self.layers),
-        )
+        width, self.layers = store.hidden_size, self.layers or tuple(range(store.n_layers))
         x = np.empty((len(train_query_ids), len(self.layers) * width), np.float32)
         mean, scale = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
-        for place, layer in enumerate(
-            self.layers
-        ):  # all at once would need several copies of the whole
+        for place, layer in enumerate(self.layers):
+            # all at once would need several copies of the whole
             at = slice(place * width, (place + 1) * width)
             x[:, at] = store.read(layer, self.pooling, train_query_ids)
             scaler = StandardScaler().fit(x[:, at])
@@ -200,10 +193,8 @@ class SharedBlock:
         """Features of these queries: float32 [n, n_components]."""
         if not hasattr(self, "reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
-        width, found = (
-            store.hidden_size,
-            np.zeros((len(query_ids), len(self.reduction.components)), np.float32),
-        )
+        width = store.hidden_size
+        found = np.zeros((len(query_ids), len(self.reduction.components)), np.float32)
         for place, layer in enumerate(self.layers):
             at = slice(place * width, (place + 1) * width)
             x = store.read(layer, self.pooling, query_ids).astype(np.float32)

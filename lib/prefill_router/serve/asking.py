@@ -16,6 +16,7 @@ from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.sources import EncoderError
 from prefill_router.hardware import on_every_core, torch_threads
 from prefill_router.heads.fit import Fitted
+from prefill_router.serve.attached import Attached
 
 
 class Vectors:
@@ -41,6 +42,20 @@ class Vectors:
     def read(self, layer: int, pooling: str, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Vectors of one layer and pooling: float32 [m, d], in the order of ``query_ids``."""
         return self._vectors[pooling][layer][[self._row[query_id] for query_id in query_ids]]
+
+
+def ask(
+    reads: Mapping[str, Attached], prompts: Mapping[str, str], fitted: Fitted, on_error: str
+) -> tuple[dict[str, np.ndarray], dict[str, int], dict[str, str]]:
+    """P(correct) [K] and tokens of the first encoder of named prompts that can be read, and what is
+    wrong with the others. Errors: those of `read_prompts` and `in_batches`.
+    """
+    encoders = {name: attached.encoder for name, attached in reads.items()}
+    token_ids, reasons = read_prompts(encoders, prompts, on_error)
+    prefills = {name: attached.prefill for name, attached in reads.items()}
+    p, more = probabilities(prefills, token_ids, fitted, on_error)
+    tokens = {name: len(ids) for name, ids in next(iter(token_ids.values())).items()}
+    return p, tokens, reasons | more
 
 
 def read_prompts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from prefill_router.data.costs import cost_lines, priced, without_cost
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.encode.store import ActivationStore
+from prefill_router.evaluate.rules import route
 
 LENGTH = 1000  # tokens of the prompt by which the dearest target is told
 
@@ -113,12 +114,43 @@ def routable(outcomes: Outcomes) -> Outcomes:
     return pool
 
 
+def asked_targets(outcomes: Outcomes, rows: np.ndarray) -> list[str]:
+    """Names of the targets that have an outcome on any of these rows."""
+    asked = ~np.isnan(outcomes.correct[rows]).all(axis=0)
+    return [name for name, yes in zip(outcomes.target_names, asked, strict=True) if yes]
+
+
 def expected_cost(targets: Sequence[RoutedTarget], tokens: np.ndarray) -> np.ndarray:
     """Cost [n, K] of queries of so many encoder tokens [n]: input tokens x cost per input token +
     cost per query.
     """
     per_token = [t.tokens_per_encoder_token * t.cost_per_input_token for t in targets]
     return np.outer(tokens, per_token) + [t.cost_per_query for t in targets]
+
+
+def routes(
+    targets: Sequence[RoutedTarget],
+    p: Mapping[str, np.ndarray],
+    tokens: Mapping[str, int],
+    reasons: Mapping[str, str],
+    tolerance: float,
+    fallback: str,
+) -> dict[str, Route]:
+    """Routes by the names of the prompts: of those with P(correct) [K], and of those that could not
+    be read, for these reasons.
+    """
+    names = [target.name for target in targets]
+    costs = expected_cost(targets, np.array([tokens[name] for name in p], np.float64))
+    found = {}
+    for (name, values), cost in zip(p.items(), costs, strict=True):
+        chosen = int(route(values[None], cost[None], tolerance)[0])
+        p_correct = dict(zip(names, values.tolist(), strict=True))
+        costs_of = dict(zip(names, cost.tolist(), strict=True))
+        found[name] = Route(names[chosen], p_correct, costs_of, tokens[name])
+    for name, reason in reasons.items():
+        nothing = dict.fromkeys(names, float("nan"))
+        found[name] = Route(fallback, nothing, dict(nothing), 0, reason)
+    return found
 
 
 def checked_fallback(

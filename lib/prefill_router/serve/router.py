@@ -17,19 +17,20 @@ from prefill_router.data.costs import cost_lines
 from prefill_router.data.outcomes import Outcomes, check_trainable
 from prefill_router.encode.network import Encoder
 from prefill_router.encode.store import ActivationStore
-from prefill_router.evaluate.rules import route
 from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.hardware import one_blas_thread
 from prefill_router.heads.fit import METHODS, FitSettings, fit_method
-from prefill_router.serve.asking import probabilities, read_prompts
+from prefill_router.serve.asking import ask
 from prefill_router.serve.attached import Attached, attach, note_of
 from prefill_router.serve.routed import (
     Route,
     RouterError,
+    asked_targets,
     checked_fallback,
     expected_cost,
     routable,
     routed_targets,
+    routes,
     tokens_of,
 )
 from prefill_router.serve.saved import RouterParts, read_router, write_router
@@ -112,11 +113,8 @@ class Router:
         cost_lines(pool, rows)  # what has no cost is told before the training
         stores = dict(stores) if isinstance(stores, Mapping) else {stores.encoder_name: stores}
         names = pool.target_names
-        if method == "ours":  # other targets help to tell difficulty apart, if they were asked
-            known = ~np.isnan(outcomes.correct[rows]).all(axis=0)
-            learnt = [t for t, k in zip(outcomes.target_names, known, strict=True) if k]
-        else:
-            learnt = names
+        # other targets help the kernel router to tell difficulty apart, if they were asked
+        learnt = asked_targets(outcomes, rows) if method == "ours" else names
         queries = LabelledQueries.of(stores, outcomes).rows(rows).of_targets(learnt)
         fitted = fit_method(method, queries, settings or FitSettings(), seed)
         if learnt != names:
@@ -179,8 +177,8 @@ class Router:
         self._reads = attach(self, self.fitted.encoders, self.encoder_notes, encoder, device)
         return self
 
-    @overload
-    def route(
+    @overload  # a string is a sequence of strings, too, but gets one route
+    def route(  # type: ignore[overload-overlap]
         self, prompt: str, tolerance: float = ..., on_error: str = ..., fallback: str | None = ...
     ) -> Route: ...
 
@@ -271,27 +269,9 @@ class Router:
         fallback: str,
     ) -> list[Route]:
         """Routes of named prompts, in their order."""
-        token_ids, reasons = read_prompts(
-            {name: attached.encoder for name, attached in reads.items()}, prompts, on_error
-        )
-        prefills = {name: attached.prefill for name, attached in reads.items()}
-        p, more = probabilities(prefills, token_ids, self.fitted, on_error)
-        reasons |= more
-        lengths = {name: len(ids) for name, ids in next(iter(token_ids.values())).items()}
-        costs = self.expected_cost(np.array([lengths[name] for name in p], np.float64))
-        cost_of = dict(zip(p, costs, strict=True))
-        routes = []
-        for name in prompts:
-            if name in reasons:
-                nothing = dict.fromkeys(self.target_names, float("nan"))
-                routes.append(Route(fallback, nothing, dict(nothing), 0, reasons[name]))
-                continue
-            values, cost = (
-                dict(zip(self.target_names, of[name].tolist(), strict=True)) for of in (p, cost_of)
-            )
-            chosen = int(route(p[name][None], cost_of[name][None], tolerance)[0])
-            routes.append(Route(self.target_names[chosen], values, cost, lengths[name]))
-        return routes
+        p, tokens, reasons = ask(reads, prompts, self.fitted, on_error)
+        found = routes(self.targets, p, tokens, reasons, tolerance, fallback)
+        return [found[name] for name in prompts]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``router.safetensors`` and ``router.json``; returns the folder."""
