@@ -11,7 +11,8 @@ The data go one way, one module a step::
     stats
 
 Nothing is imported with the package itself: ``import prefill_router`` is instant and needs no
-torch. Import what you use, for example ``from prefill_router.outcomes import load_outcomes``.
+torch. Import what you use, for example
+``from prefill_router.data.outcome_files import load_outcomes``.
 """
 
 __version__ = "0.1.0"

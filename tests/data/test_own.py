@@ -392,6 +392,11 @@ FILES = {
     ),
     "no model": ("t.csv", b"question,isCorrect\na,1\n", "no column model"),
     "no outcome": ("t.csv", b"question,model\na,b\n", "no column isCorrect"),
+    "a grade": (
+        "t.csv",
+        b"question,model,Grade\na,b,4\n",
+        "no column isCorrect.*; is it Grade\\? Call it isCorrect, from 0 to 1",
+    ),
     "neither": ("t.csv", b"question\na\n", "neither a long nor a wide table"),
     "two of a kind": (
         "t.csv",
@@ -435,6 +440,10 @@ VALUES = {
     "percent": (
         change(4, "isCorrect", "85"),
         "column isCorrect: above 1: row 5 '85'; .*divide percentages by 100",
+    ),
+    "grades": (
+        lambda table: table.assign(isCorrect=[1 + i % 5 for i in range(len(table))]),
+        "column isCorrect: above 1: .*bring grades such as 1 to 5 to 0 to 1(?!.*always right)",
     ),
     "below": (change(4, "isCorrect", "-1"), "column isCorrect: below 0: row 5"),
     "empty prompt": (

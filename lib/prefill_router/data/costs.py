@@ -171,14 +171,14 @@ def check_known(outcomes: Outcomes, cost_model: str) -> None:
     if unknown := without_cost(outcomes, cost_model):
         raise OutcomesError(
             f"{outcomes.name}: no price is known for {', '.join(unknown)}, so no cost under cost"
-            f" model {cost_model!r}; leave the target out with routing.priced, or add its price"
+            f" model {cost_model!r}; leave the target out with data.costs.priced, or add its price"
         )
 
 
 def expected_costs(
     outcomes: Outcomes, splits: Mapping[int, Split], cost_model: str
 ) -> dict[int, np.ndarray]:
-    """`routing.expected_cost` [n, K] by split seed; NaN for targets without a price, for all if
+    """`expected_cost` [n, K] by split seed; NaN for targets without a price, for all if
     fewer than two have one.
     """
     found, pool = {}, priced(outcomes, cost_model)

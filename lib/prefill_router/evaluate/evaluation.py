@@ -11,9 +11,9 @@ import pandas as pd
 from prefill_router.data.costs import expected_costs
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split, complete_splits
-from prefill_router.evaluate.curves import router_curve
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, OF_ANSWERS, AtPoint, Method, method_of
 from prefill_router.evaluate.metrics import COST_METRICS
+from prefill_router.evaluate.operating_point import Answers, planned_answers
 from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_intervals
 from prefill_router.evaluate.rules import route
 from prefill_router.evaluate.runs import SeedRun, point_run, router_run, zero_router_run
@@ -36,22 +36,7 @@ METRIC_COLUMNS = [
 
 
 Runs = dict[Method, list[SeedRun]]
-# Cost and correctness [n] of one answer to every test query.
-Answers = tuple[np.ndarray, np.ndarray]
 Name = TypeVar("Name", bound=Hashable)
-
-
-def calibrated_tolerance(
-    p: np.ndarray, cost: np.ndarray, correct: np.ndarray, overhead: float | np.ndarray
-) -> float:
-    """The tolerance whose router was cheapest on the calibration rows among those at least as
-    accurate as the best single target there.
-
-    0 if no tolerance reaches it. `p, cost, correct` are [n, K] on calibration rows.
-    """
-    curve = router_curve(p, cost, correct, overhead)
-    good = curve[curve["accuracy"] >= correct.mean(axis=0).max() - 1e-12]
-    return float(good.loc[good["cost"].idxmin(), "tolerance"]) if len(good) else 0.0
 
 
 def evaluate(
@@ -122,7 +107,7 @@ def evaluate_at(
             cost, of_pool = costs[seed][:, known], cut(p, outcomes, pool)
             # without a calibration query there is no calibrated point on this split
             chosen = {
-                name: _calibrated_choice(of_pool[name], cost, pool.correct, overhead[name], split)
+                name: planned_answers(of_pool[name], cost, pool.correct, overhead[name], split)
                 for name in methods
                 if len(split.calibration)
             }
@@ -163,18 +148,6 @@ def cut(p: Mapping[Name, np.ndarray], outcomes: Outcomes, pool: Outcomes) -> dic
     """P(correct) [n, K] of each method or split seed, cut to the targets of a smaller pool."""
     columns = [outcomes.target_names.index(name) for name in pool.target_names]
     return {name: values[:, columns] for name, values in p.items()}
-
-
-def _calibrated_choice(
-    p: np.ndarray, cost: np.ndarray, correct: np.ndarray, overhead: np.ndarray, split: Split
-) -> Answers:
-    """The answers on the test rows at the tolerance chosen on the calibration rows."""
-    calibration, test = split.calibration, split.test
-    tolerance = calibrated_tolerance(
-        p[calibration], cost[calibration], correct[calibration], overhead[calibration]
-    )
-    chosen = route(p[test], cost[test], tolerance)
-    return cost[test, chosen] + overhead[test], correct[test, chosen]
 
 
 def _add_runs(

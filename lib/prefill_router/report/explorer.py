@@ -93,7 +93,7 @@ def operating_point(
     ----------
     outcomes : Outcomes
         Of the pool; targets without a price take no part.
-    method : a value of `experiment.read_predictions`
+    method : a value of `run.handover.read_predictions`
     tolerance : float >= 0
     prices : mapping of target to float, optional
         Factors on its price of today; 1 where it is not named.

@@ -49,7 +49,7 @@ def write_evaluation(workspace: Workspace, loaded: Loaded) -> list[Path]:
 
     Parameters
     ----------
-    loaded : pool name to its outcomes, splits and methods (of `experiment.read_predictions`)
+    loaded : pool name to its outcomes, splits and methods (of `run.handover.read_predictions`)
         All pools on the same queries and splits.
 
     Returns

@@ -41,9 +41,10 @@ def best_single_accuracy(metrics: pd.DataFrame, pool: str) -> float:
     return float(rows.set_index("metric").loc["accuracy", "value"])
 
 
-def tolerance_for(curve: pd.DataFrame, best_single: float, given: float | None) -> float:
-    """The given tolerance, or the one whose point on the curve is cheapest among those at least as
-    accurate as the best single target; 0 if none is.
+def hindsight_tolerance(curve: pd.DataFrame, best_single: float, given: float | None) -> float:
+    """The given tolerance, or the one whose point on the test curve is cheapest among those at least
+    as accurate as the best single target; 0 if none is. For a demonstration: it is chosen in
+    hindsight, `evaluate.operating_point` is the planned one.
 
     `curve`: tolerance, cost, accuracy of one router.
     """

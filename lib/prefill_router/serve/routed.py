@@ -27,7 +27,7 @@ class RoutedTarget:
     Attributes
     ----------
     cost_per_query, cost_per_input_token : float
-        Expected cost in the cost unit, as `routing.cost_lines` has them: what a query costs
+        Expected cost in the cost unit, as `data.costs.cost_lines` has them: what a query costs
         whatever its length, and each token that the target reads.
     tokens_per_encoder_token : float
         How many tokens the target counts for one of the encoder's.

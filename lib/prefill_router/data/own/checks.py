@@ -43,7 +43,8 @@ FIXES = {
     ("question", "empty"): "give the prompt, or drop the row",
     ("model", "empty"): "name the model, or drop the row",
     ("isCorrect", "percent"): (
-        "a share lies between 0 and 1: divide percentages by 100 or write 85%"
+        "a share lies between 0 and 1: divide percentages by 100 or write 85%; bring grades such as"
+        " 1 to 5 to 0 to 1, and say from which one on an answer is right with RIGHT_FROM="
     ),
     ("isCorrect", "negative"): "a share lies between 0 and 1",
 }
@@ -105,7 +106,8 @@ def check(
         of_table.append(
             f"only one model ({names[0] if names else 'none'}); routing needs two or more"
         )
-    if readable:  # what is not read says nothing of models and questions
+    # what is not read, or on another scale, says nothing of models and questions
+    if readable and not (long["isCorrect"] > 1).any():
         of_table += check_outcomes(long, known, threshold, names, problems.columns, path)
     return problems.lines + of_table
 

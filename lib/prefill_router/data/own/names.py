@@ -37,6 +37,8 @@ BENCHMARKS = (
     "topic",
     "source",
 )
+# What outcomes may be called that are no yes or no; asked about, never taken.
+GRADES = ("grade", "grades", "rating", "quality", "points", "mark", "stars", "judgement")
 PROMPT_PARTS = (
     "context",
     "passage",

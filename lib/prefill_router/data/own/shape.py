@@ -17,7 +17,7 @@ from prefill_router.data.own.columns import (
     without_false_friends,
 )
 from prefill_router.data.own.files import fail
-from prefill_router.data.own.names import NAMES, PROMPT_PARTS, key
+from prefill_router.data.own.names import GRADES, NAMES, PROMPT_PARTS, key
 from prefill_router.data.own.values import as_name
 from prefill_router.data.own.wide import COST_SUFFIX, all_there, wide_models
 
@@ -52,7 +52,7 @@ def long_table(
         tell_columns(given, _of_file(standard), used, notes)
         return table, where
     if not by_cost:
-        standard = _without_half(standard, path)
+        standard = _without_half(standard, raw, path)
     candidates = [
         c
         for c in raw.columns
@@ -104,7 +104,7 @@ def _of_file(standard: dict[str, Any]) -> dict[str, Any]:
     return {name: column for name, column in standard.items() if column != _JOINED}
 
 
-def _without_half(standard: dict[str, Any], path: Path) -> dict[str, Any]:
+def _without_half(standard: dict[str, Any], raw: pd.DataFrame, path: Path) -> dict[str, Any]:
     """Without the one column of a long table that a wide one has; refused if its name says that a
     long table was meant.
     """
@@ -116,11 +116,15 @@ def _without_half(standard: dict[str, Any], path: Path) -> dict[str, Any]:
         if name in kept:
             if key(kept[name]) in exact:
                 lacking = "isCorrect" if name == "model" else "model"
+                graded = [str(c) for c in raw.columns if key(c) in GRADES]
+                hint = (
+                    f"; is it {', '.join(graded)}? Call it isCorrect, from 0 to 1" if graded else ""
+                )
                 raise fail(
                     path,
                     f"no column {lacking}",
                     "a long table has question, model and isCorrect; a wide one has a column per"
-                    " model and neither of the two",
+                    f" model and neither of the two{hint if lacking == 'isCorrect' else ''}",
                 )
             del kept[name]
     return kept

@@ -9,8 +9,7 @@ import pytest
 from prefill_router import files
 from prefill_router.data.costs import expected_cost
 from prefill_router.data.outcomes import Outcomes, OutcomesError, Target
-from prefill_router.evaluate import breakdown
-from prefill_router.evaluate import evaluation as experiment
+from prefill_router.evaluate import breakdown, evaluation, operating_point
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.evaluate.keys import CALIBRATED, AtPoint
 from prefill_router.evaluate.metrics import COST_METRICS
@@ -155,7 +154,7 @@ def test_evaluation_is_the_mean_of_the_seeds_metrics_and_knows_who_is_better(wor
         }
         for name, noise in (("paper", 0.1), ("mlp_minilm", 2.0))
     }
-    averages = experiment.evaluate(workspace.profile, outcomes, splits, methods)
+    averages = evaluation.evaluate(workspace.profile, outcomes, splits, methods)
     by_hand = [
         metrics_of(
             methods["paper"]["p"][s][split.test],
@@ -199,14 +198,14 @@ def test_without_a_price_cost_metrics_are_of_the_priced_targets_and_all_others_o
     workspace, outcomes, splits
 ):
     cut = [0, 2]
-    whole = experiment.evaluate(workspace.profile, outcomes, splits, methods_of(outcomes, splits))
-    part = experiment.evaluate(
+    whole = evaluation.evaluate(workspace.profile, outcomes, splits, methods_of(outcomes, splits))
+    part = evaluation.evaluate(
         workspace.profile,
         outcomes.pool(["small", "large"]),
         splits,
         methods_of(outcomes, splits, cut),
     )
-    mixed = experiment.evaluate(
+    mixed = evaluation.evaluate(
         workspace.profile, without_prices(outcomes, "middle"), splits, methods_of(outcomes, splits)
     )
     assert list(mixed.point) == list(whole.point)
@@ -243,8 +242,8 @@ def test_without_a_price_cost_metrics_are_of_the_priced_targets_and_all_others_o
 
 def test_fewer_than_two_priced_targets_have_no_cost_metrics(workspace, outcomes, splits):
     free = without_prices(outcomes, "middle", "large")
-    averages = experiment.evaluate(workspace.profile, free, splits, methods_of(outcomes, splits))
-    whole = experiment.evaluate(workspace.profile, outcomes, splits, methods_of(outcomes, splits))
+    averages = evaluation.evaluate(workspace.profile, free, splits, methods_of(outcomes, splits))
+    whole = evaluation.evaluate(workspace.profile, outcomes, splits, methods_of(outcomes, splits))
     assert not {metric for _, metric in averages.point} & set(COST_METRICS)
     assert set(averages.n) == {key for key in whole.n if not isinstance(key, AtPoint)}
     for method in ("paper", "best_single", "oracle"):
@@ -293,7 +292,7 @@ def test_points_and_curves_are_of_the_priced_targets(workspace, outcomes, splits
 
 def test_the_cost_model_can_be_chosen(workspace, outcomes, splits):
     methods = methods_of(outcomes, splits)
-    by_input = experiment.evaluate(
+    by_input = evaluation.evaluate(
         workspace.profile, outcomes, splits, methods, cost_model="input_only"
     )
     by_hand = [
@@ -331,7 +330,7 @@ def test_the_best_single_target_is_chosen_on_training_rows(workspace, outcomes, 
         :, ::-1
     ]  # the target that was best is now the worst there
     turned = dataclasses.replace(outcomes, correct=correct)
-    averages = experiment.evaluate(
+    averages = evaluation.evaluate(
         workspace.profile, turned, {0: split}, methods_of(turned, {0: split})
     )
     train_best = correct[split.train].mean(axis=0).argmax()
@@ -417,12 +416,12 @@ def test_a_split_without_a_complete_test_query_is_left_out_aloud(
     correct[splits[0].test, 0] = np.nan
     assert len(only) and not np.isnan(correct[only]).any()
     holes, methods = dataclasses.replace(outcomes, correct=correct), methods_of(outcomes, splits)
-    averages = experiment.evaluate(workspace.profile, holes, splits, methods)
+    averages = evaluation.evaluate(workspace.profile, holes, splits, methods)
     assert (
         averages.seeds["paper", "accuracy"] == 1
         and "split seed 0 has no training or no test query" in capsys.readouterr().out
     )
-    alone = experiment.evaluate(workspace.profile, holes, {1: splits[1]}, methods)
+    alone = evaluation.evaluate(workspace.profile, holes, {1: splits[1]}, methods)
     assert averages.point["paper", "p_auccc"] == alone.point["paper", "p_auccc"] and averages.n[
         "paper"
     ] == len(only)
@@ -435,7 +434,7 @@ def test_a_split_without_a_complete_test_query_is_left_out_aloud(
     )
     assert len(tolerance_curve(workspace.profile, holes, splits, methods["paper"], [0.0, 0.1])) == 2
     with pytest.raises(OutcomesError, match="in no split do both training and test rows"):
-        experiment.evaluate(workspace.profile, holes, {0: splits[0]}, methods)
+        evaluation.evaluate(workspace.profile, holes, {0: splits[0]}, methods)
 
 
 def test_where_all_is_free_or_costs_the_same_nothing_is_divided_by_zero(
@@ -447,7 +446,7 @@ def test_where_all_is_free_or_costs_the_same_nothing_is_divided_by_zero(
             targets=tuple(Target(t.name, price, 0.0) for t in outcomes.targets),
             input_tokens=np.full_like(outcomes.correct, 7.0),
         )
-        averages = experiment.evaluate(
+        averages = evaluation.evaluate(
             workspace.profile, same, splits, methods_of(outcomes, splits)
         )
         assert np.isfinite(averages.point["best_single", "cost_saving_vs_max"]) == known
@@ -468,8 +467,8 @@ def test_calibrated_tolerance_by_hand():
     correct = np.array([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
     # tolerance 0.1 and 0.2 keep 3/4 right; 0.3 loses the third query; the cheapest point that keeps
     # 3/4 is 0.2
-    assert experiment.calibrated_tolerance(p, cost, correct, 0.0) == pytest.approx(0.2)
-    assert experiment.calibrated_tolerance(p, cost, np.array([[0.0, 1.0]] * 4), 0.0) == 0.0
+    assert operating_point.calibrated_tolerance(p, cost, correct, 0.0) == pytest.approx(0.2)
+    assert operating_point.calibrated_tolerance(p, cost, np.array([[0.0, 1.0]] * 4), 0.0) == 0.0
 
 
 def test_queries_with_missing_outcomes_are_left_out_and_counted(workspace, outcomes, capsys):
@@ -485,7 +484,7 @@ def test_queries_with_missing_outcomes_are_left_out_and_counted(workspace, outco
             "overhead": np.zeros(outcomes.n),
         }
     }
-    averages = experiment.evaluate(workspace.profile, holes, splits, methods)
+    averages = evaluation.evaluate(workspace.profile, holes, splits, methods)
     assert "5 of 240 queries lack an outcome" in capsys.readouterr().out
     assert 0 < averages.point[("paper", "accuracy")] < 1
 
