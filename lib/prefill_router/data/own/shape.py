@@ -117,14 +117,13 @@ def _without_half(standard: dict[str, Any], raw: pd.DataFrame, path: Path) -> di
             if key(kept[name]) in exact:
                 lacking = "isCorrect" if name == "model" else "model"
                 graded = [str(c) for c in raw.columns if key(c) in GRADES]
-                hint = (
-                    f"; is it {', '.join(graded)}? Call it isCorrect, from 0 to 1" if graded else ""
-                )
+                asked = f"; is it {', '.join(graded)}? Call it isCorrect, from 0 to 1"
+                hint = asked if graded and lacking == "isCorrect" else ""
                 raise fail(
                     path,
                     f"no column {lacking}",
                     "a long table has question, model and isCorrect; a wide one has a column per"
-                    f" model and neither of the two{hint if lacking == 'isCorrect' else ''}",
+                    f" model and neither of the two{hint}",
                 )
             del kept[name]
     return kept
