@@ -78,9 +78,9 @@ def interval_of(
 
     Basic for ``metrics.DISTANCES``, whose draws lie above the value; percentile for all others. On
     simulated pools (``tests/evaluate/test_stats.py``) the percentile interval of ECE and PDP-AUCCC
-    never holds the truth, the basic one in 93 % and more. Of what is chosen in hindsight (best single
-    target, gap closed, saving at its accuracy) the percentile interval holds it in 92 to 95 % and
-    stays; the basic one of that saving would in 61 %.
+    never holds the truth, the basic one in 93 % and more. Of what is chosen in hindsight (best
+    single target, gap closed, saving at its accuracy) the percentile interval holds it in 92 to 95
+    % and stays; the basic one of that saving would in 61 %.
 
     An end that does not reach the value is moved to it: the value of a distance can be all noise,
     and a metric that is defined on few split seeds only may be defined on others in a replicate.

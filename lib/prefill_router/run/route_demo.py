@@ -42,7 +42,7 @@ def best_single_accuracy(metrics: pd.DataFrame, pool: str) -> float:
 
 
 def hindsight_tolerance(curve: pd.DataFrame, best_single: float, given: float | None) -> float:
-    """The given tolerance, or the one whose point on the test curve is cheapest among those that are
+    """The given tolerance, or that of the cheapest point on the test curve among those that are
     as accurate as the best single target; 0 if none is. For a demonstration: it is chosen in
     hindsight, `evaluate.operating_point` is the planned one.
 
