@@ -20,6 +20,7 @@ import yaml
 
 from prefill_router.files import project_root
 from prefill_router.run import manifest, notebooks, reproduce, stamps
+from prefill_router.run.loading import tables_of_both_splits
 from prefill_router.run.workspace import open_workspace
 
 PARAMETERS = "profile = 'local'\nbuild_dir = None\nresults_dir = None\nfigures_dir = None"
@@ -107,6 +108,38 @@ def pretend(monkeypatch, outputs=("a",)):
 
     monkeypatch.setattr(notebooks, "execute", fake)
     return ran
+
+
+def test_the_profile_that_follows_is_run_next(project, capfd, monkeypatch):
+    notebook(project.notebooks / "01_first.ipynb", OPEN)
+    following = project.folder / "other.yaml"
+    project.write_profile(name="other", states_of="tiny")
+    project.profile.rename(following)
+    project.write_profile(then=str(following))
+    ran = []
+
+    def fake(source, target, parameters):
+        ran.append(parameters["profile"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(source.read_text())
+        return 1.0, 2**20
+
+    monkeypatch.setattr(notebooks, "execute", fake)
+    assert project.run() == 0
+    assert ran == [str(project.profile), str(following)]
+    assert (project.folder / "build" / "other" / "stamps" / "01_first.json").is_file()
+    capfd.readouterr()
+
+
+def test_states_of_another_profile_and_of_another_encoder(project):
+    project.write_profile(states_of="base")
+    folders = {f"{name}_dir": project.folder / name for name in ("build", "results", "figures")}
+    ws = open_workspace(str(project.profile), **folders)
+    assert ws.activations == project.folder / "build" / "base" / "activations"
+    ws = open_workspace(str(project.profile), encoder="org/Other", **folders)
+    assert ws.states == project.folder / "build" / "base--other" and ws.build.name == "tiny--other"
+    with pytest.raises(FileNotFoundError, match="run `make reproduce PROFILE=base` first"):
+        tables_of_both_splits(ws, "metrics")
 
 
 def test_a_real_run_in_order_then_a_skip_then_a_change(project, capfd):

@@ -14,6 +14,7 @@ from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
 from prefill_router.encode.sentences import cached_sentences
 from prefill_router.encode.store import ActivationStore
+from prefill_router.files import project_root
 from prefill_router.run.handover import (
     pools,
     read_note,
@@ -134,16 +135,19 @@ def load_run(ws: Workspace) -> Run:
 
 def tables_of_both_splits(ws: Workspace, name: str) -> dict[str, pd.DataFrame]:
     """A table of a profile that holds families out, and of the one whose states it reads, by split.
+    Where only the former is run again, the other's are the committed ones.
 
     Raises
     ------
     FileNotFoundError
-        The other profile has not run; says which.
+        There is no table of the other profile; says how to make it.
     """
-    path = ws.results_dir / str(ws.profile.states_of) / f"{name}.csv"
-    if not path.is_file():
+    folders = [root / ws.states_label for root in (ws.results_dir, project_root() / "results")]
+    paths = [folder / f"{name}.csv" for folder in folders]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         raise FileNotFoundError(
-            f"{path} is not there: run `make reproduce PROFILE={ws.profile.states_of}` first"
+            f"{paths[0]} is not there: run `make reproduce PROFILE={ws.profile.states_of}` first"
         )
     return {"random": pd.read_csv(path), "families": ws.read_table(name)}
 

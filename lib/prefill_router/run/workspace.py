@@ -43,9 +43,17 @@ class Workspace:
         return self.figures_dir / self.profile.label
 
     @property
+    def states_label(self) -> str:
+        """Name of the folders of the profile whose states are read: its own, or that of
+        `states_of`, with the same other encoder.
+        """
+        profile = self.profile
+        return (profile.states_of or profile.name) + profile.label.removeprefix(profile.name)
+
+    @property
     def states(self) -> Path:
-        """Folder of what encoders read, that of `states_of` where the profile names one."""
-        return self.build_dir / (self.profile.states_of or self.profile.label)
+        """Folder of what encoders read."""
+        return self.build_dir / self.states_label
 
     @property
     def activations(self) -> Path:
