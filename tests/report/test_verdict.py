@@ -265,3 +265,9 @@ def test_the_report_is_one_page_that_escapes_and_needs_no_network(tmp_path):
     assert "http" not in page and "07_methods" not in page
     markdown = (ws.results / "report.md").read_text(encoding="utf-8")
     assert "Routing pays in accuracy" in markdown and r"<b>cheap\|&" in markdown
+
+
+def test_a_curve_that_reaches_the_best_single_target_at_a_higher_cost_alone():
+    [v] = verdicts(tables(saving=(-0.36, -0.79, -0.07)))
+    assert "chosen in hindsight (on every split), costs 36.0 % [7.0, 79.0] more" in text(v)
+    assert "would save nothing" in text(v) and "saves -" not in text(v)

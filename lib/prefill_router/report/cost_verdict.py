@@ -108,9 +108,17 @@ def _in_hindsight(values: pd.DataFrame, router: str, splits: int) -> str:
         if saved["seeds"] < splits
         else "on every split"
     )
-    return (
+    point = (
         "The cheapest point of its curve as accurate as the best single target, chosen in"
-        f" hindsight ({reached}), saves"
-        f" {percent(tuple(saved[['value', 'ci_low', 'ci_high']]))} of its cost: what a"
-        " perfect choice of the tolerance would save."
+        f" hindsight ({reached}),"
+    )
+    value, low, high = saved[["value", "ci_low", "ci_high"]]
+    if value < 0:
+        return (
+            f"{point} costs {percent((-value, -high, -low))} more: even a perfect choice of the"
+            " tolerance would save nothing."
+        )
+    return (
+        f"{point} saves {percent((value, low, high))} of its cost: what a perfect choice of the"
+        " tolerance would save."
     )
