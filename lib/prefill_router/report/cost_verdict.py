@@ -113,7 +113,7 @@ def _in_hindsight(values: pd.DataFrame, router: str, splits: int) -> str:
         f" hindsight ({reached}),"
     )
     value, low, high = saved[["value", "ci_low", "ci_high"]]
-    if value < 0:
+    if value < -0.0005:  # shown as more than 0.0 %
         return (
             f"{point} costs {percent((-value, -high, -low))} more: even a perfect choice of the"
             " tolerance would save nothing."
