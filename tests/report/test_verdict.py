@@ -271,3 +271,19 @@ def test_a_curve_that_reaches_the_best_single_target_at_a_higher_cost_alone():
     [v] = verdicts(tables(saving=(-0.36, -0.79, -0.07)))
     assert "chosen in hindsight (on every split), costs 36.0 % [7.0, 79.0] more" in text(v)
     assert "would save nothing" in text(v) and "saves -" not in text(v)
+
+
+def test_the_report_says_what_costs_leave_out_and_how_queries_were_split(tmp_path):
+    folders = {f"{name}_dir": tmp_path / name for name in ("build", "results", "figures")}
+    for profile, split in (
+        ("reasoning_gym", "5 random splits that keep near-duplicates together"),
+        ("reasoning_gym_families", "5 folds of whole families of questions"),
+    ):
+        ws = open_workspace(profile, **folders)
+        for name, table in tables().items():
+            ws.write_table(table, name)
+        ws = dataclasses.replace(ws, profile=dataclasses.replace(ws.profile, outcomes="data/local"))
+        page = write_report(ws).read_text(encoding="utf-8")
+        for shown in (page, (ws.results / "report.md").read_text(encoding="utf-8")):
+            assert split in shown and "20 times as long, a stated factor" in shown
+            assert "hidden reasoning of o3-mini, deepseek-r1" in shown

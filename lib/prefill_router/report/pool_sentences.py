@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -144,3 +144,15 @@ def luck(curve: pd.DataFrame, informed: pd.DataFrame, headroom: pd.DataFrame, po
 
 def _auc(table: pd.DataFrame, pool: str) -> pd.Series:
     return table[table["pool"] == pool].set_index("metric")["value"]
+
+
+def hidden_reasoning(factors: Mapping[str, float]) -> str:
+    """What costs do not hold where some targets' reasoning is in no count; "" where all are."""
+    if not factors:
+        return ""
+    return (
+        f"Costs count visible answers alone. The hidden reasoning of {', '.join(factors)} is billed"
+        " as output and is in no published count, so that these targets look cheaper than they are."
+        " `metrics_hidden_reasoning.csv` has the metrics of cost with their answers taken to be"
+        f" {max(factors.values()):g} times as long, a stated factor and no measurement."
+    )

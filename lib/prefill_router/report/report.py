@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from prefill_router.files import replacing
+from prefill_router.report import pool_sentences
 from prefill_router.report.folders import ProfileFolders
 from prefill_router.report.pages import page_templates
 from prefill_router.report.tables import BAR_NOTE, bar_table, headline_table, paired_sentences
@@ -45,8 +46,12 @@ def write_report(workspace: ProfileFolders) -> Path:
     content: dict[str, Any] = {
         "name": workspace.profile.label,
         "encoder": workspace.profile.encoder,
-        "seeds": len(workspace.profile.seeds),
         "verdicts": found,
+        "hidden": pool_sentences.hidden_reasoning(workspace.profile.hidden_reasoning),
+        "method": _METHOD.format(
+            splits=_SPLITS[workspace.profile.split].format(len(workspace.profile.seeds)),
+            encoder=workspace.profile.encoder,
+        ),
         "notes": pd.read_json(note_file, typ="series").tolist() if note_file.is_file() else [],
     }
     lines = list(_markdown(content))
@@ -74,9 +79,7 @@ def write_report(workspace: ProfileFolders) -> Path:
     page = page_templates().get_template("report.html.j2")
     path = workspace.results / "report.html"
     with replacing(path) as temporary:
-        temporary.write_text(
-            page.render(**content, figures=figures, method=_METHOD), encoding="utf-8"
-        )
+        temporary.write_text(page.render(**content, figures=figures), encoding="utf-8")
     return path
 
 
@@ -96,11 +99,19 @@ def _markdown(content: dict[str, Any]) -> Iterator[str]:
     if content["notes"]:
         yield from ("", "## What was assumed about the table", "")
         yield from (f"- {n}" for n in content["notes"])
-    yield from ("", "## How this was found", "", _METHOD.format(**content))
+    if content["hidden"]:
+        yield from ("", "## What the costs leave out", "", content["hidden"])
+    yield from ("", "## How this was found", "", content["method"])
 
 
+_SPLITS = {
+    "random": "{} random splits that keep near-duplicates together",
+    "families": (
+        "{} folds of whole families of questions, each tested by routers that have not seen it"
+    ),
+}
 _METHOD = (
-    "Averages over {seeds} random splits that keep near-duplicates together; the encoder is"
-    " {encoder}. Intervals are 95 % (bootstrap over groups of queries); the best single target is"
-    " chosen on training rows. All numbers are in metrics.csv and paired.csv beside this file."
+    "Averages over {splits}; the encoder is {encoder}. Intervals are 95 % (bootstrap over groups of"
+    " queries); the best single target is chosen on training rows. All numbers are in"
+    " metrics.csv and paired.csv beside this file."
 )
