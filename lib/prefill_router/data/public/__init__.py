@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from prefill_router.data.prices import load_prices
 from prefill_router.data.public import livecodebench, mmlu_pro, swebench, zeroeval
 from prefill_router.data.public.fetch import SOURCES, normalised, published
 from prefill_router.data.public.tokens import count_tokens
+from prefill_router.data.source_folder import cost_of, listed_prices, write_source
 from prefill_router.files import cache_root, exclusive, say
 
 VERSION = 1  # raise it when a converter changes what it writes
@@ -87,59 +87,11 @@ def _convert(name: str, listed: dict[str, Price], folder: Path) -> None:
     tokens = pd.Series(count_tokens(queries["prompt"]), index=queries["query_id"])
     answers["input_tokens"] = tokens.loc[answers["query_id"]].to_numpy()
     if "text" in answers:
-        prices = _listed_prices(name, targets, listed)
-        _add_cost(answers, prices)
+        prices = listed_prices(name, targets, listed)
+        answers["output_tokens"] = count_tokens(answers.pop("text"))
+        answers["cost"] = cost_of(answers, prices)
     else:
         prices = {t: Price(math.nan, math.nan, note=NOTES[name]) for t in targets}
         answers["output_tokens"] = math.nan
         answers["cost"] = answers.get("cost", math.nan)
-    partial = folder.with_name(
-        f".{folder.name}.partial"
-    )  # we hold the lock, so what lies there is of a killed process
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    queries.to_parquet(partial / "queries.parquet", index=False)
-    answers.to_parquet(partial / "outcomes.parquet", index=False)
-    header = {
-        "name": name,
-        "cost_unit": "USD",
-        "targets": [
-            {
-                "name": t,
-                "input_price": _per_token(prices[t].input),
-                "output_price": _per_token(prices[t].output),
-                "note": prices[t].note,
-            }
-            for t in targets
-        ],
-    }
-    (partial / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)  # an incomplete one
-    partial.replace(folder)
-
-
-def _listed_prices(name: str, targets: list[str], listed: dict[str, Price]) -> dict[str, Price]:
-    """The prices of the targets; a target that the list does not hold is an error."""
-    if unpriced := [t for t in targets if t not in listed]:
-        raise OutcomesError(
-            f"{name}: no price for {', '.join(unpriced)}; add each to the price list, with its"
-            " source"
-        )
-    return {t: listed[t] for t in targets}
-
-
-def _add_cost(answers: pd.DataFrame, prices: dict[str, Price]) -> None:
-    """Output tokens, counted in the texts, which go, and what prompt and answer cost."""
-    answers["output_tokens"] = count_tokens(answers.pop("text"))
-    price = {t: (of.input * 1e-6, of.output * 1e-6) for t, of in prices.items()}
-    answers["cost"] = [
-        i * price[t][0] + o * price[t][1]
-        for t, i, o in zip(
-            answers["target"], answers["input_tokens"], answers["output_tokens"], strict=True
-        )
-    ]
-
-
-def _per_token(price: float) -> float | None:
-    # JSON has no NaN: null, as in any targets.json without a price
-    return None if math.isnan(price) else price * 1e-6
+    write_source(folder, name, queries, answers, prices)

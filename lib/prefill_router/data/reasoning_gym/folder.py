@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import shutil
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from prefill_router.data.prices import load_prices
 from prefill_router.data.reasoning_gym.facts import QUESTION, RIGHT_FROM, Facts, read_facts
 from prefill_router.data.reasoning_gym.generate import check_same, generate
 from prefill_router.data.reasoning_gym.published import LEVELS
+from prefill_router.data.source_folder import cost_of, listed_prices, write_source
 from prefill_router.files import cache_root, exclusive, project_root, say
 
 VERSION = 1  # raise it when the folder's content changes
@@ -60,7 +58,11 @@ def outcomes_folder(level: str, prices: str | Path, longest: int | None = None) 
             if not (folder / "targets.json").is_file():
                 facts = of_level(read_facts(source), level, longest)
                 say(f"generating {len(facts.questions)} questions of reasoning-gym (once)")
-                _write(folder, level, *tables(facts), listed)
+                queries, answers = tables(facts)
+                targets = sorted(answers["target"].unique())
+                paid = listed_prices("reasoning_gym", targets, listed)
+                answers["cost"] = cost_of(answers, paid)
+                write_source(folder, f"reasoning_gym {level}", queries, answers, paid)
     return folder
 
 
@@ -109,35 +111,3 @@ def tables(facts: Facts) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _ids(table: pd.DataFrame) -> pd.Series:
     return table["level"] + "-" + table["family"] + "-" + table["index"].astype(str).str.zfill(2)
-
-
-def _write(
-    folder: Path, level: str, queries: pd.DataFrame, answers: pd.DataFrame, listed: Mapping
-) -> None:
-    targets = sorted(answers["target"].unique())
-    if unpriced := [target for target in targets if target not in listed]:
-        raise OutcomesError(
-            f"reasoning_gym: no price for {', '.join(unpriced)}; add each to the price list, with"
-            " its source"
-        )
-    price = {t: (listed[t].input * 1e-6, listed[t].output * 1e-6) for t in targets}
-    of_input, of_output = (answers["target"].map(lambda t, i=i: price[t][i]) for i in (0, 1))
-    cost = answers["input_tokens"] * of_input + answers["output_tokens"] * of_output
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # we hold the lock: it is of a killed process
-    partial.mkdir(parents=True)
-    queries.to_parquet(partial / "queries.parquet", index=False)
-    answers.assign(cost=cost).to_parquet(partial / "outcomes.parquet", index=False)
-    entries = [
-        {
-            "name": target,
-            "input_price": None if math.isnan(price[target][0]) else price[target][0],
-            "output_price": None if math.isnan(price[target][1]) else price[target][1],
-            "note": listed[target].note,
-        }
-        for target in targets
-    ]
-    header = {"name": f"reasoning_gym {level}", "cost_unit": "USD", "targets": entries}
-    (partial / "targets.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
