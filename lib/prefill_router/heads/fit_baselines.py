@@ -77,7 +77,7 @@ def baselines_over_seeds(
     ends = short_names(embeddings)
     jobs: dict[tuple[int, str], tuple] = {
         (seed, name): (fit_semantic, seed, split, settings, outcomes, (name, ends[name], x))
-        for name, x in reversed(embeddings.items())
+        for name, x in reversed(list(embeddings.items()))
         for seed, split in splits.items()
     }
     jobs |= {

@@ -220,7 +220,7 @@ class ShuffledRouter(BaselineRouter):
         Of the permutation.
     """
 
-    def __init__(self, router: BaselineRouter, seed: int = 0) -> None:
+    def __init__(self, router: Any, seed: int = 0) -> None:
         self.router, self.seed = router, seed
 
     def _fit(self, X: Any, Y: np.ndarray, groups: np.ndarray) -> None:

@@ -74,41 +74,10 @@ def write_evaluation(workspace: Workspace, loaded: Loaded) -> list[Path]:
             workspace.write_table(table, f"predictions_seed{seed}.parquet")
             for seed, table in tables.items()
         ]
-    group = np.unique(outcomes.queries["group"].to_numpy(), return_inverse=True)[
-        1
-    ]  # in the order of their names, as the bootstrap draws them
-    parts = [
-        outcomes.queries[["query_id", "benchmark"]].assign(
-            seed=seed, group=group, part=_parts(outcomes.n, split)
-        )
-        for seed, split in splits.items()
-    ]
-    correct = [
-        _long(ids, "target", o.target_names, o.correct, "correct").assign(pool=pool)
-        for pool, (o, _, _) in loaded.items()
-    ]
-    own = [
-        _long(
-            ids,
-            "method",
-            list(methods),
-            np.stack([m["overhead"] for m in methods.values()], axis=1),
-            "overhead",
-        ).assign(pool=pool)
-        for pool, (_, _, methods) in loaded.items()
-    ]
-    own = pd.concat(own, ignore_index=True)
+    own = _overheads(loaded, ids)
     for name, table, order in (
-        (
-            "splits",
-            pd.concat(parts, ignore_index=True),
-            ["seed", "query_id", "benchmark", "group", "part"],
-        ),
-        (
-            "outcomes",
-            pd.concat(correct, ignore_index=True),
-            ["pool", "target", "query_id", "correct"],
-        ),
+        ("splits", _split_rows(outcomes, splits), [*_SPLIT, "part"]),
+        ("outcomes", _outcomes(loaded, ids), ["pool", "target", "query_id", "correct"]),
         ("costs", _costs(workspace, loaded, ids), ["seed", "target", "query_id", "cost"]),
         ("overheads", own[own["overhead"] != 0], ["pool", "method", "query_id", "overhead"]),
     ):
@@ -117,6 +86,37 @@ def write_evaluation(workspace: Workspace, loaded: Loaded) -> list[Path]:
             table[order].astype(dict.fromkeys(texts, "category")), f"{name}.parquet"
         )
     return files
+
+
+_SPLIT = ["seed", "query_id", "benchmark", "group"]
+
+
+def _split_rows(outcomes: Outcomes, splits: Mapping[int, Split]) -> pd.DataFrame:
+    """Part of every query in every split; groups as numbers in the order of their names, as the
+    bootstrap draws them.
+    """
+    group = np.unique(outcomes.queries["group"].to_numpy(), return_inverse=True)[1]
+    queries = outcomes.queries[["query_id", "benchmark"]].assign(group=group)
+    parts = [
+        queries.assign(seed=seed, part=_parts(outcomes.n, split)) for seed, split in splits.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _outcomes(loaded: Loaded, ids: np.ndarray) -> pd.DataFrame:
+    tables = [
+        _long(ids, "target", o.target_names, o.correct, "correct").assign(pool=pool)
+        for pool, (o, _, _) in loaded.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _overheads(loaded: Loaded, ids: np.ndarray) -> pd.DataFrame:
+    tables = []
+    for pool, (_, _, methods) in loaded.items():
+        overhead = np.stack([m["overhead"] for m in methods.values()], axis=1)
+        tables.append(_long(ids, "method", list(methods), overhead, "overhead").assign(pool=pool))
+    return pd.concat(tables, ignore_index=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,10 @@ def _predictions(
 
 
 def _category(
-    values: Sequence[str], at: np.ndarray | slice = slice(None), repeat: int = 1, tile: int = 1
+    values: Sequence[str] | np.ndarray,
+    at: np.ndarray | slice = slice(None),
+    repeat: int = 1,
+    tile: int = 1,
 ) -> pd.Categorical:
     """`values[at]`, each `repeat` times or all `tile` times over, without a text per row."""
     names, codes = np.unique(np.asarray(values, dtype=object), return_inverse=True)
