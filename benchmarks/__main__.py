@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from prefill_router.files import project_root
-from prefill_router.report.plots import DPI
+from prefill_router.report.plots import DPI, plain_log
 from prefill_router.report.styles import label, style, use_style
 
 from . import ensemble, extract, latency, scale, sweep
@@ -110,6 +110,7 @@ def draw(folder: Path, target: Path) -> plt.Figure:
         query.axhline(3, color="#D55E00", linewidth=0.8, linestyle=":", label="3 ms")
         query.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
         query.set(yscale="log")
+        plain_log(query.yaxis)
     query.set(
         title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds"
     )
@@ -117,6 +118,8 @@ def draw(folder: Path, target: Path) -> plt.Figure:
         t = pd.DataFrame(rows)
         growth.plot(t["prompts"], t["seconds"], marker="o", color="#0072B2")
         growth.set(xscale="log", yscale="log", ylabel="seconds")
+        plain_log(growth.xaxis)
+        plain_log(growth.yaxis)
         memory = growth.twinx()
         memory.plot(t["prompts"], t["peak_mb"] / 1000, marker="s", color="#D55E00", linestyle="--")
         memory.set(ylabel="peak memory, GB", ylim=(0, None))

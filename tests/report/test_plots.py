@@ -8,6 +8,7 @@ import pytest
 from prefill_router.data.own.fonts import without_glyph
 from prefill_router.report.curve_plots import legend_outside, plot_curves, plot_target_points
 from prefill_router.report.encoder_figures import encoder_sentence
+from prefill_router.report.layer_figures import draw_activations
 from prefill_router.report.plots import (
     plot_growth,
     plot_intervals,
@@ -258,3 +259,41 @@ def test_one_encoder_is_compared_with_none():
     assert encoder_sentence(encoders, pd.DataFrame(index=["a"])) == (
         "a, the only encoder (135 M parameters), has a mean AUC over all targets of 0.749."
     )
+
+
+def test_ticks_of_a_logarithmic_axis_are_plain_numbers():
+    """The style draws texts as they are, and matplotlib's powers of ten are mathematics."""
+    norms = pd.DataFrame({"layer": [0, 1, 2], "norm": [1.0, 10.0, 200.0], "pooling": "last"})
+    with plt.rc_context():
+        use_style()
+        fig = draw_activations(np.array([5, 6, 9]), ["a", "a", "b"], norms)
+        fig.canvas.draw()
+    shown = [text.get_text() for text in fig.axes[1].get_yticklabels(which="both")]
+    assert {"1", "10", "100"} <= set(shown) and not [text for text in shown if "$" in text]
+    plt.close(fig)
+
+
+def test_the_legend_of_a_strip_is_off_its_dots(ax):
+    members = pd.DataFrame(
+        {"target": ["a"] * 3 + ["b"] * 3, "value": [0.9, 0.8, 0.7, 0.5, 0.6, 0.7]}
+    )
+    plot_strip(members, pd.DataFrame({"target": ["a", "b"], "value": [0.85, 0.65]}), "AUC", ax)
+    ax.figure.canvas.draw()
+    legend = ax.get_legend().get_window_extent()
+    assert legend.y0 >= ax.get_window_extent().y1
+
+
+def test_letters_of_near_points_stay_apart_beside_a_legend(ax):
+    """The legend narrows the axes after the letters were placed."""
+    near = pd.DataFrame(
+        {"target": ["p", "q", "r"], "cost": [0.02, 0.09, 3.0], "accuracy": [0.24, 0.23, 0.4]}
+    )
+    curve = pd.DataFrame(
+        {"method": ["ours"], "cost": [0.1], "accuracy": [0.8], "ci_low": [0.7], "ci_high": [0.9]}
+    )
+    plot_curves(curve, near, near, (0.1, 0.8), "USD", ["ours"], ax=ax)
+    ax.figure.set_layout_engine("constrained")
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

@@ -83,7 +83,8 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
                 ha="center",
                 zorder=6,
             )
-            box = text.get_window_extent(renderer)
+            # with room to spare: a legend beside the axes will draw points closer together
+            box = text.get_window_extent(renderer).expanded(1.6, 1.3)
             if not any(box.overlaps(other) for other in taken):
                 break
         taken.append(box)

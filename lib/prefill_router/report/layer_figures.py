@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from prefill_router.report.plots import plot_layers, plot_layers_label_free
+from prefill_router.report.plots import plain_log, plot_layers, plot_layers_label_free
 
 MOST_TARGETS = 6  # a line for each is readable up to here
 
@@ -29,6 +29,7 @@ def draw_activations(tokens: np.ndarray, benchmarks: Sequence[str], norms: pd.Da
         ylabel="Euclidean norm",
         yscale="log",
     )
+    plain_log(axes[1].yaxis)
     return fig
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.axis import Axis
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from prefill_router.report.curve_plots import axes_or_new, say_empty
 from prefill_router.report.styles import label, style
@@ -171,6 +172,14 @@ def plot_growth(table: pd.DataFrame, x: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def plain_log(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as plain numbers: matplotlib's own powers of ten are mathematics,
+    which the style draws as it is written.
+    """
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def plot_strip(
     members: pd.DataFrame, ensemble: pd.DataFrame, title: str, ax: Axes | None = None
 ) -> Axes:
@@ -202,7 +211,7 @@ def plot_strip(
     ax.set(ylabel=title, xlabel="")
     ax.tick_params(axis="x", rotation=30)
     plt.setp(ax.get_xticklabels(), ha="right")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
     return ax
 
 
