@@ -285,5 +285,5 @@ def test_the_report_says_what_costs_leave_out_and_how_queries_were_split(tmp_pat
         ws = dataclasses.replace(ws, profile=dataclasses.replace(ws.profile, outcomes="data/local"))
         page = write_report(ws).read_text(encoding="utf-8")
         for shown in (page, (ws.results / "report.md").read_text(encoding="utf-8")):
-            assert split in shown and "20 times as long, a stated factor" in shown
+            assert split in shown and "200 times as long, a stated factor" in shown
             assert "hidden reasoning of o3-mini, deepseek-r1" in shown

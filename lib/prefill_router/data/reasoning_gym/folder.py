@@ -42,7 +42,7 @@ def outcomes_folder(level: str, prices: str | Path, longest: int | None = None) 
     if level not in LEVELS:
         raise OutcomesError(f"reasoning_gym has no level {level!r}; known: {', '.join(LEVELS)}")
     source, listed = project_root() / FACTS, load_prices(prices)
-    files = [(source / f"{n}").read_bytes() for n in ("questions.parquet", "answers.parquet")]
+    files = [path.read_bytes() for path in sorted(source.iterdir()) if path.suffix != ".md"]
     key = hashlib.sha256(
         json.dumps(
             [VERSION, level, longest, version("reasoning-gym")]

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pandas as pd
 
 from prefill_router.data.outcomes import OutcomesError
+from prefill_router.data.reasoning_gym.published import sha256
 
 
 def generate_family(family: str, config: Mapping) -> list[str]:
@@ -76,8 +77,6 @@ def check_same(questions: pd.DataFrame, hashes: Iterable[str], where: str) -> No
     OutcomesError
         Names the families, and the version of reasoning-gym that makes them.
     """
-    from prefill_router.data.reasoning_gym.published import sha256
-
     differs = [
         not isinstance(text, str) or not sha256(text).startswith(start)
         for text, start in zip(questions["prompt"], hashes, strict=True)
