@@ -122,7 +122,7 @@ def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
     run = shutil.copytree(
         smoke_run, folder / "run"
     )  # other tests compare the files of the run itself
-    for number in ("08", "13"):
+    for number in ("08", "18"):
         [source] = (project_root() / "notebooks").glob(f"{number}_*.ipynb")
         notebook = nbformat.read(source, as_version=4)
         cell = next(
@@ -216,7 +216,7 @@ def test_the_explorer_in_jupyterlab(browser, lab):
 
 def test_a_prompt_routed_in_jupyterlab(browser, lab):
     page, errors = opened(browser)
-    run_all(page, lab, "13_route_your_own_prompt")
+    run_all(page, lab, "18_route_your_own_prompt")
     button = page.get_by_role("button", name="Route", exact=True)
     button.wait_for(timeout=300_000)
     page.locator("textarea.widget-input, .widget-textarea textarea").first.fill(

@@ -179,7 +179,7 @@ def test_families_held_out_beside_the_random_split(workspace, tmp_path):
     for name in ("smoke", "held_out"):
         shutil.copytree(workspace.results, results / name)
     folders = {f"{kind}_dir": str(tmp_path / kind) for kind in ("build", "results", "figures")}
-    source = project_root() / "notebooks" / "14_families_held_out.ipynb"
+    source = project_root() / "notebooks" / "16_families_held_out.ipynb"
     execute(source, tmp_path / "executed.ipynb", {"profile": str(path), **folders})
     table = pd.read_csv(results / "held_out" / "families.csv")
     assert set(table["split"]) == {"random", "families"} and {"ours", "paper"} <= set(
@@ -188,4 +188,4 @@ def test_families_held_out_beside_the_random_split(workspace, tmp_path):
     wide = table.pivot_table(index=["pool", "method", "metric"], columns="split", values="value")
     assert wide["random"].equals(wide["families"].rename("random"))  # the same tables twice
     figures = {p.name for p in (tmp_path / "figures" / "held_out").glob("*.png")}
-    assert figures == {"14_families_all.png", "14_layers.png"}
+    assert figures == {"16_families_all.png", "16_layers.png"}

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from prefill_router.serve.litellm_strategy import PrefillStrategy, last_user_text
+from prefill_router.serve.planned import Plans
 from prefill_router.serve.routed import Route, RoutedTarget, RouterError
 
 
@@ -28,7 +29,9 @@ class FakeRouter:
     def __init__(self):
         self.seconds, self.asked, self.error = 0.0, [], None
 
-    def route(self, prompt, tolerance=0.0):
+    decision = staticmethod(Plans().decision)
+
+    def route(self, prompt):
         self.asked.append(prompt)
         time.sleep(self.seconds)
         if self.error:

@@ -1,8 +1,7 @@
-"""Routing: cost of a target, the tolerance policy, and the curves it draws (n queries, K targets).
+"""The cost/accuracy curves that the rules of `rules` draw (n queries, K targets).
 
-The policy (LLM Router, arXiv 2603.20895): send a query to the *cheapest target with P >= P_max -
-tolerance*. Only the gaps P_max - P_k matter, so the cost/accuracy curve has a step at every
-observed gap and is constant in between. Gaps and tolerances are compared after rounding both to 12
+Of the tolerance rule only the gaps P_max - P_k matter, so its curve has a step at every observed
+gap and is constant in between. Gaps and tolerances are compared after rounding both to 12
 decimals: a target exactly at the tolerance is acceptable whatever the last bit of a subtraction
 says (0.8 - 0.7 counts as 0.1).
 """
@@ -15,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from prefill_router.evaluate.rules import GAP_DECIMALS, finite_array, gaps_to_best, preference_order
+from prefill_router.evaluate.rules import (
+    GAP_DECIMALS,
+    RuleKind,
+    finite_array,
+    gaps_to_best,
+    tolerance_path,
+    utility_path,
+)
 
 _BLOCK = (
     200_000  # changes of target looked at together: several such arrays fit in a processor's cache
@@ -38,6 +44,8 @@ class CurveSteps:
         change.
     last : int ndarray [T]
         Number of changes that have happened at each tolerance.
+    decimals : int or None
+        To which tolerances are rounded before they are compared; None: not at all.
     """
 
     tolerance: np.ndarray
@@ -47,6 +55,7 @@ class CurveSteps:
     delta_cost: np.ndarray
     delta_correct: np.ndarray
     last: np.ndarray
+    decimals: int | None = GAP_DECIMALS
 
     def evaluate(
         self, weights: np.ndarray, tolerances: Sequence[float] | np.ndarray | None = None
@@ -67,10 +76,9 @@ class CurveSteps:
         weights = np.atleast_2d(np.asarray(weights, dtype=np.float64))
         last = self.last
         if tolerances is not None:
-            at = (
-                np.searchsorted(self.tolerance, np.round(tolerances, GAP_DECIMALS), side="right")
-                - 1
-            )
+            if self.decimals is not None:
+                tolerances = np.round(tolerances, self.decimals)
+            at = np.searchsorted(self.tolerance, tolerances, side="right") - 1
             if (at < 0).any():
                 raise ValueError("tolerances must be >= 0")
             last = last[at]
@@ -92,9 +100,13 @@ class CurveSteps:
 
 
 def curve_steps(
-    p: np.ndarray, cost: np.ndarray, correct: np.ndarray, overhead: float | np.ndarray = 0.0
+    p: np.ndarray,
+    cost: np.ndarray,
+    correct: np.ndarray,
+    overhead: float | np.ndarray = 0.0,
+    rule: RuleKind = "tolerance",
 ) -> CurveSteps:
-    """Every change of target along the tolerance, in O(nK log nK).
+    """Every change of target along the value of a rule, in O(nK log nK).
 
     Parameters
     ----------
@@ -102,28 +114,20 @@ def curve_steps(
         P(correct), cost, correctness; all finite (leave out queries with a missing outcome first).
     overhead : float or ndarray [n]
         The router's own cost per query, in the unit of ``cost``; added, not routed on.
+    rule : {"tolerance", "utility"}
+        Whose value the tolerances are: see `rules`.
     """
     p, cost = finite_array("p", p), finite_array("cost", cost, np.shape(p))
     correct = finite_array("correct", correct, p.shape)
     n = len(p)
     overhead = np.broadcast_to(finite_array("overhead", overhead), (n,))
-    gaps, preference = gaps_to_best(p), preference_order(p, cost)
-    # As the tolerance grows, targets become acceptable in order of their gap; the choice is the
-    # best one so
-    # far.
-    order = np.argsort(gaps, axis=1, kind="stable")
-    best = np.minimum.accumulate(np.take_along_axis(preference, order, axis=1), axis=1)
-    chosen = np.take_along_axis(np.argsort(preference, axis=1), best, axis=1)
-    gap = np.take_along_axis(gaps, order, axis=1)
-    # Where targets share the largest P, all of them are acceptable at once: begin after the last of
-    # them.
-    rows = np.arange(n)
-    first = chosen[rows, (gap == 0).sum(axis=1) - 1]
-    query, step = np.nonzero((chosen[:, 1:] != chosen[:, :-1]) & (gap[:, 1:] > 0))
-    by_gap = np.argsort(gap[query, step + 1], kind="stable")
-    query, step = query[by_gap], step[by_gap]
-    before, after = chosen[query, step], chosen[query, step + 1]
-    tolerance = np.unique(np.append(0.0, gap[query, step + 1]))
+    chosen, at = (tolerance_path if rule == "tolerance" else utility_path)(p, cost)
+    query, step = np.nonzero((chosen[:, 1:] != chosen[:, :-1]) & np.isfinite(at[:, 1:]))
+    in_order = np.argsort(at[query, step + 1], kind="stable")
+    query, step = query[in_order], step[in_order]
+    before, after, value = chosen[query, step], chosen[query, step + 1], at[query, step + 1]
+    tolerance = np.unique(np.append(0.0, value))
+    rows, first = np.arange(n), chosen[:, 0]
     return CurveSteps(
         tolerance=tolerance,
         start_cost=cost[rows, first] + overhead,
@@ -131,7 +135,8 @@ def curve_steps(
         query=query,
         delta_cost=cost[query, after] - cost[query, before],
         delta_correct=correct[query, after] - correct[query, before],
-        last=np.searchsorted(gap[query, step + 1], tolerance, side="right"),
+        last=np.searchsorted(value, tolerance, side="right"),
+        decimals=GAP_DECIMALS if rule == "tolerance" else None,
     )
 
 

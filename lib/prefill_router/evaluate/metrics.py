@@ -159,7 +159,7 @@ def pool_metrics_boot(
     p, cost, correct = (np.asarray(a, dtype=np.float64) for a in (p, cost, correct))
     weights = weight_rows(weights, len(p))
     pool = pool_values(cost, correct, weights)
-    values = _router_values(steps, weights, pool)
+    values = router_values(steps, weights, pool)
     values["model_pareto_auccc"] = front_auccc(pool["cost"], pool["accuracy"], pool)
     values["mdp_auccc"] = values["p_auccc"] - values["model_pareto_auccc"]
     values["pdp_auccc"] = values.pop("front_auccc") - values["p_auccc"]
@@ -184,7 +184,7 @@ def pool_metrics_boot(
 # -------------------------------------------------------------------------------------
 
 
-def _router_values(
+def router_values(
     steps: CurveSteps, weights: np.ndarray, pool: Mapping[str, np.ndarray]
 ) -> MetricValues:
     """What is read off the router's curve, [B] each, in blocks of replicates: the curve has many

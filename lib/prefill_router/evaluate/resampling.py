@@ -76,7 +76,7 @@ class SeedAverages:
         ]
         return pd.DataFrame(rows, columns=columns)
 
-    def paired(self, method_a: str, method_b: str, level: float = 0.95) -> pd.DataFrame:
+    def paired(self, method_a: Method, method_b: Method, level: float = 0.95) -> pd.DataFrame:
         """[method_a, method_b, metric, diff, ci_low, ci_high, n] for every metric of the pool that
         both methods have; diff = a - b.
 
@@ -85,9 +85,8 @@ class SeedAverages:
         """
         unknown = [m for m in (method_a, method_b) if m not in self.n]
         if unknown:
-            raise ValueError(
-                f"unknown method {', '.join(unknown)}; known methods: {', '.join(map(str, self.n))}"
-            )
+            names, known = (", ".join(map(str, of)) for of in (unknown, self.n))
+            raise ValueError(f"unknown method {names}; known methods: {known}")
         rows = []
         for method, metric in self.point:
             if isinstance(metric, OfTarget):

@@ -29,7 +29,15 @@ from prefill_router.heads.kernel_regression import KernelRegression
 class KernelRouter(KernelRegression):
     """Kernel ridge regression of outcomes, mapped to P(correct).
 
-    Parameters and attributes are those of :class:`KernelRegression`.
+    Parameters and further attributes are those of :class:`KernelRegression`.
+
+    Attributes
+    ----------
+    cv_rows_used : int ndarray [m]
+        Training rows that the cross-validation looked at. Not kept by :meth:`state`.
+    cv_proba : float64 ndarray [m, K]
+        Their P(correct), each from the other folds. Ridges, encoders and the logistic map were
+        chosen on the same rows.
     """
 
     @one_blas_thread
@@ -57,8 +65,9 @@ class KernelRouter(KernelRegression):
             any outcome.
         """
         Y = np.asarray(Y, np.float64)
-        rows, held_out = self.fit_values(X, fill_missing(Y), groups)
-        self._map = fit_map(held_out, Y[rows])
+        self.cv_rows_used, held_out = self.fit_values(X, fill_missing(Y), groups)
+        self._map = fit_map(held_out, Y[self.cv_rows_used])
+        self.cv_proba = probabilities(held_out, self._map)
         return self
 
     def predict_proba(self, X: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
@@ -79,6 +88,8 @@ class KernelRouter(KernelRegression):
         router._vectors, router._spread, router._rates = (
             array[columns] for array in (self._vectors, self._spread, self._rates)
         )
+        if hasattr(self, "cv_proba"):  # a router that was loaded has none
+            router.cv_proba = self.cv_proba[:, columns]
         return router
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:

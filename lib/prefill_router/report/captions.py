@@ -56,11 +56,11 @@ CAPTIONS = {
     "10_encoder_size": (
         "Mean AUC per target against the number of the encoder's parameters, with 95 % intervals."
     ),
-    "14_families": (
+    "16_families": (
         "Every method on the random split and with whole families held out, with 95 % intervals:"
         " mean AUC per target, AUC of differences, gap to the oracle closed."
     ),
-    "14_layers": (
+    "16_layers": (
         "Probe AUC and Fisher's J over the layers of the encoder, on the random split and with"
         " whole families held out, for both poolings; means over targets."
     ),
@@ -73,7 +73,7 @@ CAPTIONS = {
         " its largest P promises on average, the oracle, and an oracle of independent draws at its"
         " P; the stretch from the third to the last is luck, which no knowledge of P closes."
     ),
-    "13_routes": (
+    "18_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."
     ),

@@ -20,18 +20,18 @@ def shown_routes(routes: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_routes(
-    routes: pd.DataFrame, prompts: Sequence[str], targets: Sequence[str], tolerance: float
+    routes: pd.DataFrame, prompts: Sequence[str], targets: Sequence[str], decided: str
 ) -> Figure:
     """A row for each prompt, a column for each target; the frame is where the prompt goes.
 
-    `routes`: `serve.live.routes_table`.
+    `routes`: `serve.live.routes_table`; ``decided``: by what, for the title.
     """
     short = [text if len(text) < LONGEST else f"{text[: LONGEST - 3]}..." for text in prompts]
     p = routes[[f"P({target})" for target in targets]].set_axis(list(targets), axis=1)
     # a dollar sign would begin a formula in matplotlib
     p = p.set_axis([text.replace("$", r"\$") for text in short])
     fig, ax = plt.subplots(figsize=(1.0 * p.shape[1] + 4, 0.4 * len(p) + 1.6))
-    title = f"P(correct); framed: where the prompt goes at tolerance {tolerance:g}"
+    title = f"P(correct); framed: where the prompt goes {decided}"
     plot_matrix(p, title, fmt=".2f", ax=ax)
     for row, target in enumerate(routes["target"]):
         at = (list(targets).index(target), row)

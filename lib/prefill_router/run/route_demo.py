@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.run.export import router_for
 from prefill_router.run.loading import Run
 from prefill_router.serve.router import Router
@@ -35,20 +36,45 @@ def live_difference(run: Run, trained: Router, router: Router, count: int = 20) 
     return float(np.abs(stored - live).max())
 
 
-def best_single_accuracy(metrics: pd.DataFrame, pool: str) -> float:
-    """Test accuracy of the target that was the best on training rows; of ``metrics.csv``."""
-    rows = metrics[(metrics["pool"] == pool) & (metrics["method"] == "best_single")]
-    return float(rows.set_index("metric").loc["accuracy", "value"])
+def plans_table(router: Router) -> pd.DataFrame:
+    """What a router promises, from its labelled queries.
 
-
-def hindsight_tolerance(curve: pd.DataFrame, best_single: float, given: float | None) -> float:
-    """The given tolerance, or that of the cheapest point on the test curve among those that are
-    as accurate as the best single target; 0 if none is. For a demonstration: it is chosen in
-    hindsight, `evaluate.operating_point` is the planned one.
-
-    `curve`: tolerance, cost, accuracy of one router.
+    Returns
+    -------
+    DataFrame[plan, asks, price, accuracy, best_single, lower_bound, cost, best_single_cost,
+        queries]
+        ``price``: of a unit of cost, in probability; NaN where the plan is to always ask the best
+        single target, which is then in ``asks``. ``lower_bound``: of the accuracy minus the best
+        single target's, with 95 % confidence. Costs are in the router's unit, a query.
     """
-    good = curve[curve["accuracy"] >= best_single]
-    if given is not None:
-        return given
-    return float(good.loc[good["cost"].idxmin(), "tolerance"]) if len(good) else 0.0
+    rows = [
+        {
+            "plan": name,
+            "asks": "by utility" if plan.rule else router.target_names[plan.best],
+            "price": plan.rule.value if plan.rule else np.nan,
+            "accuracy": plan.accuracy,
+            "best_single": plan.best_accuracy,
+            "lower_bound": plan.bound,
+            "cost": plan.cost,
+            "best_single_cost": plan.best_cost,
+            "queries": plan.queries,
+        }
+        for name, plan in router.plans.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def plan_sentence(router: Router) -> str:
+    """What the plan that is followed by default promises."""
+    plan = router.plans[NO_LOSS]
+    if plan.rule is None:
+        return (
+            f"No cheaper point is as accurate as {router.target_names[plan.best]} with 95 %"
+            " confidence, so the plan is to ask that target."
+        )
+    saved = 1 - plan.cost / plan.best_cost
+    return (
+        f"Planned: {saved:.0%} less cost than {router.target_names[plan.best]}, at"
+        f" {plan.accuracy:.1%} right against {plan.best_accuracy:.1%} on {plan.queries} labelled"
+        " queries out of fold; with 95 % confidence no accuracy is lost."
+    )

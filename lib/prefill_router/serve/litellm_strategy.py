@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from prefill_router.evaluate.rules import route
 from prefill_router.serve.routed import LENGTH, Route, RouterError
 from prefill_router.serve.router import Router
 
@@ -69,7 +68,8 @@ def _field(item: Any, name: str) -> Any:
 
 
 class PrefillStrategy:
-    """Picks the cheapest deployment whose P(correct) is within a tolerance of the best.
+    """Picks the deployment that the router's plan asks for, or, with a tolerance, the cheapest
+    whose P(correct) is within it of the best.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ class PrefillStrategy:
         before.
     litellm_router : litellm.Router
         Only its list of deployments is read, at every request.
-    tolerance : float >= 0
+    tolerance : float >= 0, optional
+        Default: the plan that `Router.route` follows.
     deadline : float
         Seconds that a request waits for the router; then, or if the router raises, the fallback
         answers. Nothing is lost but the routing.
@@ -103,7 +104,7 @@ class PrefillStrategy:
         self,
         router: Router,
         litellm_router: Any,
-        tolerance: float = 0.0,
+        tolerance: float | None = None,
         deadline: float = 1.0,
         fallback: str | None = None,
         workers: int | None = None,
@@ -113,17 +114,15 @@ class PrefillStrategy:
                 f"the fallback {fallback!r} is no target of the router; it has"
                 f" {', '.join(router.target_names)}"
             )
-        if not tolerance >= 0 or not deadline > 0:
-            raise RouterError(
-                f"tolerance must be >= 0 and deadline > 0, not {tolerance!r} and {deadline!r}"
-            )
-        self.router, self.litellm_router, self.tolerance, self.deadline, self.fallback = (
+        if not deadline > 0:
+            raise RouterError(f"deadline must be > 0, not {deadline!r}")
+        self.router, self.litellm_router, self.deadline, self.fallback = (
             router,
             litellm_router,
-            tolerance,
             deadline,
             fallback,
         )
+        self.decision = router.decision(tolerance)
         self.fallbacks = 0
         self._lock = threading.Lock()
         self._turns: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(itertools.count)
@@ -225,9 +224,9 @@ class PrefillStrategy:
     def _pick(self, found: Route, by_target: Mapping[str, list[Any]], group: str) -> Any:
         names = [name for name in found.p_correct if name in by_target]
         p, cost = (
-            np.array([[values[name] for name in names]]) for values in (found.p_correct, found.cost)
+            np.array([values[name] for name in names]) for values in (found.p_correct, found.cost)
         )
-        target = names[int(route(p, cost, self.tolerance)[0])]
+        target = self.decision.choose(names, p, cost)
         log.info(
             "P(correct) %s: %s", {name: round(found.p_correct[name], 3) for name in names}, target
         )

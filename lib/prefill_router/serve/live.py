@@ -13,10 +13,14 @@ from prefill_router.encode.sources import EncoderError
 from prefill_router.serve.routed import Route
 from prefill_router.serve.router import Router
 
+BY_TOLERANCE = "tolerance"
 
-def routes_table(router: Router, prompts: Sequence[str], tolerance: float = 0.0) -> pd.DataFrame:
-    """Route prompts one by one, as a server would; one that cannot be read goes to the router's
-    fallback.
+
+def routes_table(
+    router: Router, prompts: Sequence[str], tolerance: float | None = None
+) -> pd.DataFrame:
+    """Route prompts one by one, as a server would, by the router's plan or a tolerance; one that
+    cannot be read goes to the router's fallback.
 
     Returns
     -------
@@ -62,9 +66,13 @@ def _answer(found: Route, unit: str) -> str:
     )
 
 
-def ask(router: Router, tolerance: float = 0.0, prompt: str = "What is 17 times 23?") -> None:
-    """Show a text field, a tolerance and a button in JupyterLab; where nobody can press it, the
-    route of ``prompt``.
+def ask(
+    router: Router, tolerance: float | None = None, prompt: str = "What is 17 times 23?"
+) -> None:
+    """Show a text field, the router's plans, a tolerance and a button in JupyterLab; where nobody
+    can press it, the route of ``prompt``.
+
+    Without a ``tolerance`` the plan is followed that `Router.route` follows.
     """
     import ipywidgets as widgets
     from IPython.display import display
@@ -72,8 +80,14 @@ def ask(router: Router, tolerance: float = 0.0, prompt: str = "What is 17 times 
     text = widgets.Textarea(
         value=prompt, description="prompt", layout={"width": "50em", "height": "6em"}
     )
+    plans = {f"plan {name}": name for name in router.plans}
+    how = widgets.Dropdown(
+        options=[*plans, BY_TOLERANCE],
+        value=next(iter(plans)) if plans and tolerance is None else BY_TOLERANCE,
+        description="decide by",
+    )
     slider = widgets.FloatSlider(
-        value=tolerance,
+        value=tolerance or 0.0,
         min=0,
         max=1,
         step=0.01,
@@ -85,15 +99,18 @@ def ask(router: Router, tolerance: float = 0.0, prompt: str = "What is 17 times 
     view = widgets.HTML()
 
     def update(*_: Any) -> None:
+        slider.disabled = how.value in plans
+        given = {"plan": plans[how.value]} if how.value in plans else {"tolerance": slider.value}
         try:
-            view.value = _answer(router.route(text.value, tolerance=slider.value), router.cost_unit)
+            view.value = _answer(router.route(text.value, **given), router.cost_unit)
         except EncoderError as error:  # an empty prompt, or one that is too long
             view.value = f"<p role='alert'>{html.escape(str(error))}</p>"
 
     button.on_click(update)
-    slider.observe(update, "value")
+    for control in (how, slider):
+        control.observe(update, "value")
     update()
-    box = widgets.VBox([text, widgets.HBox([slider, button]), view])
+    box = widgets.VBox([text, widgets.HBox([how, slider, button]), view])
     display(
         {**box._repr_mimebundle_(), "text/html": f"<p>{html.escape(prompt)}</p>{view.value}"},
         raw=True,

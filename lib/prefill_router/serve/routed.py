@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from prefill_router.data.costs import cost_lines, priced, without_cost
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.encode.store import ActivationStore
-from prefill_router.evaluate.rules import route
 
 LENGTH = 1000  # tokens of the prompt by which the dearest target is told
 
@@ -55,7 +55,7 @@ class Route:
     tokens.
 
     ``reason`` is None, or says why the prompt could not be read: then the fallback is the target, P
-    and cost are NaN and the tokens 0.
+    and cost are NaN and the tokens 0. ``plan`` is the plan that was followed, if one was.
     """
 
     target: str
@@ -63,6 +63,18 @@ class Route:
     cost: dict[str, float]
     tokens: int
     reason: str | None = None
+    plan: str | None = None
+
+
+class Chooses(Protocol):
+    """Decides a request; `planned.Decision` is one."""
+
+    @property
+    def plan(self) -> str | None:
+        """Name of the plan that is followed, if one is."""
+
+    def choose(self, names: Sequence[str], p: np.ndarray, cost: np.ndarray) -> str:
+        """The target among these, from their P(correct) and expected cost [K]."""
 
 
 def routed_targets(pool: Outcomes, rows: np.ndarray, of_encoder: np.ndarray) -> list[RoutedTarget]:
@@ -103,7 +115,7 @@ def routable(outcomes: Outcomes) -> Outcomes:
     """The targets that have a price; RouterError if fewer than two have."""
     if unknown := without_cost(outcomes):
         warnings.warn(
-            f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=4
+            f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=5
         )
     pool = priced(outcomes)
     if pool is None:
@@ -133,7 +145,7 @@ def routes(
     p: Mapping[str, np.ndarray],
     tokens: Mapping[str, int],
     reasons: Mapping[str, str],
-    tolerance: float,
+    decision: Chooses,
     fallback: str,
 ) -> dict[str, Route]:
     """Routes by the names of the prompts: of those with P(correct) [K], and of those that could not
@@ -143,28 +155,24 @@ def routes(
     costs = expected_cost(targets, np.array([tokens[name] for name in p], np.float64))
     found = {}
     for (name, values), cost in zip(p.items(), costs, strict=True):
-        chosen = int(route(values[None], cost[None], tolerance)[0])
+        chosen = decision.choose(names, values, cost)
         p_correct = dict(zip(names, values.tolist(), strict=True))
         costs_of = dict(zip(names, cost.tolist(), strict=True))
-        found[name] = Route(names[chosen], p_correct, costs_of, tokens[name])
+        found[name] = Route(chosen, p_correct, costs_of, tokens[name], plan=decision.plan)
     for name, reason in reasons.items():
         nothing = dict.fromkeys(names, float("nan"))
         found[name] = Route(fallback, nothing, dict(nothing), 0, reason)
     return found
 
 
-def checked_fallback(
-    targets: Sequence[RoutedTarget], tolerance: float, on_error: str, fallback: str | None
-) -> str:
+def checked_fallback(targets: Sequence[RoutedTarget], on_error: str, fallback: str | None) -> str:
     """The fallback, by default the target that is dearest on a prompt of ``LENGTH`` tokens.
 
     Raises
     ------
     RouterError
-        ``tolerance``, ``on_error`` or ``fallback`` makes no sense.
+        ``on_error`` or ``fallback`` makes no sense.
     """
-    if not tolerance >= 0:
-        raise RouterError(f"tolerance must be a number >= 0, not {tolerance!r}")
     if on_error not in ("raise", "fallback"):
         raise RouterError(f"on_error must be 'raise' or 'fallback', not {on_error!r}")
     names = [target.name for target in targets]

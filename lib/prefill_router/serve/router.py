@@ -13,27 +13,18 @@ from typing import Any, overload
 
 import numpy as np
 
-from prefill_router.data.costs import cost_lines
-from prefill_router.data.outcomes import Outcomes, check_trainable
+from prefill_router.data.outcomes import Outcomes
 from prefill_router.encode.network import Encoder
 from prefill_router.encode.store import ActivationStore
-from prefill_router.features.queries import LabelledQueries, States
+from prefill_router.features.queries import States
 from prefill_router.hardware import one_blas_thread
-from prefill_router.heads.fit import METHODS, FitSettings, fit_method
+from prefill_router.heads.fit import FitSettings
 from prefill_router.serve.asking import ask
-from prefill_router.serve.attached import Attached, attach, note_of
-from prefill_router.serve.routed import (
-    Route,
-    RouterError,
-    asked_targets,
-    checked_fallback,
-    expected_cost,
-    routable,
-    routed_targets,
-    routes,
-    tokens_of,
-)
+from prefill_router.serve.attached import Attached, attach
+from prefill_router.serve.planned import Decision, Plans
+from prefill_router.serve.routed import Route, RouterError, checked_fallback, expected_cost, routes
 from prefill_router.serve.saved import RouterParts, read_router, write_router
+from prefill_router.serve.training import trained
 
 
 class Router:
@@ -51,12 +42,17 @@ class Router:
         Queries.
     encoder_notes : tuple of dict
         Of every encoder: fingerprint, name, n_layers, hidden_size, plain_prompt.
+    plans : dict of str to Plan
+        Operating points with their evidence (`evaluate.plans`): ``no_loss``, which :meth:`route`
+        follows by default, ``one_point`` and ``budget``. Empty if the file has none.
     """
 
     def __init__(self, parts: RouterParts) -> None:
         self.fitted, self.targets = parts.fitted, tuple(parts.targets)
         self.cost_unit, self.trained_on = parts.cost_unit, parts.trained_on
         self.encoder_notes = tuple(dict(note) for note in parts.encoders)
+        self._plans = Plans.from_json(parts.plans, [target.name for target in self.targets])
+        self.plans = dict(self._plans.by_name)
         # one assignment, so that threads see all encoders or none
         self._reads: dict[str, Attached] | None = None
         self._lock, self._device = threading.Lock(), "auto"
@@ -72,8 +68,9 @@ class Router:
         settings: FitSettings | None = None,
         seed: int = 0,
         targets: Sequence[str] | None = None,
+        plan: bool = True,
     ) -> Router:
-        """Train on outcomes, as `heads.fit.fit_method` does for the evaluation.
+        """Train on outcomes, as `heads.fit.fit_method` does for the evaluation, and choose plans.
 
         Parameters
         ----------
@@ -93,6 +90,9 @@ class Router:
             Those that are routed to; default: all. Without a price a target is left out, with a
             warning: it could not be weighed against others. The kernel router learns from the
             outcomes of all targets all the same.
+        plan : bool
+            Choose plans by out-of-fold P(correct). The kernel router has it already; a network is
+            trained three more times for it. Eight parameters: all but two have defaults.
 
         Notes
         -----
@@ -105,24 +105,7 @@ class Router:
         OutcomesError
             A target that was always right or always wrong, or whose cost no training query tells.
         """
-        if method not in METHODS:
-            raise RouterError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
-        rows = np.arange(outcomes.n) if rows is None else np.asarray(rows)
-        pool = routable(outcomes if targets is None else outcomes.pool(list(targets)))
-        check_trainable(pool.correct[rows], pool.target_names)
-        cost_lines(pool, rows)  # what has no cost is told before the training
-        stores = dict(stores) if isinstance(stores, Mapping) else {stores.encoder_name: stores}
-        names = pool.target_names
-        # other targets help the kernel router to tell difficulty apart, if they were asked
-        learnt = asked_targets(outcomes, rows) if method == "ours" else names
-        queries = LabelledQueries.of(stores, outcomes).rows(rows).of_targets(learnt)
-        fitted = fit_method(method, queries, settings or FitSettings(), seed)
-        if learnt != names:
-            fitted = fitted.of_targets(names)
-        tokens = tokens_of(stores[fitted.encoders[0]], queries.query_ids)
-        notes = [note_of(stores[name]) for name in fitted.encoders]
-        routed = routed_targets(pool, rows, tokens)
-        return cls(RouterParts(fitted, routed, outcomes.cost_unit, len(rows), notes))
+        return cls(trained(outcomes, stores, rows, method, settings, seed, targets, plan))
 
     @property
     def method(self) -> str:
@@ -177,28 +160,31 @@ class Router:
         self._reads = attach(self, self.fitted.encoders, self.encoder_notes, encoder, device)
         return self
 
-    @overload  # a string is a sequence of strings, too, but gets one route
-    def route(  # type: ignore[overload-overlap]
-        self, prompt: str, tolerance: float = ..., on_error: str = ..., fallback: str | None = ...
-    ) -> Route: ...
+    def decision(
+        self, tolerance: float | None = None, plan: str | None = None, budget: float | None = None
+    ) -> Decision:
+        """How :meth:`route` decides, by at most one of the three; RouterError for what makes no
+        sense.
+        """
+        return self._plans.decision(tolerance, plan, budget)
 
     @overload
-    def route(
-        self,
-        prompt: Sequence[str],
-        tolerance: float = ...,
-        on_error: str = ...,
-        fallback: str | None = ...,
-    ) -> list[Route]: ...
+    def route(self, prompt: str, *how: Any, **named: Any) -> Route: ...
+
+    @overload
+    def route(self, prompt: Sequence[str], *how: Any, **named: Any) -> list[Route]: ...
 
     def route(
         self,
         prompt: str | Sequence[str],
-        tolerance: float = 0.0,
+        tolerance: float | None = None,
         on_error: str = "raise",
         fallback: str | None = None,
+        plan: str | None = None,
+        budget: float | None = None,
     ) -> Route | list[Route]:
-        """The cheapest target whose P(correct) is at most ``tolerance`` below the highest.
+        """The target that a plan asks for: by default the plan that loses no accuracy against the
+        best single target, with 95 % confidence.
 
         Parameters
         ----------
@@ -206,13 +192,19 @@ class Router:
             A sequence is read in batches, on all cores: several times faster than one by one.
             P(correct) of a prompt does not depend on the others but for rounding in the encoder's
             dtype.
-        tolerance : float >= 0
-            0: the most probable target; larger: cheaper ones.
+        tolerance : float >= 0, optional
+            Follow no plan: the cheapest target whose P(correct) is at most so much below the
+            highest. 0: the most probable target.
         on_error : {"raise", "fallback"}
             What becomes of a prompt that cannot be read: empty, longer than the encoder's context,
             no text. With "fallback" it goes to the fallback, and its route says the reason.
         fallback : str, optional
             A target; default: the one that costs most on a prompt of 1,000 tokens.
+        plan : str, optional
+            One of ``plans``.
+        budget : float, optional
+            The most accurate rule whose mean expected cost on the labelled queries was at most
+            this, in the cost unit, a query. At most one of tolerance, plan and budget.
 
         Returns
         -------
@@ -221,39 +213,41 @@ class Router:
         Raises
         ------
         RouterError
-            ``tolerance``, ``on_error`` or ``fallback`` makes no sense; the encoder is another one.
+            An argument makes no sense; the encoder is another one.
         EncoderError
             A prompt cannot be read; those of a sequence are named by position: ``prompts[3]``.
         ActivationError
             An encoder's states that are not finite, or too little memory.
         """
-        reads, fallback = self._ready(tolerance, on_error, fallback)
+        decision = self.decision(tolerance, plan, budget)
+        reads, fallback = self._ready(on_error, fallback)
         if isinstance(prompt, str):
-            return self._routes(reads, {"": prompt}, tolerance, on_error, fallback)[0]
+            return self._routes(reads, {"": prompt}, decision, on_error, fallback)[0]
         named = {f"prompts[{i}]": text for i, text in enumerate(prompt)}
-        return self._routes(reads, named, tolerance, on_error, fallback)
+        return self._routes(reads, named, decision, on_error, fallback)
 
     def stream(
         self,
         prompts: Iterable[str],
-        tolerance: float = 0.0,
+        tolerance: float | None = None,
         on_error: str = "raise",
         fallback: str | None = None,
+        plan: str | None = None,
+        budget: float | None = None,
     ) -> Iterator[Route]:
         """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the
         iterable when it is needed.
 
         Parameters, errors: as in :meth:`route`.
         """
-        reads, fallback = self._ready(tolerance, on_error, fallback)
+        decision = self.decision(tolerance, plan, budget)
+        reads, fallback = self._ready(on_error, fallback)
         for i, prompt in enumerate(prompts):
-            yield self._routes(reads, {f"prompts[{i}]": prompt}, tolerance, on_error, fallback)[0]
+            yield self._routes(reads, {f"prompts[{i}]": prompt}, decision, on_error, fallback)[0]
 
-    def _ready(
-        self, tolerance: float, on_error: str, fallback: str | None
-    ) -> tuple[dict[str, Attached], str]:
+    def _ready(self, on_error: str, fallback: str | None) -> tuple[dict[str, Attached], str]:
         """The encoders, loaded once, and the fallback; RouterError for what makes no sense."""
-        fallback = checked_fallback(self.targets, tolerance, on_error, fallback)
+        fallback = checked_fallback(self.targets, on_error, fallback)
         with self._lock:  # of threads that come at once, one loads the encoders
             if self._reads is None:
                 self.attach(device=self._device)
@@ -264,19 +258,24 @@ class Router:
         self,
         reads: dict[str, Attached],
         prompts: dict[str, str],
-        tolerance: float,
+        decision: Decision,
         on_error: str,
         fallback: str,
     ) -> list[Route]:
         """Routes of named prompts, in their order."""
         p, tokens, reasons = ask(reads, prompts, self.fitted, on_error)
-        found = routes(self.targets, p, tokens, reasons, tolerance, fallback)
+        found = routes(self.targets, p, tokens, reasons, decision, fallback)
         return [found[name] for name in prompts]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``router.safetensors`` and ``router.json``; returns the folder."""
         parts = RouterParts(
-            self.fitted, self.targets, self.cost_unit, self.trained_on, self.encoder_notes
+            self.fitted,
+            self.targets,
+            self.cost_unit,
+            self.trained_on,
+            self.encoder_notes,
+            self._plans.as_json(),
         )
         return write_router(parts, folder)
 

@@ -25,13 +25,16 @@ _OF_ENCODER = ("fingerprint", "name", "n_layers", "hidden_size", "plain_prompt")
 
 @dataclass(frozen=True)
 class RouterParts:
-    """What a router is made of; ``encoders`` has a note for each that it reads."""
+    """What a router is made of; ``encoders`` has a note for each that it reads, ``plans`` is what
+    `serve.planned.Plans.as_json` gives.
+    """
 
     fitted: Fitted
     targets: Sequence[RoutedTarget]
     cost_unit: str
     trained_on: int
     encoders: Sequence[Mapping[str, Any]]
+    plans: Mapping[str, Any] | None = None
 
 
 def write_router(parts: RouterParts, folder: str | Path) -> Path:
@@ -49,6 +52,7 @@ def write_router(parts: RouterParts, folder: str | Path) -> Path:
         "trained_on": parts.trained_on,
         "targets": [asdict(target) for target in parts.targets],
         "head": head,
+        "plans": parts.plans,
     }
     if fitted.features is not None:
         of_features, meta["features"] = fitted.features.state()
@@ -151,4 +155,5 @@ def _parts(folder: Path, meta: dict[str, Any], tensors: dict[str, np.ndarray]) -
     encoders = tuple(meta["head"].get("encoders", (note["name"] for note in meta["encoders"])))
     names = tuple(target.name for target in targets)
     fitted = Fitted(method, encoders, names, features, head)
-    return RouterParts(fitted, targets, meta["cost_unit"], meta["trained_on"], meta["encoders"])
+    known = (meta["cost_unit"], meta["trained_on"], meta["encoders"], meta.get("plans"))
+    return RouterParts(fitted, targets, *known)
