@@ -73,6 +73,22 @@ CAPTIONS = {
         " its largest P promises on average, the oracle, and an oracle of independent draws at its"
         " P; the stretch from the third to the last is luck, which no knowledge of P closes."
     ),
+    "13_rules": (
+        "For each pool, accuracy of ours above or below the best single target's against the share"
+        " of its cost, by the tolerance rule and by the utility rule."
+    ),
+    "13_walks": (
+        "For each pool, the candidates of ours by their cost: difference to the best single target"
+        " on labelled queries, its lower bound, and the plans that were taken."
+    ),
+    "13_plans": (
+        "For each pool and method, what the plan without a loss does on test rows, with 95 %"
+        " intervals: accuracy above the best single target's, and the share of its cost saved."
+    ),
+    "13_promises": (
+        "For each pool and method, the share of 200 draws in which a plan broke its promise, with"
+        " its interval; the dashed line is what was allowed."
+    ),
     "18_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from prefill_router.report.plan_verdict import Planned
 from prefill_router.report.rivals import saving_against
 from prefill_router.report.words import ENOUGH, percent
 
@@ -23,7 +24,9 @@ class _Cost:
     nothing_to_save: bool = False
 
 
-def cost_verdict(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | None) -> _Cost:
+def cost_verdict(
+    of_pool: pd.DataFrame, router: str, cheapest_and_best: str | None, plan: Planned | None = None
+) -> _Cost:
     """The part of a verdict that is about cost.
 
     Parameters
@@ -34,6 +37,8 @@ def cost_verdict(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | No
     router : str
     cheapest_and_best : str, optional
         The target that is both the cheapest and the best single one, if one is.
+    plan : Planned, optional
+        Where one is known, nothing is said of hindsight.
     """
     # what can be planned with: a tolerance chosen on calibration rows, its cost against the best
     # single target's
@@ -71,6 +76,8 @@ def cost_verdict(of_pool: pd.DataFrame, router: str, cheapest_and_best: str | No
             ),
             nothing_to_save=True,
         )
+    if plan is not None:
+        return _Cost(headline=plan.headline, sentences=[plan.against_text], pays=plan.pays)
     splits = int(of_pool.loc[of_pool["method"] == router, "seeds"].max())
     return _Cost(
         headline=point,

@@ -8,17 +8,32 @@ import pandas as pd
 
 from prefill_router.report.benchmark_table import benchmark_table
 from prefill_router.report.held_out import families_table
+from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.tables import BAR_NOTE, SHORT, bar_table, headline_table
 
 PROFILES = ("reasoning_gym", "local", "zeroeval", "mmlu_pro")
 FAMILIES = "reasoning_gym_families"  # its families held out, beside the random split
 
 
+PLANNED = (
+    *("reasoning_gym", FAMILIES, "reasoning_gym_easy", "local", "local_encoders"),
+    *("zeroeval", "mmlu_pro", "livecodebench", "swebench"),
+)
+
+
+def _has_plans(results: Path, profile: str) -> bool:
+    return all((results / profile / f"{name}.csv").is_file() for name in PLAN_TABLES)
+
+
+def _plans(folder: Path) -> str:
+    of = (pd.read_csv(folder / f"{name}.csv") for name in PLAN_TABLES)
+    return f"Profile `{folder.name}`:\n\n{plan_table(*of)}"
+
+
 def marks(name: str) -> tuple[str, str]:
     """The lines of README.md between which the table of a profile, or of ``bar``, stands."""
-    source = " and ".join(
-        f"results/{profile}" for profile in (PROFILES if name == "bar" else (name,))
-    )
+    sources = {"bar": PROFILES, "plans": ("*",)}.get(name, (name,))
+    source = " and ".join(f"results/{profile}" for profile in sources)
     return (
         f"<!-- {name}: made by `python -m prefill_router.report.readme` from {source} -->",
         f"<!-- {name} ends -->",
@@ -67,6 +82,10 @@ def tables(results: Path) -> dict[str, str]:
         found["benchmarks"] = benchmark_table(results / "benchmarks")
     if bars:
         found["bar"] = "\n\n".join([*bars, BAR_NOTE])
+    if planned := [
+        _plans(results / profile) for profile in PLANNED if _has_plans(results, profile)
+    ]:
+        found["plans"] = "\n\n".join([*planned, PLAN_NOTE])
     return found
 
 

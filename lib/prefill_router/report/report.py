@@ -13,6 +13,7 @@ from prefill_router.files import replacing
 from prefill_router.report import pool_sentences
 from prefill_router.report.folders import ProfileFolders
 from prefill_router.report.pages import page_templates
+from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.tables import BAR_NOTE, bar_table, headline_table, paired_sentences
 from prefill_router.report.verdict import verdicts
 
@@ -28,6 +29,9 @@ def write_summary(workspace: ProfileFolders) -> Path:
         headline_table(metrics),
         paired_sentences(paired),
     ]
+    if (workspace.results / "decisions.csv").is_file():
+        of_plans = (workspace.read_table(name) for name in PLAN_TABLES)
+        parts += [plan_table(*of_plans), PLAN_NOTE]
     path = workspace.results / "summary.md"
     with replacing(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -39,8 +43,9 @@ def write_report(workspace: ProfileFolders) -> Path:
     the path of the latter.
     """
     tables = {name: workspace.read_table(name) for name in ("metrics", "paired", "pools")}
-    if (workspace.results / "learning_curve.csv").is_file():
-        tables["learning_curve"] = workspace.read_table("learning_curve")
+    for name in ("learning_curve", "decisions", "decision_differences"):
+        if (workspace.results / f"{name}.csv").is_file():
+            tables[name] = workspace.read_table(name)
     found = verdicts(tables)
     note_file = workspace.outcomes_folder / "notes.json"
     content: dict[str, Any] = {

@@ -9,6 +9,7 @@ import pandas as pd
 from prefill_router.data.own.enough import FEW
 from prefill_router.evaluate.keys import CALIBRATED
 from prefill_router.report.cost_verdict import cost_verdict
+from prefill_router.report.plan_verdict import planned
 from prefill_router.report.rivals import of_pools, rivals_in_words
 from prefill_router.report.styles import label
 from prefill_router.report.words import ENOUGH, Interval, percent, points, signed, three_digits
@@ -32,8 +33,8 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> list[Verdict]:
 
     Parameters
     ----------
-    tables : ``metrics``, ``paired``, ``pools`` and, where there is one, ``learning_curve``, as in
-        ``results/<profile>/``
+    tables : ``metrics``, ``paired``, ``pools`` and, where there are, ``learning_curve``,
+        ``decisions`` and ``decision_differences``, as in ``results/<profile>/``
     """
     return [_verdict(pool, tables) for pool in tables["pools"]["pool"]]
 
@@ -97,6 +98,7 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
         of_pools(tables["metrics"][tables["metrics"]["pool"] == pool], CALIBRATED),
         found.router,
         single if found.outcomes.get("cheapest") == single else None,
+        planned(tables, pool, found.router),
     )
     of_labels, on_labels = _labels(pool, tables.get("learning_curve"))
     return Verdict(
@@ -226,7 +228,7 @@ def _what_to_do(single: str, gain: Interval, pays: bool, nothing_to_save: bool) 
         begin = (
             "ask it with tolerance 0, as there is nothing to save"
             if nothing_to_save
-            else "begin with a tolerance from the curve"
+            else "let it follow its plan"
         )
         return (
             f"Train the router on all your queries (`Router.fit`), save it, and {begin}; watch its"

@@ -143,7 +143,10 @@ def router_for(
             name: ActivationStore(workspace.build / note["folder"])
             for name, note in {first["name"]: first, **notes}.items()
         }
-    return Router.fit(outcomes, stores, method=method, settings=settings, targets=targets)
+    plan = format == "own"  # other formats keep none
+    return Router.fit(
+        outcomes, stores, method=method, settings=settings, targets=targets, plan=plan
+    )
 
 
 def switchyard_network(network: TrunkConfig) -> TrunkConfig:
