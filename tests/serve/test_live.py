@@ -15,9 +15,10 @@ class FakeRouter:
     encoder refuses it.
     """
 
-    cost_unit = "US<D>"
+    cost_unit, plans = "US<D>", {"no_loss": "evidence"}
 
-    def route(self, prompt, tolerance=0.0, on_error="raise"):
+    def route(self, prompt, tolerance=None, on_error="raise", plan="no_loss"):
+        tolerance = 0.0 if tolerance is None else tolerance
         if not prompt and on_error == "fallback":
             return Route(
                 "de&ar",
@@ -73,12 +74,9 @@ def asked(monkeypatch):
     )
     monkeypatch.setattr(IPython.display, "display", lambda data, **more: shown.append(data))
     live.ask(FakeRouter(), prompt="a <b> c d")
-    text, (slider, button), view = (
-        boxes[0].children[0],
-        boxes[0].children[1].children,
-        boxes[0].children[2],
-    )
-    return text, slider, button, view, shown[0]
+    text, controls, view = boxes[0].children
+    how, slider, button = controls.children
+    return text, how, slider, button, view, shown[0]
 
 
 def test_where_nobody_presses_the_answer_stands_there(asked):
@@ -96,7 +94,8 @@ def test_where_nobody_presses_the_answer_stands_there(asked):
 
 
 def test_a_press_and_a_tolerance(asked):
-    text, slider, button, view, _ = asked
+    text, how, slider, button, view, _ = asked
+    assert how.options == ("plan no_loss", "tolerance") and slider.disabled
     text.value = "a"
     assert "Send it to <b>de&amp;ar" in view.value  # only the button asks
     button.click()
@@ -105,11 +104,14 @@ def test_a_press_and_a_tolerance(asked):
     )
     text.value = "a b c d"
     slider.value = 0.2
+    assert "Send it to <b>de&amp;ar" in view.value  # the plan decides
+    how.value = "tolerance"
+    assert not slider.disabled
     assert "Send it to <b>cheap" in view.value
 
 
 def test_a_prompt_that_cannot_be_read_is_told(asked):
-    text, _, button, view, _ = asked
+    text, _, _, button, view, _ = asked
     text.value = ""
     button.click()
     assert view.value == "<p role='alert'>the prompt is &lt;empty&gt;</p>"

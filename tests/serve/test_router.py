@@ -595,3 +595,26 @@ def test_other_targets_are_learnt_from_and_not_routed_to(outcomes, store):
         router.predict_proba(store, ids),
         whole.predict_proba({store.encoder_name: store}, ids)[:, [1, 0]],
     )
+
+
+def test_plans_are_made_kept_and_followed(encoder, outcomes, store, tmp_path):
+    router = Router.fit(outcomes, store, np.arange(200), "ours", SETTINGS)
+    assert list(router.plans) == ["no_loss", "one_point", "budget"]
+    plan = router.plans["no_loss"]
+    assert plan.queries == 199  # one labelled query has no outcome
+    again = Router.load(router.save(tmp_path / "with"), encoder)
+    assert again.plans == router.plans
+    prompt = outcomes.prompts[210]
+    found = again.route(prompt)
+    assert found.plan == "no_loss"
+    p, cost = (np.array([list(v.values())]) for v in (found.p_correct, found.cost))
+    assert found.target == again.target_names[int(plan.choose(p, cost)[0])]
+    assert again.route(prompt, budget=1e9).plan is None
+    assert again.route([prompt], plan="one_point")[0].plan == "one_point"
+    with pytest.raises(RouterError, match="no plan"):
+        again.route(prompt, plan="none")
+    bare = Router.fit(outcomes, store, np.arange(200), "ours", SETTINGS, plan=False)
+    older = Router.load(bare.save(tmp_path / "without"), encoder)
+    assert older.plans == {} and older.route(prompt).target == max(
+        found.p_correct, key=found.p_correct.__getitem__
+    )

@@ -227,11 +227,13 @@ def at_budget(evidence: Evidence, budget: float, delta: float = DELTA) -> Plan:
         The cheapest targets cost more than the budget.
     """
     spent = budget - float(evidence.overhead.mean())
+    best_alone = _plan(BUDGET, None, evidence, None, delta, 0.0)
+    if best_alone.cost <= budget and evidence.cost.min(axis=1).mean() > spent:
+        return best_alone  # after the router's own cost too little is left
     rule = within_budget(Rule(), evidence.p, evidence.cost, spent)
     plan = _plan(BUDGET, rule, evidence, None, delta, None)
-    if plan.accuracy < plan.best_accuracy and plan.best_cost <= budget:
-        return _plan(BUDGET, None, evidence, None, delta, 0.0)
-    return plan
+    less_accurate = plan.accuracy < plan.best_accuracy
+    return best_alone if less_accurate and best_alone.cost <= budget else plan
 
 
 def _plan(
