@@ -13,7 +13,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from prefill_router.files import project_root
-from prefill_router.report.plots import DPI, plain_log
+from prefill_router.report.plots import plain_log
+from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
 from . import ensemble, extract, latency, scale, sweep
@@ -127,11 +128,7 @@ def draw(folder: Path, target: Path) -> plt.Figure:
         growth.yaxis.label.set_color("#0072B2")
     growth.set(title="Extraction of many prompts", xlabel="prompts")
     target.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context({"svg.hashsalt": "prefill-router"}):
-        fig.savefig(
-            target / "speed.svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight"
-        )
-        fig.savefig(target / "speed.png", metadata={"Software": None}, bbox_inches="tight", dpi=DPI)
+    save_figure(fig, target, "speed")
     return fig
 
 

@@ -8,19 +8,12 @@ from prefill_router.data.costs import expected_cost
 from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.auc import auc_boot
-from prefill_router.evaluate.decisions import (
-    CURVE,
-    CrossFitted,
-    Pool,
-    best_texts,
-    decide,
-    evidence_of,
-    plans_of,
-    promises,
-)
+from prefill_router.evaluate.cross_fitted import CrossFitted, Pool, evidence_of
+from prefill_router.evaluate.decisions import CURVE, best_texts, decide, plans_of
 from prefill_router.evaluate.decisions_of_pools import decide_pools, rule_curves, walks
 from prefill_router.evaluate.keys import ARGMAX, AtPoint
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
+from prefill_router.evaluate.promises import promises
 from prefill_router.report import decision_figures, decision_sentences
 from prefill_router.report.plan_verdict import plan_table, planned
 

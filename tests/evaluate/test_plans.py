@@ -12,14 +12,12 @@ from prefill_router.evaluate.plans import (
     EPSILONS,
     NO_LOSS,
     ONE_POINT,
-    Evidence,
     at_budget,
-    certified,
     most_accurate_margin,
     plans,
-    promise_kept,
-    walk,
 )
+from prefill_router.evaluate.promises import promise_kept
+from prefill_router.evaluate.walk import Evidence, certified, walk
 
 
 def evidence(n=2000, seed=0, skill=1.0, best=0.7, cheap=0.6, cost=(1.0, 4.0)):

@@ -8,121 +8,30 @@ same plans by the same rules.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from prefill_router.data.costs import expected_cost, priced
 from prefill_router.data.outcomes import Outcomes
-from prefill_router.data.splits import Split, complete_splits
 from prefill_router.evaluate.auc import auc_boot
+from prefill_router.evaluate.cross_fitted import PREFILL, CrossFitted, Pool, evidence_of
 from prefill_router.evaluate.curves import curve_steps
 from prefill_router.evaluate.keys import ARGMAX, AtPoint, Method, MetricValues
 from prefill_router.evaluate.metrics import pool_values, router_values
-from prefill_router.evaluate.plans import (
-    DELTA,
-    EPSILONS,
-    MARGIN,
-    NO_LOSS,
-    Evidence,
-    Plan,
-    most_accurate_margin,
-    plans,
-    promise_kept,
-)
+from prefill_router.evaluate.plans import MARGIN, NO_LOSS, Plan, most_accurate_margin, plans
 from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_intervals
 from prefill_router.evaluate.rules import Rule, RuleKind
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.evaluate.weighting import divided, weight_rows, weighted_means
 
-PREFILL = ("ours", "paper")  # all other methods with plans read the text
 CURVE = "curve"  # the operating point of what is of P or of the whole curve
 RULES: tuple[RuleKind, ...] = ("tolerance", "utility")
 DECISION_COLUMNS = [
     *("pool", "method", "encoder", "operating_point", "metric"),
     *("value", "ci_low", "ci_high", "n", "seeds"),
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class CrossFitted:
-    """A method on one pool: what `heads.out_of_fold.CrossFit` holds, by split seed.
-
-    Attributes
-    ----------
-    encoder : str
-        What it reads, for the tables.
-    rows, held_out, p : dict of seed to ndarray
-        [m]; [m, K]; [n, K].
-    overhead : ndarray [n]
-        What reading a query costs.
-    """
-
-    encoder: str
-    rows: Mapping[int, np.ndarray]
-    held_out: Mapping[int, np.ndarray]
-    p: Mapping[int, np.ndarray]
-    overhead: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """The priced targets of a pool, and what each costs on every split.
-
-    Attributes
-    ----------
-    outcomes : Outcomes
-    splits : dict of seed to Split
-        Cut to queries with every outcome.
-    cost : dict of seed to ndarray [n, K]
-        Expected, from the labelled rows.
-    columns : list of int
-        Of these targets in the whole pool.
-    """
-
-    outcomes: Outcomes
-    splits: Mapping[int, Split]
-    cost: Mapping[int, np.ndarray]
-    columns: list[int]
-
-    @classmethod
-    def of(cls, outcomes: Outcomes, splits: Mapping[int, Split], cost_model: str) -> Pool | None:
-        """None if fewer than two targets have a price: there is nothing to plan."""
-        pool = priced(outcomes, cost_model)
-        if pool is None:
-            return None
-        complete = complete_splits(pool, splits)
-        cost = {
-            seed: expected_cost(pool, labelled(split), cost_model)
-            for seed, split in complete.items()
-        }
-        columns = [outcomes.target_names.index(name) for name in pool.target_names]
-        return cls(pool, complete, cost, columns)
-
-    @property
-    def groups(self) -> np.ndarray:
-        """Group of every query [n]."""
-        return self.outcomes.queries["group"].to_numpy()
-
-
-def labelled(split: Split) -> np.ndarray:
-    """Positions of the queries outside the test part."""
-    return np.sort(np.concatenate([split.train, split.calibration]))
-
-
-def evidence_of(pool: Pool, method: CrossFitted, seed: int) -> Evidence:
-    """The labelled queries of a split with their out-of-fold P, those with every outcome."""
-    known = np.isin(method.rows[seed], labelled(pool.splits[seed]))
-    rows = method.rows[seed][known]
-    return Evidence(
-        method.held_out[seed][known][:, pool.columns],
-        pool.cost[seed][rows],
-        pool.outcomes.correct[rows],
-        pool.groups[rows],
-        method.overhead[rows],
-    )
 
 
 def plans_of(pool: Pool, method: CrossFitted, seed: int) -> dict[str, Plan]:
@@ -268,36 +177,3 @@ def best_texts(
 
     planned = chosen[chosen["plan"] == NO_LOSS].groupby("method")["cost"].mean()
     return max(texts, key=auc), min(texts, key=lambda name: planned[name])
-
-
-def promises(
-    pool: Pool, methods: Mapping[str, CrossFitted], draws: int = 200, delta: float = DELTA
-) -> pd.DataFrame:
-    """`plans.promise_kept` of every method at both epsilons, on the queries of the first split:
-    out-of-fold P of the labelled ones, P of the test rows.
-
-    Returns
-    -------
-    DataFrame[method, epsilon, delta, draws, broken, ci_low, ci_high, fallback, saving]
-    """
-    seed = next(iter(pool.splits))
-    test, rows = pool.splits[seed].test, []
-    for name, method in methods.items():
-        e = evidence_of(pool, method, seed)
-        share = len(e.p) / (len(e.p) + len(test))
-        everything = Evidence(
-            np.vstack([e.p, method.p[seed][test][:, pool.columns]]),
-            np.vstack([e.cost, pool.cost[seed][test]]),
-            np.vstack([e.correct, pool.outcomes.correct[test]]),
-            np.concatenate([e.groups, pool.groups[test]]),
-            np.concatenate([e.overhead, method.overhead[test]]),
-        )
-        for epsilon in EPSILONS.values():
-            kept = promise_kept(everything, epsilon, delta, share, draws)
-            low, high = kept.interval()
-            rows.append(
-                {"method": name, "epsilon": epsilon, "delta": delta}
-                | asdict(kept)
-                | {"ci_low": low, "ci_high": high}
-            )
-    return pd.DataFrame(rows)

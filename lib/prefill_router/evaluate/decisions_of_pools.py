@@ -8,24 +8,21 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from prefill_router.evaluate.cross_fitted import PREFILL, CrossFitted, Pool, evidence_of, labelled
 from prefill_router.evaluate.curves import curve_steps
 from prefill_router.evaluate.decisions import (
     CURVE,
     DECISION_COLUMNS,
-    PREFILL,
     RULES,
-    CrossFitted,
-    Pool,
     best_texts,
     decide,
     decisions_table,
     differences,
-    evidence_of,
-    labelled,
-    promises,
 )
 from prefill_router.evaluate.keys import ARGMAX
-from prefill_router.evaluate.plans import BUDGET, DELTA, EPSILONS, certified, walk
+from prefill_router.evaluate.plans import BUDGET, DELTA, EPSILONS
+from prefill_router.evaluate.promises import promises
+from prefill_router.evaluate.walk import certified, walk
 
 COST_SHARES = np.round(np.linspace(0, 1.5, 61), 3)
 POINTS = (CURVE, ARGMAX, *EPSILONS, BUDGET)

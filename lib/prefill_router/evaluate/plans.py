@@ -9,7 +9,7 @@ cheapest is taken; the best single target itself always passes.
 
 The outcomes that a plan is tested on must be none that P was trained on: out-of-fold P of all
 labelled rows, see `heads.out_of_fold`. They come from routers of fewer rows than the final one, so
-that the promise is approximate and rather too careful; `promise_kept` measures it.
+that the promise is approximate and rather too careful; `promises` measures it.
 """
 
 from __future__ import annotations
@@ -18,48 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from prefill_router.evaluate.certify import group_sums, lower_bounds
-from prefill_router.evaluate.rules import Rule, utility_path, within_budget
+from prefill_router.evaluate.rules import Rule, within_budget
+from prefill_router.evaluate.walk import Evidence, certified, walk
 
-CANDIDATES = 100
 DELTA = 0.05
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 NO_LOSS, ONE_POINT, BUDGET, MARGIN = "no_loss", "one_point", "budget", "margin"
 """Names of plans: at most 0 and at most 1 point below the best single target; the most accurate at
 its cost; the best single target, left where another one is better by a margin."""
 EPSILONS = {NO_LOSS: 0.0, ONE_POINT: 0.01}
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What plans are chosen on: n labelled queries and K targets.
-
-    Attributes
-    ----------
-    p : ndarray [n, K]
-        Out-of-fold P(correct).
-    cost : ndarray [n, K]
-        Expected cost.
-    correct : ndarray [n, K]
-        0, 1 or grades between; no NaN.
-    groups : n labels
-        Queries of one group are not independent.
-    overhead : ndarray [n]
-        What reading the query costs.
-    """
-
-    p: np.ndarray
-    cost: np.ndarray
-    correct: np.ndarray
-    groups: np.ndarray
-    overhead: np.ndarray
-
-    @property
-    def best(self) -> int:
-        """Index of the best single target on these rows; of equals the first."""
-        return int(self.correct.mean(axis=0).argmax())
 
 
 @dataclass(frozen=True)
@@ -100,98 +69,6 @@ class Plan:
     def choose(self, p: np.ndarray, cost: np.ndarray) -> np.ndarray:
         """The target of each query: int [n]."""
         return np.full(len(p), self.best) if self.rule is None else self.rule.choose(p, cost)
-
-
-@dataclass(frozen=True, eq=False)
-class Walk:
-    """Candidates in the order in which they are tested, on n queries in G groups.
-
-    Attributes
-    ----------
-    prices : ndarray [T]
-        Of the utility rule, ascending.
-    accuracy, cost : ndarray [T]
-        Means over the queries; the cost with the router's own.
-    sums : ndarray [G, T]
-        Summed correctness minus the best single target's.
-    costs : ndarray [G, T]
-        Summed cost.
-    sizes : ndarray [G]
-    """
-
-    prices: np.ndarray
-    accuracy: np.ndarray
-    cost: np.ndarray
-    sums: np.ndarray
-    costs: np.ndarray
-    sizes: np.ndarray
-
-
-def walk(evidence: Evidence, best: int | None = None, candidates: int = CANDIDATES) -> Walk:
-    """Prices of the utility rule that are about evenly spaced in mean expected cost, from 0 on.
-
-    They depend on P and cost alone, not on outcomes, as fixed-sequence testing asks for.
-    """
-    best = evidence.best if best is None else best
-    chosen, at = utility_path(evidence.p, evidence.cost)
-    prices = _prices(np.take_along_axis(evidence.cost, chosen, axis=1), at, candidates)
-    rows = np.arange(len(chosen))[:, None]
-    steps = np.stack([(at <= price).sum(axis=1) - 1 for price in prices], axis=1)
-    target = chosen[rows, steps]
-    right, cost = evidence.correct[rows, target], evidence.cost[rows, target]
-    cost = cost + evidence.overhead[:, None]
-    names, group = np.unique(np.asarray(evidence.groups).astype(str), return_inverse=True)
-    return Walk(
-        prices,
-        right.mean(axis=0),
-        cost.mean(axis=0),
-        group_sums(right - evidence.correct[:, [best]], group, len(names)),
-        group_sums(cost, group, len(names)),
-        np.bincount(group).astype(np.float64),
-    )
-
-
-def _prices(paid: np.ndarray, at: np.ndarray, candidates: int) -> np.ndarray:
-    """Prices at which the mean cost falls through evenly spaced levels; paid, at [n, K]."""
-    query, step = np.nonzero(np.isfinite(at[:, 1:]))
-    saved, price = paid[query, step] - paid[query, step + 1], at[query, step + 1]
-    order = np.argsort(price, kind="stable")
-    total = np.cumsum(saved[order])
-    if not len(total) or total[-1] <= 0:
-        return np.zeros(1)
-    levels = np.linspace(0, total[-1] * (1 - 1e-12), candidates)[1:]
-    return np.unique(np.append(0.0, price[order][np.searchsorted(total, levels)]))
-
-
-def certified(
-    walked: Walk, epsilon: float, delta: float, best_cost: float, weights: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The candidate that fixed-sequence testing takes, in each of B samples of the groups.
-
-    Parameters
-    ----------
-    walked : Walk
-    epsilon, delta : float
-    best_cost : float
-        Mean cost of the best single target.
-    weights : ndarray [B, G], optional
-        As in `certify.lower_bounds`.
-
-    Returns
-    -------
-    chosen : int ndarray [B]
-        Position in ``walked.prices``; -1: none passed, or none that passed is cheaper than the best
-        single target.
-    bounds : ndarray [B, T]
-    """
-    bounds = lower_bounds(walked.sums, walked.sizes, delta, weights)
-    passed = np.logical_and.accumulate(bounds >= -epsilon, axis=1)
-    weights = np.ones((1, len(walked.sizes))) if weights is None else weights
-    cost = weights @ walked.costs / (weights @ walked.sizes)[:, None]
-    cost = np.where(passed, cost, np.inf)
-    cheapest = cost.argmin(axis=1)
-    cheaper = cost[np.arange(len(cost)), cheapest] < best_cost
-    return np.where(cheaper, cheapest, -1), bounds
 
 
 def plans(evidence: Evidence, delta: float = DELTA) -> dict[str, Plan]:
@@ -283,56 +160,3 @@ def most_accurate_margin(evidence: Evidence, margins: Sequence[float] = MARGINS)
             found = plan
     assert found is not None
     return found
-
-
-@dataclass(frozen=True)
-class Promise:
-    """How a promise fared when plans were chosen again and again.
-
-    Attributes
-    ----------
-    draws : int
-    broken : int
-        Draws whose plan is, on all queries, more than epsilon below the best single target.
-    fallback : float
-        Share of draws that take the best single target.
-    saving : float
-        Mean of 1 - cost / cost of the best single target, over the draws, on all queries.
-    """
-
-    draws: int
-    broken: int
-    fallback: float
-    saving: float
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Clopper and Pearson's interval of the probability that the promise is broken."""
-        found = binomtest(self.broken, self.draws).proportion_ci(level, "exact")
-        return float(found.low), float(found.high)
-
-
-def promise_kept(
-    evidence: Evidence, epsilon: float, delta: float, share: float, draws: int = 200, seed: int = 0
-) -> Promise:
-    """Take these queries for the population, draw labelled samples from it, choose a plan on each,
-    and look whether it keeps its promise on the population.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        All queries with a P that none of them was trained on.
-    share : float
-        Size of a sample, as a share of the groups; they are drawn with replacement.
-    """
-    walked, best = walk(evidence), evidence.best
-    best_cost = float(evidence.cost[:, best].mean())
-    n_groups = len(walked.sizes)
-    size = max(2, round(share * n_groups))
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(size, np.full(n_groups, 1 / n_groups), size=draws)
-    chosen, _ = certified(walked, epsilon, delta, best_cost, weights.astype(np.float64))
-    truth = walked.sums.sum(axis=0) / walked.sizes.sum()
-    routed = chosen >= 0
-    broken = routed & (truth[chosen] < -epsilon - 1e-12)
-    saving = np.where(routed, 1 - walked.cost[chosen] / best_cost, 0.0) if best_cost else [np.nan]
-    return Promise(draws, int(broken.sum()), float(1 - routed.mean()), float(np.mean(saving)))

@@ -29,7 +29,7 @@ from prefill_router.evaluate.rules import route
 from prefill_router.evaluate.settings import EvaluationSettings
 from prefill_router.report.captions import caption
 from prefill_router.report.curve_plots import plot_operating_point
-from prefill_router.report.plots import DPI
+from prefill_router.report.saving import DPI
 from prefill_router.report.styles import label
 
 GRID = np.round(np.concatenate([np.linspace(0, 0.3, 31), np.linspace(0.35, 1, 14)]), 4)

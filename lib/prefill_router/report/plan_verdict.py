@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from prefill_router.evaluate.decisions import CURVE, PREFILL
+from prefill_router.evaluate.cross_fitted import PREFILL
+from prefill_router.evaluate.decisions import CURVE
 from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
 from prefill_router.report.styles import label

@@ -213,6 +213,3 @@ def plot_strip(
     plt.setp(ax.get_xticklabels(), ha="right")
     ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
     return ax
-
-
-DPI = 150  # of saved figures

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from prefill_router.report.benchmark_table import benchmark_table
+from prefill_router.report.forest import write_forest
 from prefill_router.report.held_out import families_table
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.tables import BAR_NOTE, SHORT, bar_table, headline_table
@@ -105,6 +106,8 @@ def main(root: Path | None = None) -> int:
         except ValueError as error:
             print(f"{name}: left out, {error}")
     readme.write_text(text, encoding="utf-8")
+    if (path := write_forest(root, PLANNED)) is not None:
+        print(f"{path.name}: drawn")
     return 0
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from prefill_router.evaluate.decisions import PREFILL, CrossFitted, Pool
+from prefill_router.evaluate.cross_fitted import PREFILL, CrossFitted, Pool
 from prefill_router.features.choice import FeatureChoice
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.files import replacing

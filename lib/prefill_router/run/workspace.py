@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from prefill_router.data.outcomes import Outcomes, no_longer_than
 from prefill_router.data.splits import grouped_by_family, subset_rows
 from prefill_router.files import project_root, replacing
-from prefill_router.report.plots import DPI
+from prefill_router.report.saving import DPI, save_figure
 from prefill_router.run.profile import DEFAULT, Profile
 from prefill_router.run.profile_files import load_profile
 
@@ -156,16 +156,7 @@ class Workspace:
         -------
         Path of the SVG file.
         """
-        import matplotlib
-
-        empty = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-        for kind, metadata in empty.items():
-            with (
-                replacing(self.figures / f"{name}.{kind}") as temporary,
-                matplotlib.rc_context({"svg.hashsalt": "prefill-router"}),
-            ):
-                fig.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight", dpi=DPI)
-        return self.figures / f"{name}.svg"
+        return save_figure(fig, self.figures, name)
 
     def show_figure(self, fig: Figure, name: str) -> None:
         """Save a figure, show the saved PNG with its caption as text for those who do not see it,

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from prefill_router.evaluate.plans import NO_LOSS, Evidence, Plan, plans, walk
+from prefill_router.evaluate.plans import NO_LOSS, Plan, plans
 from prefill_router.evaluate.rules import Rule
+from prefill_router.evaluate.walk import Evidence, walk
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.heads.fit import FitSettings, Fitted
 from prefill_router.heads.out_of_fold import out_of_fold

@@ -92,11 +92,12 @@ class Router:
             outcomes of all targets all the same.
         plan : bool
             Choose plans by out-of-fold P(correct). The kernel router has it already; a network is
-            trained three more times for it. Eight parameters: all but two have defaults.
+            trained three more times for it.
 
         Notes
         -----
-        It computes on one core, but for the probes of layers: see `hardware.torch_threads`.
+        Of its eight parameters all but two have defaults. It computes on one core, but for the
+        probes of layers: see `hardware.torch_threads`.
 
         Raises
         ------

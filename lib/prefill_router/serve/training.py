@@ -33,7 +33,12 @@ def trained(
     targets: Sequence[str] | None,
     plan: bool,
 ) -> RouterParts:
-    """A router's parts; the eight parameters are those of `Router.fit`."""
+    """A router's parts.
+
+    Notes
+    -----
+    The eight parameters are those of `Router.fit`.
+    """
     settings = settings or FitSettings()
     if method not in METHODS:
         raise RouterError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
