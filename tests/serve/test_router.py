@@ -618,3 +618,20 @@ def test_plans_are_made_kept_and_followed(encoder, outcomes, store, tmp_path):
     assert older.plans == {} and older.route(prompt).target == max(
         found.p_correct, key=found.p_correct.__getitem__
     )
+
+
+def test_a_prompt_unlike_the_training_goes_to_the_fallback(encoder, outcomes, store):
+    router = Router.fit(outcomes, store, np.arange(200), "ours", SETTINGS).attach(encoder)
+    strange, known = "z" * 40, outcomes.prompts[10]
+    found = router.route(strange, false_alarms=0.1)
+    best = router.target_names[router.plans["no_loss"].best]
+    assert found.target == best and found.reason.startswith("it is unlike the training")
+    assert found.familiarity < 0.1 and not np.isnan(list(found.p_correct.values())).any()
+    other = next(name for name in router.target_names if name != best)
+    assert router.route(strange, fallback=other, false_alarms=0.1).target == other
+    assert router.route(strange, false_alarms=0.0).reason is None
+    assert router.route(known).familiarity == 1.0 and router.route(known).reason is None
+    with pytest.raises(RouterError, match="false_alarms"):
+        router.route(known, false_alarms=1.0)
+    network = Router.fit(outcomes, store, np.arange(200), "paper", SETTINGS, plan=False)
+    assert network.attach(encoder).route(strange).familiarity is None

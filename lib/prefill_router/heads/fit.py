@@ -146,6 +146,15 @@ class Fitted:
         """P(correct) float64 [n, K] from :meth:`read` of every encoder."""
         return self.head.predict_proba(read if self.features is None else read[self.encoders[0]])
 
+    def predict_with_familiarity(self, read: Mapping[str, np.ndarray]) -> np.ndarray:
+        """:meth:`predict` with one more column: how like the training each query is
+        (`heads.familiarity`), NaN for networks, which keep no training states.
+        """
+        if isinstance(self.head, KernelRouter):
+            return np.column_stack(self.head.predict_with_familiarity(read))
+        p = self.predict(read)
+        return np.column_stack([p, np.full(len(p), np.nan)])
+
     def predict_proba(
         self, stores: Mapping[str, States], query_ids: Sequence[str] | np.ndarray
     ) -> np.ndarray:

@@ -22,6 +22,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from prefill_router.hardware import one_blas_thread
+from prefill_router.heads.familiarity import familiarity
 from prefill_router.heads.gram import ReadyBlock, fill_missing
 from prefill_router.heads.kernel_regression import KernelRegression
 
@@ -74,6 +75,13 @@ class KernelRouter(KernelRegression):
         """P(correct): float64 [n, K]; raises what :meth:`predict_values` does."""
         return probabilities(self.predict_values(X), self._map)
 
+    def predict_with_familiarity(
+        self, X: np.ndarray | Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """P(correct) [n, K], and the familiarity [n] of each query, see `heads.familiarity`."""
+        values, nearness = self._predicted(X)
+        return probabilities(values, self._map), familiarity(nearness, self._nearness)
+
     @property
     def n_targets(self) -> int:
         """K."""
@@ -118,7 +126,7 @@ class KernelRouter(KernelRegression):
             "spread": self._spread,
             "rates": self._rates,
         }
-        arrays["map"] = np.array(self._map)
+        arrays |= {"map": np.array(self._map), "nearness": self._nearness}
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {
             "width": self.width,
             "encoders": list(self.encoders_used),
@@ -140,6 +148,8 @@ class KernelRouter(KernelRegression):
         router._dual, router._offset, router._vectors, router._spread, router._rates = (
             np.asarray(tensors[name]) for name in ("dual", "offset", "vectors", "spread", "rates")
         )
+        # files of earlier versions have none: then no prompt is unlike the training
+        router._nearness = np.asarray(tensors.get("nearness", np.zeros(0, np.float32)))
         router._map = (float(tensors["map"][0]), float(tensors["map"][1]))
         return router
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from prefill_router.data.splits import group_folds, validation_rows
+from prefill_router.heads.familiarity import nearness_in_training
 from prefill_router.heads.gram import BLOCK, Block, ReadyBlock, check_states
 from prefill_router.heads.ridge import held_out_predictions, mean_kernel, solve_ridge
 
@@ -110,6 +111,7 @@ class KernelRegression:
         self._columns = {name: states.shape[1] for name, states in X.items()}
         rows, predicted = self._choose(kernels, components, groups)
         kernel = mean_kernel([kernels[name] for name in self.encoders_used])
+        self._nearness = nearness_in_training(kernel, groups)
         self._offset, self._dual = components.mean(axis=0), np.zeros_like(components)
         for ridge in np.unique(self.ridges_used):
             at = self.ridges_used == ridge
@@ -153,6 +155,10 @@ class KernelRegression:
             The states of an encoder that is averaged are not given, or have another width than in
             training.
         """
+        return self._predicted(X)[0]
+
+    def _predicted(self, X: np.ndarray | Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Values [n, K], and the largest kernel value [n] of each query with a training query."""
         if not hasattr(self, "_dual"):
             raise NotFittedError("the kernel router is not fitted; call fit(X, Y, groups) first")
         X = _named(X)
@@ -164,7 +170,7 @@ class KernelRegression:
                     f" {self._columns[name]} of the training states"
                 )
         n = len(X[self.encoders_used[0]])
-        predicted = [self._offset[None][:0]]
+        predicted, nearness = [self._offset[None][:0]], [np.zeros(0, np.float32)]
         for start in range(
             0, n, BLOCK
         ):  # by blocks of queries: a kernel of all of them in float64 is the largest thing there is
@@ -180,7 +186,8 @@ class KernelRegression:
                 ]
             )
             predicted.append(self._offset + kernel.astype(np.float64) @ self._dual)
-        return self._values(np.vstack(predicted))
+            nearness.append(kernel.max(axis=1))
+        return self._values(np.vstack(predicted)), np.concatenate(nearness)
 
     def _rotate(self, Y: np.ndarray) -> np.ndarray:
         """Principal components [n, K] of the standardised values: those of their correlation

@@ -47,8 +47,8 @@ class Vectors:
 def ask(
     reads: Mapping[str, Attached], prompts: Mapping[str, str], fitted: Fitted, on_error: str
 ) -> tuple[dict[str, np.ndarray], dict[str, int], dict[str, str]]:
-    """P(correct) [K] and tokens of the first encoder of named prompts that can be read, and what is
-    wrong with the others. Errors: those of `read_prompts` and `in_batches`.
+    """P(correct) and familiarity [K + 1] and tokens of the first encoder of named prompts that can
+    be read, and what is wrong with the others. Errors: those of `read_prompts` and `in_batches`.
     """
     encoders = {name: attached.encoder for name, attached in reads.items()}
     token_ids, reasons = read_prompts(encoders, prompts, on_error)
@@ -112,8 +112,8 @@ def probabilities(
     fitted: Fitted,
     on_error: str,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """P(correct) [K] of prompts by name, from every encoder that a method reads; and why some
-    prompts have none.
+    """P(correct) and familiarity [K + 1] of prompts by name, from every encoder that a method
+    reads; and why some prompts have none.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def probabilities(
         ((encoder, prefill),) = prefills.items()
 
         def predict(vectors: Vectors, names: Sequence[str]) -> np.ndarray:
-            return fitted.predict({encoder: fitted.read(vectors, names)})
+            return fitted.predict_with_familiarity({encoder: fitted.read(vectors, names)})
 
         return in_batches(prefill, token_ids[encoder], predict, on_error)
     read: dict[str, dict[str, np.ndarray]] = {}
@@ -134,7 +134,9 @@ def probabilities(
     names = [name for name in next(iter(token_ids.values())) if name not in reasons]
     if not names:
         return {}, reasons
-    p = fitted.predict({e: np.stack([of[name] for name in names]) for e, of in read.items()})
+    p = fitted.predict_with_familiarity(
+        {e: np.stack([of[name] for name in names]) for e, of in read.items()}
+    )
     return dict(zip(names, p, strict=True)), reasons
 
 

@@ -222,6 +222,10 @@ class PrefillStrategy:
         return by_target[target][next(self._turns[group, target]) % len(by_target[target])]
 
     def _pick(self, found: Route, by_target: Mapping[str, list[Any]], group: str) -> Any:
+        for target in (self.fallback, found.target):
+            if found.reason and target in by_target:  # it is unlike the training
+                log.info("%s: %s", found.reason, target)
+                return self._one_of(by_target, group, target)
         names = [name for name in found.p_correct if name in by_target]
         p, cost = (
             np.array([values[name] for name in names]) for values in (found.p_correct, found.cost)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,14 @@ class Decision:
         Name of that target; "" where no plan is followed.
     plan : str or None
         Name of the plan, if one is followed.
+    false_alarms : float
+        Prompts with a smaller familiarity go to the fallback.
     """
 
     rule: Rule | None
     best: str = ""
     plan: str | None = None
+    false_alarms: float = 0.0
 
     def choose(self, names: Sequence[str], p: np.ndarray, cost: np.ndarray) -> str:
         """The target among those of these names, from their P(correct) and expected cost [K].
@@ -63,18 +66,33 @@ class Plans:
     points: tuple[tuple[float, float, float], ...] = ()
     names: tuple[str, ...] = ()
 
+    @property
+    def best(self) -> str:
+        """Name of the best single target on the labelled queries; "" without plans."""
+        return self.names[self.by_name[NO_LOSS].best] if self.by_name else ""
+
     def decision(
-        self, tolerance: float | None = None, plan: str | None = None, budget: float | None = None
+        self,
+        tolerance: float | None = None,
+        plan: str | None = None,
+        budget: float | None = None,
+        false_alarms: float = 0.0,
     ) -> Decision:
-        """How to decide, by at most one of the three; by default the plan without a loss, or,
+        """How to decide, by at most one of the first three; by default the plan without a loss, or,
         where there are no plans, tolerance 0.
 
         Raises
         ------
         RouterError
-            More than one is given, the tolerance or the budget makes no sense, there is no such
-            plan.
+            More than one is given, a number makes no sense, there is no such plan.
         """
+        if not 0 <= false_alarms < 1:
+            raise RouterError(f"false_alarms must lie in [0, 1), not {false_alarms!r}")
+        return replace(self._decision(tolerance, plan, budget), false_alarms=false_alarms)
+
+    def _decision(
+        self, tolerance: float | None, plan: str | None, budget: float | None
+    ) -> Decision:
         given = {"tolerance": tolerance, "plan": plan, "budget": budget}
         if len(said := [name for name, value in given.items() if value is not None]) > 1:
             raise RouterError(f"give one of tolerance, plan and budget, not {' and '.join(said)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from prefill_router.data.costs import cost_lines, priced, without_cost
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.encode.store import ActivationStore
 
+UNLIKE = "it is unlike the training"
 LENGTH = 1000  # tokens of the prompt by which the dearest target is told
 
 
@@ -54,8 +55,9 @@ class Route:
     """Where a query goes: the target, P(correct) and expected cost of every target, the encoder's
     tokens.
 
-    ``reason`` is None, or says why the prompt could not be read: then the fallback is the target, P
-    and cost are NaN and the tokens 0. ``plan`` is the plan that was followed, if one was.
+    ``reason`` is None, or says why the fallback is the target: the prompt could not be read (then P
+    and cost are NaN and the tokens 0), or it is unlike the training. ``plan`` is the plan that was
+    followed, if one was; ``familiarity`` is that of `heads.familiarity`, None if unknown.
     """
 
     target: str
@@ -64,6 +66,7 @@ class Route:
     tokens: int
     reason: str | None = None
     plan: str | None = None
+    familiarity: float | None = None
 
 
 class Chooses(Protocol):
@@ -72,6 +75,10 @@ class Chooses(Protocol):
     @property
     def plan(self) -> str | None:
         """Name of the plan that is followed, if one is."""
+
+    @property
+    def false_alarms(self) -> float:
+        """Familiarity below which a prompt goes to the fallback."""
 
     def choose(self, names: Sequence[str], p: np.ndarray, cost: np.ndarray) -> str:
         """The target among these, from their P(correct) and expected cost [K]."""
@@ -148,25 +155,33 @@ def routes(
     decision: Chooses,
     fallback: str,
 ) -> dict[str, Route]:
-    """Routes by the names of the prompts: of those with P(correct) [K], and of those that could not
-    be read, for these reasons.
+    """Routes by the names of the prompts: of those with P(correct) and familiarity [K + 1], and of
+    those that could not be read, for these reasons.
     """
     names = [target.name for target in targets]
     costs = expected_cost(targets, np.array([tokens[name] for name in p], np.float64))
     found = {}
     for (name, values), cost in zip(p.items(), costs, strict=True):
-        chosen = decision.choose(names, values, cost)
-        p_correct = dict(zip(names, values.tolist(), strict=True))
+        of_targets, familiar = values[:-1], None if np.isnan(values[-1]) else float(values[-1])
+        p_correct = dict(zip(names, of_targets.tolist(), strict=True))
         costs_of = dict(zip(names, cost.tolist(), strict=True))
-        found[name] = Route(chosen, p_correct, costs_of, tokens[name], plan=decision.plan)
+        rest: dict[str, Any] = {"plan": decision.plan, "familiarity": familiar}
+        if familiar is not None and familiar < decision.false_alarms:
+            chosen, rest["reason"] = fallback, f"{UNLIKE}: familiarity {familiar:.4f}"
+        else:
+            chosen = decision.choose(names, of_targets, cost)
+        found[name] = Route(chosen, p_correct, costs_of, tokens[name], **rest)
     for name, reason in reasons.items():
         nothing = dict.fromkeys(names, float("nan"))
         found[name] = Route(fallback, nothing, dict(nothing), 0, reason)
     return found
 
 
-def checked_fallback(targets: Sequence[RoutedTarget], on_error: str, fallback: str | None) -> str:
-    """The fallback, by default the target that is dearest on a prompt of ``LENGTH`` tokens.
+def checked_fallback(
+    targets: Sequence[RoutedTarget], on_error: str, fallback: str | None, best: str = ""
+) -> str:
+    """The fallback, by default the best single target of the plans; where there are none the
+    target that is dearest on a prompt of ``LENGTH`` tokens.
 
     Raises
     ------
@@ -176,6 +191,8 @@ def checked_fallback(targets: Sequence[RoutedTarget], on_error: str, fallback: s
     if on_error not in ("raise", "fallback"):
         raise RouterError(f"on_error must be 'raise' or 'fallback', not {on_error!r}")
     names = [target.name for target in targets]
+    if fallback is None and best:
+        return best
     if fallback is None:
         return names[int(expected_cost(targets, np.array([LENGTH]))[0].argmax())]
     if fallback not in names:

@@ -26,11 +26,13 @@ from prefill_router.serve.routed import Route, RouterError, checked_fallback, ex
 from prefill_router.serve.saved import RouterParts, read_router, write_router
 from prefill_router.serve.training import trained
 
+FALSE_ALARMS = 0.01
+
 
 class Router:
     """Routes prompts by the prefill of one or more encoders.
 
-    Made by :meth:`fit` or :meth:`load`. Any number of threads may ask one router at the same time.
+    Made by :meth:`fit` or :meth:`load`. Any number of threads may ask it at the same time.
 
     Attributes
     ----------
@@ -91,8 +93,7 @@ class Router:
             warning: it could not be weighed against others. The kernel router learns from the
             outcomes of all targets all the same.
         plan : bool
-            Choose plans by out-of-fold P(correct). The kernel router has it already; a network is
-            trained three more times for it.
+            Choose plans, by out-of-fold P: a network is trained three more times for it.
 
         Notes
         -----
@@ -161,13 +162,9 @@ class Router:
         self._reads = attach(self, self.fitted.encoders, self.encoder_notes, encoder, device)
         return self
 
-    def decision(
-        self, tolerance: float | None = None, plan: str | None = None, budget: float | None = None
-    ) -> Decision:
-        """How :meth:`route` decides, by at most one of the three; RouterError for what makes no
-        sense.
-        """
-        return self._plans.decision(tolerance, plan, budget)
+    def decision(self, tolerance: float | None = None, plan: str | None = None) -> Decision:
+        """How :meth:`route` decides by P and cost; RouterError for what makes no sense."""
+        return self._plans.decision(tolerance, plan)
 
     @overload
     def route(self, prompt: str, *how: Any, **named: Any) -> Route: ...
@@ -183,6 +180,7 @@ class Router:
         fallback: str | None = None,
         plan: str | None = None,
         budget: float | None = None,
+        false_alarms: float = FALSE_ALARMS,
     ) -> Route | list[Route]:
         """The target that a plan asks for: by default the plan that loses no accuracy against the
         best single target, with 95 % confidence.
@@ -190,22 +188,24 @@ class Router:
         Parameters
         ----------
         prompt : str, or a sequence of them
-            A sequence is read in batches, on all cores: several times faster than one by one.
-            P(correct) of a prompt does not depend on the others but for rounding in the encoder's
-            dtype.
+            A sequence is read in batches, on all cores: several times faster than one by one. A
+            prompt's P does not depend on the others but for rounding in the encoder's dtype.
         tolerance : float >= 0, optional
-            Follow no plan: the cheapest target whose P(correct) is at most so much below the
-            highest. 0: the most probable target.
+            No plan, but the cheapest target whose P is at most so much below the highest.
         on_error : {"raise", "fallback"}
-            What becomes of a prompt that cannot be read: empty, longer than the encoder's context,
-            no text. With "fallback" it goes to the fallback, and its route says the reason.
+            What becomes of a prompt that cannot be read: empty, too long, no text. With "fallback"
+            it goes to the fallback, and its route says the reason.
         fallback : str, optional
-            A target; default: the one that costs most on a prompt of 1,000 tokens.
+            A target; default: the best single target of the plans, without plans the one that
+            costs most on a prompt of 1,000 tokens.
         plan : str, optional
             One of ``plans``.
         budget : float, optional
             The most accurate rule whose mean expected cost on the labelled queries was at most
             this, in the cost unit, a query. At most one of tolerance, plan and budget.
+        false_alarms : float in [0, 1)
+            A prompt that is less like the training than all but about this share of the training
+            prompts goes to the fallback, and its route says so. 0: none does.
 
         Returns
         -------
@@ -220,45 +220,45 @@ class Router:
         ActivationError
             An encoder's states that are not finite, or too little memory.
         """
-        decision = self.decision(tolerance, plan, budget)
-        reads, fallback = self._ready(on_error, fallback)
+        how = self._ready(tolerance, on_error, fallback, plan, budget, false_alarms)
         if isinstance(prompt, str):
-            return self._routes(reads, {"": prompt}, decision, on_error, fallback)[0]
-        named = {f"prompts[{i}]": text for i, text in enumerate(prompt)}
-        return self._routes(reads, named, decision, on_error, fallback)
+            return self._routes({"": prompt}, *how)[0]
+        return self._routes({f"prompts[{i}]": text for i, text in enumerate(prompt)}, *how)
 
-    def stream(
-        self,
-        prompts: Iterable[str],
-        tolerance: float | None = None,
-        on_error: str = "raise",
-        fallback: str | None = None,
-        plan: str | None = None,
-        budget: float | None = None,
-    ) -> Iterator[Route]:
+    def stream(self, prompts: Iterable[str], *how: Any, **named: Any) -> Iterator[Route]:
         """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the
         iterable when it is needed.
 
         Parameters, errors: as in :meth:`route`.
         """
-        decision = self.decision(tolerance, plan, budget)
-        reads, fallback = self._ready(on_error, fallback)
+        ready = self._ready(*how, **named)
         for i, prompt in enumerate(prompts):
-            yield self._routes(reads, {f"prompts[{i}]": prompt}, decision, on_error, fallback)[0]
+            yield self._routes({f"prompts[{i}]": prompt}, *ready)[0]
 
-    def _ready(self, on_error: str, fallback: str | None) -> tuple[dict[str, Attached], str]:
-        """The encoders, loaded once, and the fallback; RouterError for what makes no sense."""
-        fallback = checked_fallback(self.targets, on_error, fallback)
+    def _ready(
+        self,
+        tolerance: float | None = None,
+        on_error: str = "raise",
+        fallback: str | None = None,
+        plan: str | None = None,
+        budget: float | None = None,
+        false_alarms: float = FALSE_ALARMS,
+    ) -> tuple[dict[str, Attached], Decision, str, str]:
+        """The encoders, loaded once, the decision, `on_error` and the fallback; RouterError for
+        what makes no sense.
+        """
+        decision = self._plans.decision(tolerance, plan, budget, false_alarms)
+        fallback = checked_fallback(self.targets, on_error, fallback, self._plans.best)
         with self._lock:  # of threads that come at once, one loads the encoders
             if self._reads is None:
                 self.attach(device=self._device)
             assert self._reads is not None
-            return self._reads, fallback
+            return self._reads, decision, on_error, fallback
 
     def _routes(
         self,
-        reads: dict[str, Attached],
         prompts: dict[str, str],
+        reads: dict[str, Attached],
         decision: Decision,
         on_error: str,
         fallback: str,
