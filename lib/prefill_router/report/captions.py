@@ -89,6 +89,10 @@ CAPTIONS = {
         "For each pool and method, the share of 200 draws in which a plan broke its promise, with"
         " its interval; the dashed line is what was allowed."
     ),
+    "14_unlike": (
+        "Share of test rows below a familiarity, and accuracy of ours above the best single"
+        " target's in bins of familiarity, for each pool."
+    ),
     "18_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."
