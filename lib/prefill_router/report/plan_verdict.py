@@ -20,10 +20,10 @@ PLAN_NOTE = (
     "A plan is the cheapest rule whose accuracy is, with 95 % confidence on labelled queries out of"
     " fold, not below the best single target's; where none is, it is that target, and saves"
     " nothing. Savings and accuracies are of test rows, against the best single target; their"
-    " intervals take the plans as they were chosen on the splits: another labelled sample may choose"
-    " others. The best routers on text are those with the cheapest plan and with the highest AUC on labelled"
-    " queries. Promises: of 200 plans chosen on samples, how many are in truth less accurate than"
-    " the best single target; 5 % were allowed."
+    " intervals take the plans as they were chosen on the splits: another labelled sample may"
+    " choose others. The best routers on text are those with the cheapest plan and with the highest"
+    " AUC on labelled queries. Promises: of 200 plans chosen on samples, how many are in truth less"
+    " accurate than the best single target; 5 % were allowed."
 )
 
 
