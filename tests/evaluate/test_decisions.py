@@ -1,5 +1,7 @@
 """What plans do on test rows: against numbers computed here, and against the functions of numpy."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +16,10 @@ from prefill_router.evaluate.decisions_of_pools import decide_pools, rule_curves
 from prefill_router.evaluate.keys import ARGMAX, AtPoint
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.evaluate.promises import promises
+from prefill_router.evaluate.query_costs import query_cost_table
 from prefill_router.report import decision_figures, decision_sentences
 from prefill_router.report.plan_verdict import plan_table, planned
+from prefill_router.report.query_cost_figures import draw_query_costs, query_cost_sentence
 
 N = 1200
 
@@ -164,3 +168,21 @@ def test_more_is_promised_and_less_is_saved(loaded):
     assert by_seed[NO_LOSS].cost >= by_seed[ONE_POINT].cost
     table = promises(pool, {"ours": methods["ours"]}, draws=50)
     assert table["saving"].is_monotonic_increasing
+
+
+def test_a_predicted_cost_that_knows_the_length_saves_more(loaded):
+    pool, methods = loaded["made"]
+    rng = np.random.default_rng(3)
+    states = rng.normal(size=(N, 8)).astype(np.float32)
+    length = np.exp(1.5 * states[:, [0]])  # of the answers of the dearest target alone
+    cost = np.hstack([np.full((N, 2), 1.0) * [200.0, 600.0], 2000 * length])
+    paying = dataclasses.replace(pool, outcomes=dataclasses.replace(pool.outcomes, cost=cost))
+    table = query_cost_table({"made": (paying, methods)}, states, 40).set_index("metric")
+    saved = table.loc["cost_saving_at_best_single"]
+    assert saved["predicted"] > saved["mean"] and saved["mean_low"] > 0
+    assert saved["over_mean"] == pytest.approx(saved["predicted"] - saved["mean"])
+    errors = table.loc["log_error"]
+    assert errors["predicted"] < errors["median"]
+    draw_query_costs(table.reset_index()).canvas.draw()
+    assert "Pool **made**" in query_cost_sentence(table.reset_index())
+    assert query_cost_table({"made": (pool, methods)}, states, 2).empty  # nothing realised

@@ -134,3 +134,11 @@ def test_with_calibrated_p_no_tolerance_beats_the_utility_rule_at_its_cost():
     at_its_cost = np.interp(by_tolerance["cost"], paid[::-1], right[::-1])
     assert (by_tolerance["accuracy"] <= at_its_cost + 1e-9).all()
     assert (at_its_cost - by_tolerance["accuracy"]).max() > 0.02
+
+
+def test_a_curve_may_decide_by_one_cost_and_pay_another():
+    paid = np.array([[5.0, 1.0, 1.0]] * 3)
+    steps = curve_steps(P, COST, np.zeros((3, 3)), 0.5, "utility", paid)
+    cost, _ = steps.evaluate(np.ones((1, 3)), [0.0, 0.04, 0.2])
+    # the choices of `test_the_utility_rule_by_hand`: [2, 2, 0], [1, 0, 0], [0, 0, 0]
+    np.testing.assert_allclose(cost[0], [7 / 3 + 0.5, 11 / 3 + 0.5, 5.5])

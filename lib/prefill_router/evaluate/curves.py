@@ -105,6 +105,7 @@ def curve_steps(
     correct: np.ndarray,
     overhead: float | np.ndarray = 0.0,
     rule: RuleKind = "tolerance",
+    paid: np.ndarray | None = None,
 ) -> CurveSteps:
     """Every change of target along the value of a rule, in O(nK log nK).
 
@@ -116,11 +117,14 @@ def curve_steps(
         The router's own cost per query, in the unit of ``cost``; added, not routed on.
     rule : {"tolerance", "utility"}
         Whose value the tolerances are: see `rules`.
+    paid : ndarray [n, K], optional
+        What answers did cost, where that is not the ``cost`` that decides.
     """
     p, cost = finite_array("p", p), finite_array("cost", cost, np.shape(p))
     correct = finite_array("correct", correct, p.shape)
     n = len(p)
     overhead = np.broadcast_to(finite_array("overhead", overhead), (n,))
+    paid = cost if paid is None else finite_array("paid", paid, p.shape)
     chosen, at = (tolerance_path if rule == "tolerance" else utility_path)(p, cost)
     query, step = np.nonzero((chosen[:, 1:] != chosen[:, :-1]) & np.isfinite(at[:, 1:]))
     in_order = np.argsort(at[query, step + 1], kind="stable")
@@ -130,10 +134,10 @@ def curve_steps(
     rows, first = np.arange(n), chosen[:, 0]
     return CurveSteps(
         tolerance=tolerance,
-        start_cost=cost[rows, first] + overhead,
+        start_cost=paid[rows, first] + overhead,
         start_correct=correct[rows, first],
         query=query,
-        delta_cost=cost[query, after] - cost[query, before],
+        delta_cost=paid[query, after] - paid[query, before],
         delta_correct=correct[query, after] - correct[query, before],
         last=np.searchsorted(value, tolerance, side="right"),
         decimals=GAP_DECIMALS if rule == "tolerance" else None,

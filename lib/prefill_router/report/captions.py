@@ -93,6 +93,10 @@ CAPTIONS = {
         "Share of test rows below a familiarity, and accuracy of ours above the best single"
         " target's in bins of familiarity, for each pool."
     ),
+    "15_query_costs": (
+        "By how many points of the best single target's cost ours saves more when it decides by a"
+        " predicted cost of each query than by a constant one, for each pool."
+    ),
     "18_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."

@@ -70,6 +70,8 @@ def plans(decisions: pd.DataFrame, differences: pd.DataFrame, pool: str) -> str:
     elif saved_more[2] < 0:
         said = f"**text saves more**, by {points((-saved_more[0], -saved_more[2], -saved_more[1]))}"
         said += " points of the cost"
+    elif saved_more[0] == 0:
+        said = "neither ours nor text has a cheaper plan than the best single target"
     else:
         said = f"**text does as well**: the difference is {points(saved_more)} points of the cost"
     return (

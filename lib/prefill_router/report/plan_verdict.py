@@ -9,7 +9,7 @@ import pandas as pd
 
 from prefill_router.evaluate.cross_fitted import PREFILL
 from prefill_router.evaluate.decisions import CURVE
-from prefill_router.evaluate.plans import NO_LOSS
+from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
 from prefill_router.report.styles import label
 from prefill_router.report.words import ENOUGH, Interval, percent, points, three_digits
@@ -80,6 +80,8 @@ def planned(tables: Mapping[str, pd.DataFrame], pool: str, router: str) -> Plann
     text, more = difference(tables["decision_differences"], pool, router, NO_LOSS, SAVING)
     if more[2] < 0:
         rival = f"{label(text)}, which reads the text, saves more: by {points(_minus(more))}"
+    elif more[0] == 0:
+        return Planned(saving, gain, "No router on text has a cheaper plan either.")
     elif more[1] <= 0:
         rival = (
             f"{label(text)}, which reads the text, saves as much: the difference is {points(more)}"
@@ -104,8 +106,9 @@ def plan_table(decisions: pd.DataFrame, differences: pd.DataFrame, promises: pd.
     """
     lines = [
         "| pool | method | mean AUC | planned saving | accuracy minus best single | P-AUCCC,"
-        " tolerance / utility rule | promise broken |",
-        "|---|---|---|---|---|---|---|",
+        " tolerance / utility rule | promise broken | one point allowed: saving | accuracy minus"
+        " best single |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for pool in decisions["pool"].unique():
         best = [
@@ -131,6 +134,8 @@ def plan_table(decisions: pd.DataFrame, differences: pd.DataFrame, promises: pd.
                 points(found(decisions, pool, method, NO_LOSS, GAIN)),
                 " / ".join(f"{area:.3f}" for area in areas),
                 f"{int(kept['broken'])} of {int(kept['draws'])}",
+                percent(found(decisions, pool, method, ONE_POINT, SAVING)),
+                points(found(decisions, pool, method, ONE_POINT, GAIN)),
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
