@@ -49,29 +49,42 @@ def query_cost_table(
         |log(expected / realised)| over test rows and targets. Pools without realised costs are left
         out.
     """
-    rows = []
-    for name, (pool, methods) in loaded.items():
-        realised = pool.outcomes.cost
-        if not all((realised[labelled(s)] > 0).any(axis=0).all() for s in pool.splits.values()):
-            continue
-        runs: dict[str, list[SeedRun]] = {kind: [] for kind in KINDS}
-        errors: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        for seed, split in pool.splits.items():
-            test = split.test[(realised[split.test] > 0).all(axis=1)]
+    paying = {name: of for name, of in loaded.items() if _realised(of[0])}
+    runs: dict[str, dict[str, list[SeedRun]]] = {name: {k: [] for k in KINDS} for name in paying}
+    errors: dict[str, dict[str, list[float]]] = {name: {k: [] for k in KINDS} for name in paying}
+    for seed in dict.fromkeys(seed for pool, _ in paying.values() for seed in pool.splits):
+        kernels: dict[bytes, np.ndarray] = {}  # pools without gaps share the labelled rows
+        for name, (pool, methods) in paying.items():
+            if seed not in pool.splits:
+                continue
+            paid, test = pool.outcomes.cost, pool.splits[seed].test
+            test = test[(paid[test] > 0).all(axis=1)]
             p, own = methods["ours"].p[seed][test][:, pool.columns], methods["ours"].overhead[test]
-            correct, paid = pool.outcomes.correct[test], realised[test]
-            for kind, cost in _expected(pool, states, seed, test).items():
+            correct, paid = pool.outcomes.correct[test], paid[test]
+            rows = labelled(pool.splits[seed])
+            if (key := rows.tobytes()) not in kernels:
+                kernels[key] = gaussian_gram(states, rows)
+            for kind, cost in _expected(pool, kernels[key], seed, test).items():
                 steps = curve_steps(p, cost, correct, own, "utility", paid)
-                runs[kind].append(_run(steps, paid, correct, pool.groups[test]))
-                errors[kind].append(float(np.median(np.abs(np.log(cost / paid)))))
-        rows += _rows(name, seed_averaged_intervals(runs, n_boot, seed=0), errors)
-    return pd.DataFrame(rows, columns=COLUMNS)
+                runs[name][kind].append(_run(steps, paid, correct, pool.groups[test]))
+                errors[name][kind].append(float(np.median(np.abs(np.log(cost / paid)))))
+    table = [
+        row
+        for name in paying
+        for row in _rows(name, seed_averaged_intervals(runs[name], n_boot, seed=0), errors[name])
+    ]
+    return pd.DataFrame(table, columns=COLUMNS)
 
 
-def _expected(pool: Pool, states: np.ndarray, seed: int, test: np.ndarray) -> dict[str, np.ndarray]:
+def _realised(pool: Pool) -> bool:
+    """Whether every target has a realised cost on the labelled rows of every split."""
+    cost = pool.outcomes.cost
+    return all((cost[labelled(split)] > 0).any(axis=0).all() for split in pool.splits.values())
+
+
+def _expected(pool: Pool, kernel: np.ndarray, seed: int, test: np.ndarray) -> dict[str, np.ndarray]:
     """Expected costs [m, K] of test rows."""
     train, realised = labelled(pool.splits[seed]), pool.outcomes.cost
-    kernel = gaussian_gram(states, train)
     model = QueryCost(seed, precomputed=True)
     model.fit(kernel[train], realised[train], pool.groups[train])
     of_train = np.where(np.isnan(realised[train]), np.nan, pool.cost[seed][train])
