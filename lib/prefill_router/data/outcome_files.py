@@ -88,7 +88,7 @@ def outcomes_from_tables(
     ------
     OutcomesError
         With all problems at once: missing columns, unknown targets or query ids, duplicates, empty
-        ids or prompts, correctness other than 0/1, negative or infinite tokens, costs or prices,
+        ids or prompts, correctness outside 0 to 1, negative or infinite tokens, costs or prices,
         fewer than two targets.
     """
     targets, problems = _targets(header)
@@ -161,8 +161,8 @@ def _values(
         number = pd.to_numeric(raw, errors="coerce").astype(np.float64)
         problems += _rows(file, column, "not a number", raw.notna() & number.isna(), pairs)
         if column == "correct":
-            bad = number.notna() & ~number.isin([0.0, 1.0])
-            what = "correctness is neither 0 nor 1: threshold it (empty = missing)"
+            bad = number.notna() & ~number.between(0.0, 1.0)
+            what = "correctness is not between 0 and 1: scale it (empty = missing)"
             problems += _rows(file, column, what, bad, pairs)
         else:
             problems += _rows(
