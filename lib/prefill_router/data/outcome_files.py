@@ -42,6 +42,33 @@ def load_outcomes(folder: str | Path) -> Outcomes:
     return outcomes_from_tables(queries, outcomes, header, where=str(folder))
 
 
+def load_answers(folder: str | Path, outcomes: Outcomes) -> np.ndarray | None:
+    """Each single answer to the queries of an outcomes folder.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Of that folder, all of its queries and targets or some of them.
+
+    Returns
+    -------
+    float ndarray [A, n, K] or None
+        1 right, 0 wrong, NaN where a target has fewer answers; None if the folder holds no single
+        answers.
+    """
+    path = Path(folder) / "answers.parquet"
+    if not path.is_file():
+        return None
+    table = _read_parquet(path)
+    row = pd.Index(outcomes.queries["query_id"]).get_indexer(_objects(table["query_id"]))
+    column = pd.Index(outcomes.target_names).get_indexer(_objects(table["target"]))
+    here = (row >= 0) & (column >= 0)
+    number = table["answer"].to_numpy()
+    answers = np.full((int(number.max()) + 1, *outcomes.correct.shape), np.nan)
+    answers[number[here], row[here], column[here]] = table["correct"].to_numpy()[here]
+    return answers
+
+
 def write_outcomes(outcomes: Outcomes, folder: str | Path) -> None:
     """Write a folder that :func:`load_outcomes` reads; ``targets.json``, without which it is none,
     comes last.

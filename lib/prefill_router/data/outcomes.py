@@ -9,6 +9,10 @@ An outcomes folder holds three files:
   never wrong.
 - ``targets.json``: ``{"name", "cost_unit", "targets": [{"name", "input_price", "output_price",
   ...}]}``.
+
+Where targets answered a query several times, a fourth file has each answer:
+
+- ``answers.parquet``: query_id, target, answer (0, 1, ...), correct (0 or 1).
 """
 
 from __future__ import annotations
