@@ -5,8 +5,8 @@ An outcomes folder holds three files:
 - ``queries.parquet``: query_id, benchmark, category, prompt, group. Queries that are
   near-duplicates or come from one template share a ``group``; groups never straddle a split.
 - ``outcomes.parquet``: query_id, target, correct (0 or 1; of several answers the share that is
-  right), input_tokens, output_tokens, cost (realised, in cost units; of several their mean). A (query, target) pair may be absent or empty: it is *missing* (NaN),
-  never wrong.
+  right), input_tokens, output_tokens, cost (realised, in cost units; of several their mean). A
+  (query, target) pair may be absent or empty: it is *missing* (NaN), never wrong.
 - ``targets.json``: ``{"name", "cost_unit", "targets": [{"name", "input_price", "output_price",
   ...}]}``.
 

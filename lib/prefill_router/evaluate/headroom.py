@@ -137,7 +137,8 @@ def luck_of(p: np.ndarray, correct: np.ndarray) -> dict[str, float]:
         with the largest P; expected_of_best_p: mean of the largest P, what that target's accuracy
         would be if P were true; oracle_if_independent: mean of 1 - prod(1 - P), how often one
         target would be right if their answers were independent draws at P; oracle: how often one
-        is (of graded outcomes: where one answer of each is drawn); informed_gap_closed: of the gap between best_single and oracle.
+        is (of graded outcomes: where one answer of each is drawn); informed_gap_closed: of the gap
+        between best_single and oracle.
     """
     best, oracle = correct.mean(axis=0).max(), (1 - (1 - correct).prod(axis=1)).mean()
     routed = correct[np.arange(len(p)), p.argmax(axis=1)].mean()

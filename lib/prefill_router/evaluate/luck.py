@@ -4,9 +4,9 @@ Where every target answered a query several times, P, the chance that its next a
 be told apart from which answer happened to be drawn. n queries, K targets, A answers of each.
 
 An oracle that sees one answer of each target wins also where a target of low P was lucky. What one
-would win who knew every P lies between two numbers: the target with the highest share of right
-answers among A - 1, judged by the answer left out (it knows P roughly, so it wins less), and the
-highest share among all A answers, judged by these same answers (the largest of noisy shares is too
+would win who knew every P lies between two numbers: the choice by a router and A - 1 answers of
+every target, judged by the answer left out (it knows P roughly, so it wins less), and the highest
+share of right answers among all A, judged by these same answers (the largest of noisy shares is too
 high on average, by Jensen's inequality). What the oracle wins beyond the second is luck; what it
 wins beyond the first may be.
 """
@@ -25,7 +25,6 @@ from prefill_router.evaluate.headroom import columns_of
 from prefill_router.evaluate.keys import Metric, MetricValues, OfTarget
 from prefill_router.evaluate.metrics import gap_closed
 from prefill_router.evaluate.resampling import seed_averaged_intervals
-from prefill_router.evaluate.rules import route
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.evaluate.settings import EvaluationSettings
 from prefill_router.evaluate.weighting import divided, weighted_means
@@ -63,7 +62,7 @@ def measured_luck(
         - best_single: mean grade of the best target of these queries.
         - router: of the targets with the router's highest P.
         - knows_1, ..., knows_A-1: of the target with the most right ones among so many of its other
-          answers; of equals the one that is best on training rows.
+          answers, the router's P counted as one more, judged by an answer that is not among them.
         - highest_grade: mean of each query's highest grade.
         - oracle: how often one target is right that answers once, mean over the A tables.
 
@@ -86,8 +85,7 @@ def measured_luck(
             continue
         for seed, split in complete_splits(of_pool, splits).items():
             test = split.test[~missing[split.test].any(axis=1)]
-            train = of_pool.correct[split.train].mean(axis=0)
-            values = per_query(of_targets[:, test], p[pool][seed][test], train)
+            values = per_query(of_targets[:, test], p[pool][seed][test])
             runs.setdefault(pool, []).append(_run(values, of_targets[:, test], names, groups[test]))
     if not runs:
         return pd.DataFrame(columns=COLUMNS)
@@ -95,7 +93,7 @@ def measured_luck(
     return table.rename(columns={"method": "pool"})[COLUMNS]
 
 
-def per_query(answers: np.ndarray, p: np.ndarray, prior: np.ndarray) -> dict[str, np.ndarray]:
+def per_query(answers: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
     """What each choice wins on every query, [n] each; their means are in ``measured_luck``.
 
     Parameters
@@ -103,21 +101,17 @@ def per_query(answers: np.ndarray, p: np.ndarray, prior: np.ndarray) -> dict[str
     answers : ndarray [A, n, K]
         None missing.
     p : ndarray [n, K]
-        A router's P(correct).
-    prior : ndarray [K]
-        Accuracy of the targets on other queries: decides between equals.
+        A router's P(correct), which must not have seen these answers.
     """
     A, grade = len(answers), answers.mean(axis=0)
     at = np.arange(grade.shape[0])
-    worse = np.broadcast_to(-prior, grade.shape)  # in the place of a cost: of equals the best
-    found = {"router": grade[at, route(p, worse, 0.0)]}
+    found = {"router": grade[at, p.argmax(axis=1)]}
     for known in range(1, A):
         won = []
         for judge in range(A):
             others = [a for a in range(A) if a != judge]
             for seen in combinations(others, known):
-                share = answers[list(seen)].mean(axis=0)
-                chosen = route(share, worse, 0.0)
+                chosen = (answers[list(seen)].sum(axis=0) + p).argmax(axis=1)
                 won.append(answers[judge, at, chosen])
         found[f"knows_{known}"] = np.mean(won, axis=0)
     found["highest_grade"] = grade.max(axis=1)
@@ -153,7 +147,8 @@ def between_shares(answers: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray
     unbiased = divided(size, size - 1)
 
     def variance(values: np.ndarray) -> np.ndarray:
-        return (weighted_means(values**2, weights) - weighted_means(values, weights) ** 2) * unbiased
+        squares = weighted_means(values**2, weights)
+        return (squares - weighted_means(values, weights) ** 2) * unbiased
 
     between = variance(grade) - within / A
     a, b = np.array(list(combinations(range(grade.shape[1]), 2))).T

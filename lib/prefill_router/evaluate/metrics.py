@@ -3,8 +3,8 @@
 Shapes: n queries, K targets, B replicates (one row of weights each), T points of a curve.
 Accuracies are shares in [0, 1], costs are in the unit of the outcomes, differences are in the same
 units. Of graded outcomes an accuracy is the mean grade of the targets chosen: the expected accuracy
-of one answer. Missing outcomes (NaN) are masked where a target is looked at alone (AUC, Brier, ECE);
-whatever routes needs complete rows.
+of one answer. Missing outcomes (NaN) are masked where a target is looked at alone (AUC, Brier,
+ECE); whatever routes needs complete rows.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ def fold_aucs(
     Returns
     -------
     aucs : float64 ndarray [folds, S, K]
-        NaN if training or test rows of a target are all right or all wrong; 0.5 without any component, for
-        constant features rank nothing.
+        NaN if training or test rows of a target are all right or all wrong; 0.5 without any
+        component, for constant features rank nothing.
     rank : int
         Components that all folds have, at most the largest size.
     """

@@ -33,8 +33,9 @@ def fisher_j(x: np.ndarray, y: np.ndarray) -> float:
     Returns
     -------
     float
-        S are class covariances with divisor n_class, rows weighted by their share in the class. NaN if a class is empty; 0 if the class means
-        are equal; infinite if they differ and no class has any spread.
+        S are class covariances with divisor n_class, rows weighted by their share in the class.
+        NaN if a class is empty; 0 if the class means are equal; infinite if they differ and no
+        class has any spread.
     """
     shifted = (
         np.asarray(x, np.float64) - x[0]

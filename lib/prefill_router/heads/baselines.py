@@ -2,10 +2,10 @@
 
 Every class has ``fit(X, Y, groups=None) -> self`` and ``predict_proba(X) -> float64 [n, K]``. Y [n,
 K] holds 1 (right), 0 (wrong), between them the share of several answers that are right, and NaN
-(missing; masked, never counted as wrong). What X is differs
-by class and is said there. Hyper-parameters are chosen on the training rows, by cross-validation
-over ``groups`` (n labels; default: every row on its own), by the lowest Brier score over all known
-outcomes: it is proper, like the log loss, and stays finite for a P of exactly 0 or 1.
+(missing; masked, never counted as wrong). What X is differs by class and is said there.
+Hyper-parameters are chosen on the training rows, by cross-validation over ``groups`` (n labels;
+default: every row on its own), by the lowest Brier score over all known outcomes: it is proper,
+like the log loss, and stays finite for a P of exactly 0 or 1.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class KernelRouter(KernelRegression):
         X : float ndarray [n, D], or a mapping of encoder name to one
             See :func:`read_states`. They are kept, not copied.
         Y : float ndarray [n, K]
-            1 right, 0 wrong, between them a share of right answers; NaN missing. Further targets than those routed to may be given: they
-            help to tell difficulty apart.
+            1 right, 0 wrong, between them a share of right answers; NaN missing.
+            Further targets than those routed to may be given: they help to tell difficulty apart.
         groups : n labels that never straddle a fold; default: every row on its own.
 
         Raises

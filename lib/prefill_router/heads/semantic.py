@@ -2,10 +2,10 @@
 :mod:`prefill_router.heads.latent`), and two controls.
 
 All have the interface of :mod:`prefill_router.heads.baselines`: ``fit(X, Y, groups=None)``,
-``predict_proba(X) -> float64 [n, K]``, X a float ndarray [n, d], Y [n, K] from 1
-(right) to 0 (wrong) and NaN (missing). Hyper-parameters are one choice for all targets, by cross-validation over groups and the
-lowest Brier score of known outcomes, on training rows alone. Rows without any outcome are left out
-before anything is fitted.
+``predict_proba(X) -> float64 [n, K]``, X a float ndarray [n, d], Y [n, K] from 1 (right) to 0
+(wrong) and NaN (missing). Hyper-parameters are one choice for all targets, by cross-validation over
+groups and the lowest Brier score of known outcomes, on training rows alone. Rows without any
+outcome are left out before anything is fitted.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ CAPTIONS = {
     ),
     "11_measured_luck": (
         "Targets that answered three times: accuracy of the best single target, of the router, of"
-        " a choice that knows one or two other answers of each target, the highest share of right"
+        " the router told one or two other answers of each target, the highest share of right"
         " answers, and the oracle of one answer; what is surely luck is shaded."
     ),
     "11_luck": (

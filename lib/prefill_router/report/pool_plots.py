@@ -32,8 +32,8 @@ LUCK_ROWS = {
 MEASURED_ROWS = {
     "best_single": "best single target",
     "router": "the router",
-    "knows_1": "knows one other answer",
-    "knows_2": "knows two other answers",
+    "knows_1": "router and one other answer",
+    "knows_2": "router and two other answers",
     "highest_grade": "highest share of three",
     "oracle": "oracle of one answer",
 }
