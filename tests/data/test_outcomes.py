@@ -213,8 +213,8 @@ def break_outcomes(column, row, value):
         ),
         (break_outcomes("query_id", 3, "a"), r"duplicate \(query, target\): row 3 \(a / small\)"),
         (
-            break_outcomes("correct", 1, 0.5),
-            r"column correct: correctness is neither 0 nor 1.*row 1 \(a / small\)",
+            break_outcomes("correct", 1, 1.5),
+            r"column correct: correctness is not between 0 and 1.*row 1 \(a / small\)",
         ),
         (break_outcomes("correct", 1, "yes"), r"column correct: not a number: row 1"),
         (
@@ -251,7 +251,7 @@ def test_all_problems_come_at_once():
         outcomes_from_tables(queries, outcomes, HEADER)
     text = str(caught.value)
     assert all(
-        part in text for part in ("empty prompt", "unknown target", "neither 0 nor 1", "row 4")
+        part in text for part in ("empty prompt", "unknown target", "not between 0 and 1", "row 4")
     )
 
 

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefill_router.data.outcome_files import load_answers, load_outcomes
 from prefill_router.data.outcomes import QUERY_COLUMNS, Outcomes, OutcomesError, Target
+from prefill_router.data.price_entries import Price
 from prefill_router.data.reasoning_gym import facts as facts_of
 from prefill_router.data.reasoning_gym import folder
 from prefill_router.data.reasoning_gym.generate import check_same, generate, generate_family
 from prefill_router.data.reasoning_gym.published import read_published, sha256, target_name
+from prefill_router.data.source_folder import write_source
 from prefill_router.data.splits import family_folds, grouped_by_family
 from prefill_router.files import project_root
+from prefill_router.run.profile_files import load_profile
 
 CONFIG = {"seed": 45, "size": 5}
 
@@ -153,7 +157,8 @@ def test_tables_of_facts_are_means_over_samples(tmp_path, asked):
         answers = [[("a b", score) for score in of]] * 5
         published_file(tmp_path, "easy", model, "chain_sum", asked, answers)
     kept, _ = facts_of.select(read_published(tmp_path, words))
-    queries, answers = folder.tables(folder.of_level(kept, "easy"))
+    easy = folder.of_level(kept, "easy")
+    queries, answers = folder.tables(easy)
     assert queries["prompt"].tolist() == asked
     assert queries["query_id"].tolist()[:2] == ["easy-chain_sum-00", "easy-chain_sum-01"]
     assert answers.groupby("target")["correct"].first().round(4).to_dict() == {
@@ -162,6 +167,22 @@ def test_tables_of_facts_are_means_over_samples(tmp_path, asked):
     }
     with pytest.raises(OutcomesError, match="at most 1 tokens"):
         folder.of_level(kept, "easy", 1)
+    paid = {name: Price(1.0, 2.0) for name in ("one", "two")}
+    written = tmp_path / "folder"
+    answers = answers.assign(cost=1.0)
+    write_source(written, "easy", queries, answers, paid, folder.single_answers(easy))
+    outcomes = load_outcomes(written)
+    single = load_answers(written, outcomes)
+    assert single.shape == (3, 5, 2) and single[:, 2, 0].tolist() == [1, 0, 1]
+    assert single[0, 0, 1] == 0 and np.isnan(single[1:, :, 1]).all()
+    assert np.allclose(np.nanmean(single, axis=0), outcomes.correct)
+    # of some queries and targets, in their order
+    some = outcomes.subset([3, 1]).pool(["two", "one"])
+    assert np.array_equal(
+        load_answers(written, some), single[:, [3, 1]][:, :, [1, 0]], equal_nan=True
+    )
+    write_source(written, "hard", queries, answers, paid)
+    assert load_answers(written, outcomes) is None
 
 
 def test_a_question_that_comes_out_otherwise_is_refused(asked):
@@ -192,6 +213,25 @@ def test_the_committed_facts():
     asked = found.questions.merge(generate(some, processes=1), on=facts_of.QUESTION)
     assert len(asked) == 50 * len(some)
     check_same(asked, asked["sha256"], "committed")
+
+
+def test_the_easy_profile_is_the_hard_one_with_three_answers():
+    hard, easy = (load_profile(name).as_dict() for name in ("reasoning_gym", "reasoning_gym_easy"))
+    differ = {key for key in hard if hard[key] != easy[key]}
+    assert differ == {"name", "label", "description", "outcomes", "pools", "subset"} | {
+        "hidden_reasoning",
+        "then",
+    }
+    assert easy["outcomes"] == "reasoning_gym:easy" and set(easy["pools"]) == set(hard["pools"])
+    found = folder.of_level(
+        facts_of.read_facts(project_root() / folder.FACTS), "easy", easy["longest_prompt"]
+    )
+    assert easy["subset"] == 3000 < len(found.questions)
+    most = found.answers.groupby("target")["sample"].nunique()
+    in_pools = {target for names in easy["pools"].values() for target in names}
+    assert most[sorted(in_pools)].eq(3).all() and most["llama-4-scout"] == 1
+    # reasoning that no count holds: the same targets but the one that did not answer
+    assert set(hard["hidden_reasoning"]) - set(easy["hidden_reasoning"]) == {"grok-3-mini-beta"}
 
 
 def test_agreement_with_the_normalised_table():

@@ -380,8 +380,8 @@ def test_a_target_of_one_class_is_left_out_of_the_mean_auc():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="0, 1 or NaN"):
-        weighted_auc(np.array([0.1, 0.2]), np.array([0.5, 1]), np.ones((1, 2)))
+    with pytest.raises(ValueError, match="labels from 0 to 1"):
+        weighted_auc(np.array([0.1, 0.2]), np.array([2.0, 1]), np.ones((1, 2)))
     with pytest.raises(ValueError, match="finite values of P"):
         weighted_auc(np.array([np.nan, 0.2]), np.array([0.0, 1]), np.ones((1, 2)))
     with pytest.raises(ValueError, match=r"weights must be \[B, 5\]"):

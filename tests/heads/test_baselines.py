@@ -71,7 +71,7 @@ def test_every_router_keeps_the_interface(name, problem):
     )
     with pytest.raises(ValueError, match="they must be equal"):
         make().fit(rows[:-1], Y)
-    with pytest.raises(ValueError, match="0, 1 and NaN"):
+    with pytest.raises(ValueError, match="0 to 1 and NaN"):
         make().fit(rows, Y + 1)
     with pytest.raises(ValueError, match=r"columns \[0\] of Y have no outcome"):
         make().fit(rows, np.column_stack([np.full(240, nan), Y[:, 1]]))

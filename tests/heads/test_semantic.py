@@ -91,7 +91,7 @@ def test_every_router_keeps_the_interface(name, problem):
     np.testing.assert_allclose(router.predict_proba(X[:1]), p[:1], atol=1e-6)  # a row stands alone
     with pytest.raises(ValueError, match="they must be equal"):
         make().fit(X[:-1], Y)
-    with pytest.raises(ValueError, match="0, 1 and NaN"):
+    with pytest.raises(ValueError, match="0 to 1 and NaN"):
         make().fit(X, Y + 1)
     with pytest.raises(ValueError, match=r"columns \[0\] of Y have no outcome"):
         make().fit(X, np.column_stack([np.full(300, nan), Y[:, 1]]))

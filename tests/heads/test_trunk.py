@@ -226,7 +226,7 @@ def test_validation_split_has_the_wanted_size():
     [
         (lambda X, Y: (X[:-1], Y), "same number of rows"),
         (lambda X, Y: (np.where(np.arange(400)[:, None] == 7, np.nan, X), Y), "first in row 7"),
-        (lambda X, Y: (X, Y * 2), "0, 1 and NaN"),
+        (lambda X, Y: (X, Y * 2), "0 to 1 and NaN"),
         (lambda X, Y: (X, np.column_stack([Y[:, 0], np.full(400, np.nan)])), r"columns \[1\]"),
     ],
 )

@@ -7,7 +7,12 @@ import pytest
 
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, OF_ANSWERS
 from prefill_router.report import pool_sentences
-from prefill_router.report.pool_plots import plot_calibration, plot_disagreement, plot_luck
+from prefill_router.report.pool_plots import (
+    plot_calibration,
+    plot_disagreement,
+    plot_luck,
+    plot_measured_luck,
+)
 from prefill_router.report.report import write_summary
 from prefill_router.report.shown import (
     compared,
@@ -200,6 +205,45 @@ def test_luck_is_the_shade_between_what_is_expected_and_the_independent_oracle()
     assert [label.get_text() for label in axes[0].get_yticklabels()][-1] == "best single target"
     assert {"luck", "52.0%", "70.0%"} <= {text.get_text() for text in axes[0].texts}
     assert axes[1].get_title() == "Pool yours"
+    plt.close(fig)
+
+
+def measured():
+    values = {
+        "best_single": (0.6, 0.55, 0.65),
+        "router": (0.62, 0.57, 0.67),
+        "knows_1": (0.64, 0.6, 0.68),
+        "knows_2": (0.66, 0.61, 0.69),
+        "highest_grade": (0.7, 0.65, 0.75),
+        "oracle": (0.8, 0.76, 0.84),
+        "luck_least": (0.5, 0.4, 0.6),
+        "luck_most": (0.7, 0.6, 0.8),
+        "router_closes": (0.1, -0.1, 0.2),
+        "knows_closes": (0.3, 0.2, 0.4),
+        "between": (0.25, 0.2, 0.3),
+    }
+    rows = [("mine", "", metric, *of, 40) for metric, of in values.items()]
+    rows += [("mine", name, "between", v, v, v, 40) for name, v in (("a", 0.81), ("b", 0.42))]
+    columns = ["pool", "target", "metric", "value", "ci_low", "ci_high", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_measured_luck_in_words_and_as_a_figure():
+    # empty targets are NaN in a table that was written and read
+    for table in (measured(), measured().replace({"target": {"": np.nan}})):
+        text = pool_sentences.measured_luck(table, "mine")
+        assert "of the 20.0 points between" in text
+        assert "at least 50% [40%, 60%] and at most 70% [60%, 80%] are luck" in text
+        assert "closes 10% [-10%, 20%] of that gap, and 30% [20%, 40%] where it is told" in text
+        assert "42% to 81%, depending on the target" in text and "it is 25% [20%, 30%]" in text
+        assert pool_sentences.measured_luck(table, "other") == ""
+    fig, axes = plt.subplots(1, 2)
+    plot_measured_luck(pd.concat([measured(), measured().assign(pool="a second")]), axes)
+    [shade] = axes[0].patches
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.7, 0.8))
+    labels = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert labels[::-1][:2] == ["best single target", "the router"]
+    assert [ax.get_title() for ax in axes] == ["Pool mine", "Pool a second"]
     plt.close(fig)
 
 

@@ -42,6 +42,33 @@ def load_outcomes(folder: str | Path) -> Outcomes:
     return outcomes_from_tables(queries, outcomes, header, where=str(folder))
 
 
+def load_answers(folder: str | Path, outcomes: Outcomes) -> np.ndarray | None:
+    """Each single answer to the queries of an outcomes folder.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Of that folder, all of its queries and targets or some of them.
+
+    Returns
+    -------
+    float ndarray [A, n, K] or None
+        1 right, 0 wrong, NaN where a target has fewer answers; None if the folder holds no single
+        answers.
+    """
+    path = Path(folder) / "answers.parquet"
+    if not path.is_file():
+        return None
+    table = _read_parquet(path)
+    row = pd.Index(outcomes.queries["query_id"]).get_indexer(_objects(table["query_id"]))
+    column = pd.Index(outcomes.target_names).get_indexer(_objects(table["target"]))
+    here = (row >= 0) & (column >= 0)
+    number = table["answer"].to_numpy()
+    answers = np.full((int(number.max()) + 1, *outcomes.correct.shape), np.nan)
+    answers[number[here], row[here], column[here]] = table["correct"].to_numpy()[here]
+    return answers
+
+
 def write_outcomes(outcomes: Outcomes, folder: str | Path) -> None:
     """Write a folder that :func:`load_outcomes` reads; ``targets.json``, without which it is none,
     comes last.
@@ -88,7 +115,7 @@ def outcomes_from_tables(
     ------
     OutcomesError
         With all problems at once: missing columns, unknown targets or query ids, duplicates, empty
-        ids or prompts, correctness other than 0/1, negative or infinite tokens, costs or prices,
+        ids or prompts, correctness outside 0 to 1, negative or infinite tokens, costs or prices,
         fewer than two targets.
     """
     targets, problems = _targets(header)
@@ -161,8 +188,8 @@ def _values(
         number = pd.to_numeric(raw, errors="coerce").astype(np.float64)
         problems += _rows(file, column, "not a number", raw.notna() & number.isna(), pairs)
         if column == "correct":
-            bad = number.notna() & ~number.isin([0.0, 1.0])
-            what = "correctness is neither 0 nor 1: threshold it (empty = missing)"
+            bad = number.notna() & ~number.between(0.0, 1.0)
+            what = "correctness is not between 0 and 1: scale it (empty = missing)"
             problems += _rows(file, column, what, bad, pairs)
         else:
             problems += _rows(

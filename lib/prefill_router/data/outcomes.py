@@ -4,11 +4,15 @@ An outcomes folder holds three files:
 
 - ``queries.parquet``: query_id, benchmark, category, prompt, group. Queries that are
   near-duplicates or come from one template share a ``group``; groups never straddle a split.
-- ``outcomes.parquet``: query_id, target, correct (0 or 1), input_tokens, output_tokens, cost
-  (realised, in cost units). A (query, target) pair may be absent or empty: it is *missing* (NaN),
-  never wrong.
+- ``outcomes.parquet``: query_id, target, correct (0 or 1; of several answers the share that is
+  right), input_tokens, output_tokens, cost (realised, in cost units; of several their mean). A
+  (query, target) pair may be absent or empty: it is *missing* (NaN), never wrong.
 - ``targets.json``: ``{"name", "cost_unit", "targets": [{"name", "input_price", "output_price",
   ...}]}``.
+
+Where targets answered a query several times, a fourth file has each answer:
+
+- ``answers.parquet``: query_id, target, answer (0, 1, ...), correct (0 or 1).
 """
 
 from __future__ import annotations
@@ -57,7 +61,8 @@ class Outcomes:
         query i.
     targets : tuple of Target, length K >= 2
     correct : float ndarray [n, K]
-        In [0, 1]; NaN = missing.
+        1 right, 0 wrong, between them the share of a target's answers to the query that are right;
+        NaN = missing.
     input_tokens, output_tokens : float ndarray [n, K]
         Tokens read and generated; NaN = missing.
     cost : float ndarray [n, K]

@@ -43,19 +43,23 @@ def write_source(
     queries: pd.DataFrame,
     answers: pd.DataFrame,
     prices: Mapping[str, Price],
+    single: pd.DataFrame | None = None,
 ) -> None:
-    """Write the three files of an outcomes folder, all or none of them; the caller holds its lock.
+    """Write the files of an outcomes folder, all or none of them; the caller holds its lock.
 
     Parameters
     ----------
     answers : DataFrame[outcomes.OUTCOME_COLUMNS]
     prices : target to its price, in the order of the targets
+    single : DataFrame[query_id, target, answer, correct], each answer where there are several
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # under the lock, so that of a killed process
     partial.mkdir(parents=True)
     queries.to_parquet(partial / "queries.parquet", index=False)
     answers.to_parquet(partial / "outcomes.parquet", index=False)
+    if single is not None:
+        single.to_parquet(partial / "answers.parquet", index=False)
     targets = [
         {
             "name": target,

@@ -10,14 +10,18 @@ from prefill_router.evaluate.weighting import divided
 
 def win_shares(correct: np.ndarray) -> np.ndarray:
     """[K, K]: entry (a, b) is the share of queries on which a is right and b is wrong, of those
-    with every outcome; NaN if there is none.
+    with every outcome; NaN if there is none. Of graded outcomes it is the expected share where each
+    target answers once, independently of the other.
     """
     correct = with_every_outcome(correct)
-    return divided((correct == 1).T.astype(np.float64) @ (correct == 0), np.float64(len(correct)))
+    both = correct.T @ (1 - correct)
+    np.fill_diagonal(both, 0.0)  # no answer is right and wrong
+    return divided(both, np.float64(len(correct)))
 
 
 def agreement_zones(correct: np.ndarray) -> dict[str, float]:
-    """Shares of queries that all targets answer, some do, none does.
+    """Shares of queries that all targets answer, some do, none does; of graded outcomes the
+    expected shares where each target answers once, independently of the others.
 
     Returns
     -------
@@ -28,8 +32,8 @@ def agreement_zones(correct: np.ndarray) -> dict[str, float]:
     correct = np.asarray(correct, dtype=np.float64)
     complete = with_every_outcome(correct)
     n = len(complete)
-    right = float((complete == 1).all(axis=1).mean()) if n else float("nan")
-    wrong = float((complete == 0).all(axis=1).mean()) if n else float("nan")
+    right = float(complete.prod(axis=1).mean()) if n else float("nan")
+    wrong = float((1 - complete).prod(axis=1).mean()) if n else float("nan")
     zones = {"all_right": right, "disagree": 1.0 - right - wrong, "all_wrong": wrong}
     return zones | {"n": n, "n_incomplete": len(correct) - n}
 

@@ -24,7 +24,8 @@ def weighted_auc(score: np.ndarray, label: np.ndarray, weights: np.ndarray) -> n
     ----------
     score : ndarray [n]
     label : ndarray [n]
-        0, 1 or NaN (missing: left out).
+        1 right, 0 wrong, between them a grade: y of a right query and 1 - y of a wrong one, as in
+        ``labels.class_rows``; NaN missing (left out).
     weights : ndarray [B, n]
         >= 0.
 
@@ -35,22 +36,29 @@ def weighted_auc(score: np.ndarray, label: np.ndarray, weights: np.ndarray) -> n
     """
     score, label = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=np.float64)
     weights = np.atleast_2d(np.asarray(weights, dtype=np.float64))
-    seen = np.flatnonzero(~np.isnan(label))
-    if not np.isin(label[seen], (0.0, 1.0)).all():
-        raise ValueError("AUC needs labels that are 0, 1 or NaN; threshold graded outcomes first")
-    if not np.isfinite(score[seen]).all():
+    if ((label < 0) | (label > 1)).any():
+        raise ValueError("AUC needs labels from 0 to 1, or NaN; scale the grades first")
+    known = np.nan_to_num(label)
+    return auc_of_shares(score, known, np.where(np.isnan(label), 0.0, 1 - known), weights)
+
+
+def auc_of_shares(
+    score: np.ndarray, as_right: np.ndarray, as_wrong: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """``weighted_auc`` of queries of which shares [n] count as right and as wrong: [B]."""
+    right, wrong = np.flatnonzero(as_right), np.flatnonzero(as_wrong)
+    if not (np.isfinite(score[right]).all() and np.isfinite(score[wrong]).all()):
         raise ValueError("AUC needs finite values of P; look for NaN in the predictions")
-    if seen.size == 0:
+    if right.size == 0 or wrong.size == 0:
         return np.full(len(weights), np.nan)
-    right, wrong = seen[label[seen] == 1], seen[label[seen] == 0]
     wrong = wrong[np.argsort(score[wrong], kind="stable")]
-    below = cumulated(weights[:, wrong])
+    below = cumulated(weights[:, wrong] * as_wrong[wrong])
     # Weight of the wrong ones with a score below that of each right one; of equal scores half
     # counts.
     first, last = (
         np.searchsorted(score[wrong], score[right], side=side) for side in ("left", "right")
     )
-    right_weights, wrong_below = weights[:, right], below[:, first]
+    right_weights, wrong_below = weights[:, right] * as_right[right], below[:, first]
     if (first != last).any():
         wrong_below = (wrong_below + below[:, last]) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -115,7 +123,7 @@ def pairwise_disagreement(
     p: np.ndarray, correct: np.ndarray, target_names: Sequence[str]
 ) -> pd.DataFrame:
     """How well P tells which of two targets is right, over the queries on which just one of them
-    is.
+    is; a graded query counts by how likely that is (``just_one_right``).
 
     The AUC of P_a - P_b for "a is right", the same for (a, b) and (b, a). A router decides by such
     differences alone: a P that only knows which queries are hard has an AUC of 0.5 here, however
@@ -130,8 +138,8 @@ def pairwise_disagreement(
     Returns
     -------
     DataFrame [target_a, target_b, n, auc], one row per unordered pair
-        n: queries on which just one of the two is right; auc is NaN unless each of the two is on
-        some.
+        n: queries on which just one of the two is right, the expected number where outcomes are
+        graded, rounded; auc is NaN unless each of the two is on some.
     """
     p, correct = check_same_shape(p, correct)
     auc = pair_auc_rows(p, correct, np.ones((1, len(p))))[:, 0]
@@ -140,18 +148,20 @@ def pairwise_disagreement(
         {
             "target_a": [target_names[a] for a, _ in pairs],
             "target_b": [target_names[b] for _, b in pairs],
-            "n": [int(just_one_right(correct, a, b).sum()) for a, b in pairs],
+            "n": [round(np.sum(just_one_right(correct, a, b))) for a, b in pairs],
             "auc": auc,
         }
     )
 
 
-def just_one_right(correct: np.ndarray, a: int, b: int) -> np.ndarray:
-    """Mask [n] of the queries on which just one of two targets is right; missing outcomes are
-    neither.
+def just_one_right(correct: np.ndarray, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+    """How likely a alone and b alone are right on each query, [n] each; 0 where one is missing.
+
+    y_a (1 - y_b) and y_b (1 - y_a): the shares of all pairs of an answer of a and one of b. With
+    one answer each, 1 where it is so and 0 elsewhere.
     """
     of_a, of_b = correct[:, a], correct[:, b]
-    return ((of_a == 1) & (of_b == 0)) | ((of_a == 0) & (of_b == 1))
+    return np.nan_to_num(of_a * (1 - of_b)), np.nan_to_num(of_b * (1 - of_a))
 
 
 def pair_auc_rows(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -160,8 +170,7 @@ def pair_auc_rows(p: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np
     """
     values = [np.empty((0, len(weights)))]
     for a, b in combinations(range(p.shape[1]), 2):
-        rows = just_one_right(correct, a, b)
         # 12 decimals, as in routing: 0.8 - 0.7 equals 0.3 - 0.2 whatever the last bit says.
-        lead = np.round(p[rows, a] - p[rows, b], 12)
-        values.append(weighted_auc(lead, correct[rows, a], weights[:, rows])[None])
+        lead = np.round(p[:, a] - p[:, b], 12)
+        values.append(auc_of_shares(lead, *just_one_right(correct, a, b), weights)[None])
     return np.concatenate(values)

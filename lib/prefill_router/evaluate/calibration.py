@@ -43,10 +43,13 @@ def reliability_table(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> pd.
 def brier_rows(p: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Brier score [B, K]: weighted mean of (p - y)^2; lower is better.
 
+    Against grades it lacks the chance in a single answer, which nobody can predict: it is lower by
+    the mean of y (1 - y) than against each answer.
+
     Parameters
     ----------
     p, y : ndarray [n, K]
-        P(correct) and correctness (NaN = missing: left out).
+        P(correct) and correctness, 0 to 1 (NaN = missing: left out).
     weights : ndarray [B, n]
     """
     seen = ~np.isnan(y)

@@ -31,7 +31,8 @@ class PoolOverview:
         the cheapest target.
     points : DataFrame[target, cost, accuracy]
     wins : DataFrame, targets x targets
-        Share of queries that the row's target has right and the column's wrong.
+        Share of queries that the row's target has right and the column's wrong
+        (`agreement.win_shares`).
     by_benchmark : DataFrame, benchmarks x targets
         Accuracy on the queries that every target answered, of the ``LARGEST`` benchmarks; NaN where
         there is no such query.

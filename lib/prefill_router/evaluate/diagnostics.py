@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
+from prefill_router.data.labels import class_rows
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.auc import per_target_auc
@@ -39,8 +40,8 @@ def roc_curves(
     """
     found = {}
     for target, y, q in _test_rows(p, outcomes, splits):
-        seen = ~np.isnan(y)
-        fpr, tpr, _ = roc_curve(y[seen], q[seen])
+        rows, labels, weights = class_rows(y)
+        fpr, tpr, _ = roc_curve(labels, q[rows], sample_weight=weights)
         found[target] = pd.DataFrame({"fpr": fpr, "tpr": tpr})
     return found
 

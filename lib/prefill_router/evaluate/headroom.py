@@ -128,7 +128,7 @@ def luck_of(p: np.ndarray, correct: np.ndarray) -> dict[str, float]:
     Parameters
     ----------
     p, correct : ndarray [n, K]
-        P(correct) and correctness (0 or 1, none missing) of every target.
+        P(correct) and correctness (0 to 1, none missing) of every target.
 
     Returns
     -------
@@ -137,9 +137,10 @@ def luck_of(p: np.ndarray, correct: np.ndarray) -> dict[str, float]:
         with the largest P; expected_of_best_p: mean of the largest P, what that target's accuracy
         would be if P were true; oracle_if_independent: mean of 1 - prod(1 - P), how often one
         target would be right if their answers were independent draws at P; oracle: how often one
-        is; informed_gap_closed: of the gap between best_single and oracle.
+        is (of graded outcomes: where one answer of each is drawn); informed_gap_closed: of the gap
+        between best_single and oracle.
     """
-    best, oracle = correct.mean(axis=0).max(), correct.max(axis=1).mean()
+    best, oracle = correct.mean(axis=0).max(), (1 - (1 - correct).prod(axis=1)).mean()
     routed = correct[np.arange(len(p)), p.argmax(axis=1)].mean()
     return {
         "best_single": float(best),

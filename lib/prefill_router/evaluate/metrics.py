@@ -2,8 +2,9 @@
 
 Shapes: n queries, K targets, B replicates (one row of weights each), T points of a curve.
 Accuracies are shares in [0, 1], costs are in the unit of the outcomes, differences are in the same
-units. Missing outcomes (NaN) are masked where a target is looked at alone (AUC, Brier, ECE);
-whatever routes needs complete rows.
+units. Of graded outcomes an accuracy is the mean grade of the targets chosen: the expected accuracy
+of one answer. Missing outcomes (NaN) are masked where a target is looked at alone (AUC, Brier,
+ECE); whatever routes needs complete rows.
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ def best_single(correct: np.ndarray) -> tuple[int, float]:
 def oracle_accuracy(correct: np.ndarray) -> float:
     """Share of queries that any target answers, of those with every outcome, as for
     ``best_single``; NaN if there is none.
+
+    Of graded outcomes it is the mean of each query's highest grade: what one would reach who knew
+    the share of each target's answers that are right, but not which answer comes next. The highest
+    of several noisy shares is too high on average, see ``luck``.
     """
     correct = with_every_outcome(correct)
     return float(correct.max(axis=1).mean()) if len(correct) else float("nan")
@@ -152,7 +157,7 @@ def pool_metrics_boot(
           (pairs with one class in a replicate left out): can P tell which of two is right, where
           just one is?
         - disagree_accuracy: of the routed answers at tolerance 0, on the queries that some but not
-          all targets answer; NaN if there is none.
+          all targets answer (graded ones by how likely that is); NaN if there is none.
         AUCCCs are NaN where all targets cost the same.
     """
     steps = curve_steps(p, cost, correct, overhead)
@@ -266,6 +271,13 @@ def _records(cost: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.nda
 def disagree_accuracy(
     chosen_correct: np.ndarray, correct: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Accuracy [B] of a choice over the queries that some but not all targets answer."""
-    rows = correct.max(axis=1) > correct.min(axis=1)
-    return weighted_means(chosen_correct[rows, None], weights[:, rows])[:, 0]
+    """Accuracy [B] of a choice over the queries that some but not all targets answer.
+
+    Where outcomes are graded and answers independent draws: how likely the choice is right and
+    another target wrong, by how likely the targets differ.
+    """
+    all_right, all_wrong = correct.prod(axis=1), (1 - correct).prod(axis=1)
+    differ = 1 - all_right - all_wrong
+    rows = correct.max(axis=1) * (1 - correct.min(axis=1)) > 0  # without rounding: who can differ
+    right = np.ascontiguousarray(chosen_correct[rows] - all_right[rows])
+    return divided(weights[:, rows] @ right, (weights[:, rows] * differ[rows]).sum(axis=1))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prefill_router.data.labels import has_both_classes
 from prefill_router.features.logistic import fit_logistic, rank_auc
 from prefill_router.features.reduction import fold_reductions
 
@@ -27,7 +28,7 @@ def fold_aucs(
     ----------
     x : float64 ndarray [n, d]
     correct : float ndarray [n, K]
-        1 right, 0 wrong, NaN missing (left out).
+        From 1 (right) to 0 (wrong), NaN missing (left out).
     fold : int ndarray [n]
     sizes : S ints
         Numbers of components; above the rank of the training rows, all of them are used.
@@ -37,8 +38,8 @@ def fold_aucs(
     Returns
     -------
     aucs : float64 ndarray [folds, S, K]
-        NaN if training or test rows of a target hold one class only; 0.5 without any component, for
-        constant features rank nothing.
+        NaN if training or test rows of a target are all right or all wrong; 0.5 without any
+        component, for constant features rank nothing.
     rank : int
         Components that all folds have, at most the largest size.
     """
@@ -48,7 +49,7 @@ def fold_aucs(
         train, test = fold != f, fold == f
         train_x, test_x = reduction.transform(x[train]), reduction.transform(x[test])
         rank = min(rank, train_x.shape[1])
-        both = [k for k, y in enumerate(correct[train].T) if np.isin([0, 1], y).all()]
+        both = np.flatnonzero(has_both_classes(correct[train])).tolist()
         if train_x.shape[1] and both:
             known = [min(size, train_x.shape[1]) for size in sizes]
             w, intercept = fit_logistic(train_x, correct[train][:, both], known, C)

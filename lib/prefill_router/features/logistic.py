@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
-from scipy.stats import rankdata
+
+from prefill_router.data.labels import has_both_classes
 
 _TOLERANCE = 1e-6  # of the gradient's length relative to where the search begins
 _STEPS = 50
@@ -45,7 +46,7 @@ def fit_logistic(
         Columns in their order of importance, best uncorrelated (principal components): then few
         steps are needed.
     Y : float ndarray [n, K]
-        1, 0, NaN (left out). Every column needs both classes.
+        From 1 (right) to 0 (wrong), NaN (left out). No column may be all 1 or all 0.
     sizes : S ints, 1 to d
     C : float
         Inverse strength of the penalty.
@@ -59,14 +60,14 @@ def fit_logistic(
     Raises
     ------
     ValueError
-        A size beyond the columns, or a column of Y without both classes.
+        A size beyond the columns, or a column of Y that is all 1 or all 0.
     RuntimeError
         If it does not converge.
     """
     n, d = x.shape
     if min(sizes) < 1 or max(sizes) > d:
         raise ValueError(f"sizes {list(sizes)} must lie between 1 and the {d} columns")
-    single = [k for k in range(Y.shape[1]) if len(np.unique(Y[~np.isnan(Y[:, k]), k])) < 2]
+    single = np.flatnonzero(~has_both_classes(Y)).tolist()
     if single:
         raise ValueError(f"columns {single} of Y hold one class only; leave them out")
     # a column of ones carries the intercept, with penalty 0
@@ -178,20 +179,19 @@ def _step_lengths(
 def rank_auc(scores: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every column, ties counted half: float64 [m].
 
-    The Mann-Whitney statistic from ranks, one sort for all columns. NaN where a column of Y lacks a
-    class.
+    The Mann-Whitney statistic. A row graded y counts as y of a right row and 1 - y of a wrong one,
+    and so as tied with itself. NaN where a column of Y lacks a class.
 
     Parameters
     ----------
     scores : float ndarray [n, m]
     Y : float ndarray [n, m]
-        1, 0, NaN (left out).
+        From 1 to 0, NaN (left out).
     """
-    known, right = ~np.isnan(Y), Y == 1
-    # those left out rank before all others, and every other rank is that much too high
-    ranks = rankdata(np.where(known, scores, -np.inf), axis=0) - (~known).sum(axis=0)
-    n1 = right.sum(axis=0)
-    n0 = known.sum(axis=0) - n1
-    both = (n0 > 0) & (n1 > 0)
-    above = (ranks * right).sum(axis=0) - n1 * (n1 + 1) / 2
-    return np.divide(above, n0 * n1, out=np.full(Y.shape[1], np.nan), where=both)
+    aucs = np.full(Y.shape[1], np.nan)
+    for k in np.flatnonzero(has_both_classes(Y)):
+        known = ~np.isnan(Y[:, k])
+        value = np.unique(scores[known, k], return_inverse=True)[1]
+        right, wrong = (np.bincount(value, of) for of in (Y[known, k], 1 - Y[known, k]))
+        aucs[k] = right @ (np.cumsum(wrong) - wrong / 2) / (right.sum() * wrong.sum())
+    return aucs

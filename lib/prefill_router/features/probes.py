@@ -2,7 +2,7 @@
 others.
 
 Formulas: LLM Router (arXiv 2603.20895), probes. Class labels are a target's outcomes: 1 right, 0
-wrong, NaN missing.
+wrong, NaN missing; a row graded y between them counts as y of a right row and 1 - y of a wrong one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from prefill_router.data.labels import has_both_classes
 from prefill_router.data.splits import group_folds
 from prefill_router.features.crossval import fold_aucs, nan_mean
 from prefill_router.features.queries import LabelledQueries
@@ -27,25 +28,33 @@ def fisher_j(x: np.ndarray, y: np.ndarray) -> float:
     ----------
     x : ndarray [n, d]
     y : ndarray [n]
-        1 right, 0 wrong, NaN missing (left out).
+        From 1 (right) to 0 (wrong), NaN missing (left out).
 
     Returns
     -------
     float
-        S are class covariances with divisor n_class. NaN if a class is empty; 0 if the class means
-        are equal; infinite if they differ and no class has any spread.
+        S are class covariances with divisor n_class, rows weighted by their share in the class.
+        NaN if a class is empty; 0 if the class means are equal; infinite if they differ and no
+        class has any spread.
     """
     shifted = (
         np.asarray(x, np.float64) - x[0]
     )  # J does not change, and equal rows become exact zeros
-    zero, one = shifted[y == 0], shifted[y == 1]
-    if len(zero) == 0 or len(one) == 0:
+    if not has_both_classes(y):
         return float("nan")
-    between = float(np.square(one.mean(axis=0) - zero.mean(axis=0)).sum())
-    within = float(zero.var(axis=0).sum() + one.var(axis=0).sum())
+    (one, spread_one), (zero, spread_zero) = (_moments(shifted, share) for share in (y, 1 - y))
+    between = float(np.square(one - zero).sum())
+    within = spread_zero + spread_one
     if between == 0.0:
         return 0.0
     return between / within if within > 0 else float("inf")
+
+
+def _moments(x: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, float]:
+    """Mean [d] and total variance of the rows with a positive share, weighted by it."""
+    x, weights = x[share > 0], share[share > 0, None]
+    mean = (weights * x).sum(axis=0) / weights.sum()
+    return mean, float(((weights * np.square(x - mean)).sum(axis=0) / weights.sum()).sum())
 
 
 def effective_dimensionality(x: np.ndarray) -> float:

@@ -30,7 +30,7 @@ class LabelledQueries:
     stores : mapping of encoder name to States
     query_ids : ndarray [n]
     correct : float64 ndarray [n, K]
-        1 right, 0 wrong, NaN missing.
+        1 right, 0 wrong, between them a share of right answers; NaN missing.
     groups : ndarray [n]
         Labels that never straddle a split or a fold.
     targets : tuple of K str

@@ -1,10 +1,11 @@
 """Routers that do not read prefill activations: controls and semantic baselines, one interface.
 
 Every class has ``fit(X, Y, groups=None) -> self`` and ``predict_proba(X) -> float64 [n, K]``. Y [n,
-K] holds 1 (right), 0 (wrong) and NaN (missing; masked, never counted as wrong). What X is differs
-by class and is said there. Hyper-parameters are chosen on the training rows, by cross-validation
-over ``groups`` (n labels; default: every row on its own), by the lowest Brier score over all known
-outcomes: it is proper, like the log loss, and stays finite for a P of exactly 0 or 1.
+K] holds 1 (right), 0 (wrong), between them the share of several answers that are right, and NaN
+(missing; masked, never counted as wrong). What X is differs by class and is said there.
+Hyper-parameters are chosen on the training rows, by cross-validation over ``groups`` (n labels;
+default: every row on its own), by the lowest Brier score over all known outcomes: it is proper,
+like the log loss, and stays finite for a P of exactly 0 or 1.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_union
 from sklearn.preprocessing import StandardScaler, normalize
 
+from prefill_router.data.labels import class_rows, has_both_classes
 from prefill_router.data.splits import group_folds
 from prefill_router.hardware import on_every_core
 from prefill_router.heads.network import TrunkConfig
@@ -233,8 +235,8 @@ class MLPRouter(BaselineRouter):
 def fit_columns(
     X: Any, Y: np.ndarray, C: float, start: Sequence[LogisticRegression | float] | None = None
 ) -> list[LogisticRegression | float]:
-    """One L2 logistic regression per target on its known outcomes; a number where these are all the
-    same.
+    """One L2 logistic regression per target on its known outcomes; a number where these are all
+    right or all wrong. Grades are weighted rows (`labels.class_rows`).
 
     ``start``: what this returned for the same X and Y with another C. Its regressions go on from
     their solutions, and are changed.
@@ -245,14 +247,14 @@ def fit_columns(
     newton = not issparse(X) and X.shape[1] <= 400
     solver = {"solver": "newton-cholesky", "tol": 1e-8} if newton else {"solver": "lbfgs"}
     for k, y in enumerate(Y.T):
-        known = ~np.isnan(y)
-        if len(np.unique(y[known])) == 2:
+        if has_both_classes(y):
+            rows, labels, weights = class_rows(y)
             model = start[k] if start else None
             if not isinstance(model, LogisticRegression):
                 model = LogisticRegression(max_iter=1000, warm_start=True, **solver)
-            columns.append(model.set_params(C=C).fit(X[known], y[known]))
+            columns.append(model.set_params(C=C).fit(X[rows], labels, weights))
         else:  # a fold may see one class only: the rule of succession, so that P is neither 0 nor 1
-            columns.append(float((y[known].sum() + 1) / (known.sum() + 2)))
+            columns.append(float((np.nansum(y) + 1) / ((~np.isnan(y)).sum() + 2)))
     return columns
 
 

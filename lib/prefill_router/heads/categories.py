@@ -102,7 +102,7 @@ class PredictedCategoryRouter(BaselineRouter):
         ----------
         X : float ndarray [n, d]
         Y : float ndarray [n, K]
-            1 right, 0 wrong, NaN missing.
+            1 right, 0 wrong, between them a share of right answers; NaN missing.
         groups : n labels, optional
             Rows of one group never straddle a fold; default: every row on its own.
         categories : n labels

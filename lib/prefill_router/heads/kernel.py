@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from prefill_router.data.labels import class_rows
 from prefill_router.hardware import one_blas_thread
 from prefill_router.heads.familiarity import familiarity
 from prefill_router.heads.gram import ReadyBlock, fill_missing
@@ -55,8 +56,8 @@ class KernelRouter(KernelRegression):
         X : float ndarray [n, D], or a mapping of encoder name to one
             See :func:`read_states`. They are kept, not copied.
         Y : float ndarray [n, K]
-            1 right, 0 wrong, NaN missing. Further targets than those routed to may be given: they
-            help to tell difficulty apart.
+            1 right, 0 wrong, between them a share of right answers; NaN missing.
+            Further targets than those routed to may be given: they help to tell difficulty apart.
         groups : n labels that never straddle a fold; default: every row on its own.
 
         Raises
@@ -158,10 +159,10 @@ def fit_map(values: np.ndarray, Y: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of the logistic map from held-out values [n, K] to known outcomes.
 
     One increasing map for all targets: probabilities without ties, and the order of the targets
-    stays.
+    stays. A grade between 0 and 1 is two weighted rows (`labels.class_rows`).
     """
-    known = ~np.isnan(Y)
-    fitted = LogisticRegression(C=np.inf).fit(values[known][:, None], Y[known])
+    rows, labels, weights = class_rows(Y.ravel())
+    fitted = LogisticRegression(C=np.inf).fit(values.reshape(-1, 1)[rows], labels, weights)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 

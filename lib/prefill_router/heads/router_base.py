@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
+from prefill_router.data.labels import check_grades
+
 
 def target_rates(Y: np.ndarray) -> np.ndarray:
-    """Share of right answers per target [K] among the outcomes that are known.
+    """Mean grade per target [K] of the outcomes that are known.
 
     Raises
     ------
     ValueError
-        Y is no table of 0, 1 and NaN, or a target has no known outcome.
+        Y is no table of 0 to 1 and NaN, or a target has no known outcome.
     """
-    Y = np.asarray(Y, np.float64)
-    if Y.ndim != 2 or not (np.isnan(Y) | (Y == 0) | (Y == 1)).all():
-        raise ValueError(f"Y {Y.shape} must be a table [n, K] of 0, 1 and NaN (missing)")
+    Y = check_grades(Y)
     known = ~np.isnan(Y)
     if not known.any(axis=0).all():
         raise ValueError(
@@ -72,7 +72,7 @@ class BaselineRouter:
         X : n rows
             See the class.
         Y : float ndarray [n, K]
-            1 right, 0 wrong, NaN missing.
+            1 right, 0 wrong, between them a share of right answers; NaN missing.
         groups : n labels, optional
             Rows of one group never straddle a fold; default: every row on its own.
 

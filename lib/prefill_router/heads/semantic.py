@@ -2,10 +2,10 @@
 :mod:`prefill_router.heads.latent`), and two controls.
 
 All have the interface of :mod:`prefill_router.heads.baselines`: ``fit(X, Y, groups=None)``,
-``predict_proba(X) -> float64 [n, K]``, X a float ndarray [n, d], Y [n, K] of 1, 0 and NaN
-(missing). Hyper-parameters are one choice for all targets, by cross-validation over groups and the
-lowest Brier score of known outcomes, on training rows alone. Rows without any outcome are left out
-before anything is fitted.
+``predict_proba(X) -> float64 [n, K]``, X a float ndarray [n, d], Y [n, K] from 1 (right) to 0
+(wrong) and NaN (missing). Hyper-parameters are one choice for all targets, by cross-validation over
+groups and the lowest Brier score of known outcomes, on training rows alone. Rows without any
+outcome are left out before anything is fitted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
+from prefill_router.data.labels import class_rows, has_both_classes
 from prefill_router.data.splits import group_folds
 from prefill_router.features.reduction import ScaledPCA, fold_reductions
 from prefill_router.heads.baselines import predict_columns
@@ -81,10 +82,11 @@ class GradientBoostingRouter(BaselineRouter):
     def _grow(
         self, z: np.ndarray, y: np.ndarray, leaves: int, n_iter: int
     ) -> HistGradientBoostingClassifier | float:
-        """Trees on the known outcomes; a number (rule of succession) where all are the same."""
-        known = ~np.isnan(y)
-        if len(np.unique(y[known])) < 2:
-            return float((y[known].sum() + 1) / (known.sum() + 2))
+        """Trees on the known outcomes; a number (rule of succession) where all are right or all are
+        wrong. A row graded between them counts twice towards the rows that a leaf needs.
+        """
+        if not has_both_classes(y):
+            return float((np.nansum(y) + 1) / ((~np.isnan(y)).sum() + 2))
         trees = HistGradientBoostingClassifier(
             learning_rate=self.learning_rate,
             max_iter=n_iter,
@@ -95,7 +97,8 @@ class GradientBoostingRouter(BaselineRouter):
             early_stopping=False,
             random_state=self.seed,
         )
-        return trees.fit(z[known], y[known])
+        rows, labels, weights = class_rows(y)
+        return trees.fit(z[rows], labels, weights)
 
     def _staged_loss(
         self, trees: HistGradientBoostingClassifier | float, z: np.ndarray, y: np.ndarray

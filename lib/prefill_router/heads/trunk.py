@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from sklearn.exceptions import NotFittedError
 
+from prefill_router.data.labels import check_grades
 from prefill_router.data.splits import validation_rows
 from prefill_router.heads.members import Trained, train_members
 from prefill_router.heads.network import SharedTrunkNet, TargetNet, TrunkConfig
@@ -65,14 +66,15 @@ class TrunkEnsemble:
         ----------
         X : float ndarray [n, d]
         Y : float ndarray [n, K]
-            1 right, 0 wrong, NaN missing: masked out of the loss, never counted as wrong.
+            1 right, 0 wrong, between them a share of right answers: the cross-entropy takes it
+            as it is. NaN missing: masked out of the loss, never counted as wrong.
         groups : n labels, optional
             Groups never straddle the validation split; default: every row on its own.
 
         Raises
         ------
         ValueError
-            Shapes that disagree, non-finite features, labels other than 0, 1, NaN, a target without
+            Shapes that disagree, non-finite features, labels outside 0 to 1, a target without
             an outcome to train on, fewer than two groups.
         RuntimeError
             If a loss is not finite.
@@ -87,8 +89,7 @@ class TrunkEnsemble:
                 f"X is not finite, first in row {int(np.argwhere(~np.isfinite(X))[0][0])}; check"
                 " the features"
             )
-        if not (np.isnan(Y) | (Y == 0) | (Y == 1)).all():
-            raise ValueError("Y may hold 0, 1 and NaN (missing) only")
+        check_grades(Y)
         seeds = [
             int(draw)
             for draw in np.random.SeedSequence(self.seed).generate_state(self.config.members + 1)[

@@ -68,6 +68,11 @@ CAPTIONS = {
         "Mean AUC per target, and AUC of differences between targets, against the number of"
         " training queries, with 95 % intervals."
     ),
+    "11_measured_luck": (
+        "Targets that answered three times: accuracy of the best single target, of the router, of"
+        " the router told one or two other answers of each target, the highest share of right"
+        " answers, and the oracle of one answer; what is surely luck is shaded."
+    ),
     "11_luck": (
         "For each pool, accuracy of the best single target, of routing by an informed reader, what"
         " its largest P promises on average, the oracle, and an oracle of independent draws at its"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,6 +26,16 @@ LUCK_ROWS = {
     "expected_of_best_p": "expected of the largest P",
     "oracle": "oracle",
     "oracle_if_independent": "oracle if independent",
+}
+
+
+MEASURED_ROWS = {
+    "best_single": "best single target",
+    "router": "the router",
+    "knows_1": "router and one other answer",
+    "knows_2": "router and two other answers",
+    "highest_grade": "highest share of three",
+    "oracle": "oracle of one answer",
 }
 
 
@@ -96,17 +106,38 @@ def plot_luck(luck: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
     stretch from what the largest P is expected to win to what an oracle would win if answers were
     independent draws is shaded.
     """
+    return _luck_panels(luck, LUCK_ROWS, ("expected_of_best_p", "oracle_if_independent"), axes)
+
+
+def plot_measured_luck(luck: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """The same where targets answered three times, so that luck is measured.
+
+    `luck`: pool, target, metric, value (`luck.measured_luck`). What is surely luck is shaded: from
+    the highest grade to the oracle that sees one answer of each target.
+    """
+    of_pool = luck[luck["metric"].isin(MEASURED_ROWS)]
+    wide = of_pool.pivot(index="pool", columns="metric", values="value")
+    wide = wide.loc[of_pool["pool"].unique()].reset_index()
+    return _luck_panels(wide, MEASURED_ROWS, ("highest_grade", "oracle"), axes)
+
+
+def _luck_panels(
+    luck: pd.DataFrame, rows: Mapping[str, str], shaded: tuple[str, str], axes: Sequence[Axes]
+) -> Sequence[Axes]:
+    """A panel for every pool: a dot for each column of ``rows``, shade between two of them."""
     for ax, (_, row) in zip(axes, luck.iterrows(), strict=True):
-        _luck_of_pool(row, ax)
+        _luck_of_pool(row, rows, shaded, ax)
     for ax in axes[1:]:
         ax.set_yticklabels([])
     return axes
 
 
-def _luck_of_pool(row: pd.Series, ax: Axes) -> None:
-    names = list(LUCK_ROWS)[::-1]
+def _luck_of_pool(
+    row: pd.Series, rows: Mapping[str, str], shaded: tuple[str, str], ax: Axes
+) -> None:
+    names = list(rows)[::-1]
     values = row[names].astype(float)
-    low, high = row["expected_of_best_p"], row["oracle_if_independent"]
+    low, high = row[list(shaded)]
     ax.axvspan(low, high, color="#E69F00", alpha=0.25, linewidth=0)
     ax.text((low + high) / 2, len(names) - 0.3, "luck", ha="center", fontsize=8, color="#8A5A00")
     ax.plot(values, range(len(names)), marker="o", markersize=5, linestyle="none", color="black")
@@ -117,7 +148,7 @@ def _luck_of_pool(row: pd.Series, ax: Axes) -> None:
         xlim=(values.min() - room, values.max() + 4 * room),  # a number stands to the right
         ylim=(-0.6, len(names) - 0.4),
         yticks=range(len(names)),
-        yticklabels=[LUCK_ROWS[name] for name in names],
+        yticklabels=[rows[name] for name in names],
         xlabel="accuracy",
     )
     ax.set_title(f"Pool {row['pool']}", pad=16)

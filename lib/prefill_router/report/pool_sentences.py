@@ -142,6 +142,33 @@ def luck(curve: pd.DataFrame, informed: pd.DataFrame, headroom: pd.DataFrame, po
     )
 
 
+def measured_luck(table: pd.DataFrame, pool: str) -> str:
+    """Three sentences on what several answers tell of luck (`luck.measured_luck`); "" where a pool
+    has none.
+    """
+    rows = table[table["pool"] == pool]
+    if rows.empty:
+        return ""
+    of = rows[rows["target"].fillna("") == ""].set_index("metric")
+    share = {name: f"{of['value'][name]:z.0%}" for name in of.index}
+    ends = {
+        name: f"{share[name]} [{of['ci_low'][name]:z.0%}, {of['ci_high'][name]:z.0%}]"
+        for name in of.index
+    }
+    single = rows.loc[(rows["metric"] == "between") & (rows["target"].fillna("") != ""), "value"]
+    return (
+        f"Pool **{pool}**: of the {100 * (of['value']['oracle'] - of['value']['best_single']):.1f}"
+        " points between the best single target and an oracle that sees one answer of each, at"
+        f" least {ends['luck_least']} and at most {ends['luck_most']} are luck, which no knowledge"
+        " of the chances can win."
+        f" The router closes {ends['router_closes']} of that gap, and {ends['knows_closes']} where"
+        " it is told the other answers of every target to the question."
+        f" Of the variance of one answer {single.min():.0%} to {single.max():.0%}, depending on"
+        " the target, lies between questions; of the difference between two targets it is"
+        f" {ends['between']}, and the rest changes from one answer to the next."
+    )
+
+
 def _auc(table: pd.DataFrame, pool: str) -> pd.Series:
     return table[table["pool"] == pool].set_index("metric")["value"]
 

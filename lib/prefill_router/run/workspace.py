@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -121,6 +122,14 @@ class Workspace:
             return outcomes
         cut = cut_texts(outcomes.prompts, profile.max_prompt_tokens)
         return replace(outcomes, queries=outcomes.queries.assign(prompt=cut))
+
+    def load_answers(self, outcomes: Outcomes) -> np.ndarray | None:
+        """Each single answer [A, n, K] to the queries of `outcomes`, where the profile's targets
+        answered several times; else None (`outcome_files.load_answers`).
+        """
+        from prefill_router.data.outcome_files import load_answers
+
+        return load_answers(self.outcomes_folder, outcomes)
 
     def write_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write `name`.csv (six digits, empty = missing), or Parquet for a `.parquet` name."""

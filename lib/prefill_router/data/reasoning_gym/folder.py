@@ -17,8 +17,9 @@ from prefill_router.data.reasoning_gym.published import LEVELS
 from prefill_router.data.source_folder import cost_of, listed_prices, write_source
 from prefill_router.files import cache_root, exclusive, project_root, say
 
-VERSION = 1  # raise it when the folder's content changes
+VERSION = 2  # raise it when the folder's content changes
 FACTS = "data/reasoning_gym"
+SEVERAL = ("easy",)  # levels with several answers to a question
 
 
 def outcomes_folder(level: str, prices: str | Path, longest: int | None = None) -> Path:
@@ -29,7 +30,8 @@ def outcomes_folder(level: str, prices: str | Path, longest: int | None = None) 
 
     Parameters
     ----------
-    level : "hard" (one answer to each question) or "easy" (up to three: ``correct`` is their mean).
+    level : "hard" (one answer to each question) or "easy" (up to three: each counts as right or
+        wrong, as on hard, and ``correct`` is their mean; ``answers.parquet`` has each).
     prices : path of the price list.
     longest : input tokens of the longest questions that are taken; None for all.
 
@@ -59,10 +61,11 @@ def outcomes_folder(level: str, prices: str | Path, longest: int | None = None) 
                 facts = of_level(read_facts(source), level, longest)
                 say(f"generating {len(facts.questions)} questions of reasoning-gym (once)")
                 queries, answers = tables(facts)
+                single = single_answers(facts) if level in SEVERAL else None
                 targets = sorted(answers["target"].unique())
                 paid = listed_prices("reasoning_gym", targets, listed)
                 answers["cost"] = cost_of(answers, paid)
-                write_source(folder, f"reasoning_gym {level}", queries, answers, paid)
+                write_source(folder, f"reasoning_gym {level}", queries, answers, paid, single)
     return folder
 
 
@@ -88,7 +91,7 @@ def tables(facts: Facts) -> tuple[pd.DataFrame, pd.DataFrame]:
     -------
     queries : DataFrame[outcomes.QUERY_COLUMNS]
     answers : DataFrame[query_id, target, correct, input_tokens, output_tokens]
-        Means over the answers to a question.
+        Means over the answers to a question; each answer is right or wrong first (`RIGHT_FROM`).
     """
     asked = facts.questions.merge(generate(facts.families), on=QUESTION, how="left")
     check_same(asked, asked["sha256"], "reasoning_gym")
@@ -102,11 +105,16 @@ def tables(facts: Facts) -> tuple[pd.DataFrame, pd.DataFrame]:
             "group": "text-" + asked["sha256"],
         }
     )
+    of_pair = single_answers(facts).groupby(["query_id", "target"], sort=True)
+    return queries, of_pair[["correct", "input_tokens", "output_tokens"]].mean().reset_index()
+
+
+def single_answers(facts: Facts) -> pd.DataFrame:
+    """Each answer: DataFrame[query_id, target, answer, correct, input_tokens, output_tokens]."""
     answers = facts.answers.assign(
         query_id=_ids(facts.answers), correct=(facts.answers["score"] >= RIGHT_FROM).astype(float)
-    )
-    of_pair = answers.groupby(["query_id", "target"], sort=True)
-    return queries, of_pair[["correct", "input_tokens", "output_tokens"]].mean().reset_index()
+    ).rename(columns={"sample": "answer"})
+    return answers[["query_id", "target", "answer", "correct", "input_tokens", "output_tokens"]]
 
 
 def _ids(table: pd.DataFrame) -> pd.Series:
