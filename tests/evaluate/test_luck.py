@@ -22,7 +22,7 @@ def test_what_each_choice_wins_by_hand():
     a, b = [[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [1, 1, 1]]
     answers = np.stack([np.array(a).T, np.array(b).T], axis=2).astype(float)
     assert answers.shape == (3, 2, 2)
-    found = per_query(answers, np.array([[0.2, 0.3], [0.2, 0.3]]))
+    found = per_query(answers, np.array([[0.2, 0.3], [0.2, 0.3]]), np.ones((2, 2)))
     assert found["router"] == pytest.approx([1 / 3, 1])  # b both times
     assert found["highest_grade"] == pytest.approx([2 / 3, 1])
     assert found["oracle"] == pytest.approx([2 / 3, 1])  # 1, 1, 0 and 1, 1, 1
@@ -33,12 +33,18 @@ def test_what_each_choice_wins_by_hand():
     assert found["knows_1"] == pytest.approx([2 / 6, 1])
 
 
+def test_of_equals_the_cheapest_is_asked():
+    answers = np.tile([[1.0, 0.0]], (2, 1, 1))
+    dear = per_query(answers, np.zeros((1, 2)), np.array([[2.0, 1.0]]))
+    assert (dear["router"][0], dear["knows_1"][0], dear["oracle"][0]) == (0, 1, 1)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 4), st.integers(2, 4))
 def test_the_order_of_what_can_be_known(seed, A, K):
     rng = np.random.default_rng(seed)
     answers = rng.integers(0, 2, (A, 30, K)).astype(float)
-    found = per_query(answers, rng.random((30, K)))
+    found = per_query(answers, rng.random((30, K)), np.ones((30, K)))
     known = [f"knows_{k}" for k in range(1, A)]
     assert list(found) == ["router", *known, "highest_grade", "oracle"]
     for name, won in found.items():
@@ -46,8 +52,8 @@ def test_the_order_of_what_can_be_known(seed, A, K):
         if name != "oracle":
             assert (won <= found["highest_grade"] + 1e-12).all()
     # with the answers in another order nothing changes
-    again = per_query(answers[::-1], np.zeros((30, K)))
-    same = per_query(answers, np.zeros((30, K)))
+    again = per_query(answers[::-1], np.zeros((30, K)), np.ones((30, K)))
+    same = per_query(answers, np.zeros((30, K)), np.ones((30, K)))
     assert all(np.allclose(again[name], same[name]) for name in same)
 
 

@@ -19,12 +19,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from prefill_router.data.costs import expected_costs
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split, complete_splits
 from prefill_router.evaluate.headroom import columns_of
 from prefill_router.evaluate.keys import Metric, MetricValues, OfTarget
 from prefill_router.evaluate.metrics import gap_closed
 from prefill_router.evaluate.resampling import seed_averaged_intervals
+from prefill_router.evaluate.rules import route
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.evaluate.settings import EvaluationSettings
 from prefill_router.evaluate.weighting import divided, weighted_means
@@ -83,9 +85,13 @@ def measured_luck(
             who = ", ".join(names[single]) if len(answers) > 1 else "every target"
             print(f"pool {pool}: {who} answered once, so its luck cannot be measured")
             continue
+        costs = expected_costs(of_pool, splits, settings.cost_model)
         for seed, split in complete_splits(of_pool, splits).items():
             test = split.test[~missing[split.test].any(axis=1)]
-            values = per_query(of_targets[:, test], p[pool][seed][test])
+            cost = costs[seed][test]
+            if np.isnan(cost).any():  # as in the evaluation: without a price no cost decides
+                cost = np.zeros_like(cost)
+            values = per_query(of_targets[:, test], p[pool][seed][test], cost)
             runs.setdefault(pool, []).append(_run(values, of_targets[:, test], names, groups[test]))
     if not runs:
         return pd.DataFrame(columns=COLUMNS)
@@ -93,7 +99,7 @@ def measured_luck(
     return table.rename(columns={"method": "pool"})[COLUMNS]
 
 
-def per_query(answers: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
+def per_query(answers: np.ndarray, p: np.ndarray, cost: np.ndarray) -> dict[str, np.ndarray]:
     """What each choice wins on every query, [n] each; their means are in ``measured_luck``.
 
     Parameters
@@ -102,16 +108,18 @@ def per_query(answers: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
         None missing.
     p : ndarray [n, K]
         A router's P(correct), which must not have seen these answers.
+    cost : ndarray [n, K]
+        Decides between equals (`rules.route`).
     """
     A, grade = len(answers), answers.mean(axis=0)
     at = np.arange(grade.shape[0])
-    found = {"router": grade[at, p.argmax(axis=1)]}
+    found = {"router": grade[at, route(p, cost, 0.0)]}
     for known in range(1, A):
         won = []
         for judge in range(A):
             others = [a for a in range(A) if a != judge]
             for seen in combinations(others, known):
-                chosen = (answers[list(seen)].sum(axis=0) + p).argmax(axis=1)
+                chosen = route(answers[list(seen)].sum(axis=0) + p, cost, 0.0)
                 won.append(answers[judge, at, chosen])
         found[f"knows_{known}"] = np.mean(won, axis=0)
     found["highest_grade"] = grade.max(axis=1)
