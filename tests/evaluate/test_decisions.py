@@ -127,6 +127,9 @@ def test_targets_without_a_price_are_left_out():
     assert Pool.of(made, splits, "median_output").columns == [0, 2]
     _, made = outcomes((free[0], free[1], Target("large", np.nan, np.nan)))
     assert Pool.of(made, splits, "median_output") is None
+    # "large" is the best: where it costs nothing, nothing can be saved
+    _, made = outcomes((PRICED[0], PRICED[1], Target("large", 0.0, 0.0)))
+    assert Pool.of(made, splits, "median_output") is None
 
 
 def test_tables_figures_and_sentences(loaded):
@@ -139,7 +142,8 @@ def test_tables_figures_and_sentences(loaded):
     assert (taken["bound"] >= -taken["epsilon"]).all() and len(taken) == 2
     curves = rule_curves(loaded)
     for figure in (
-        decision_figures.draw_rules(curves),
+        decision_figures.draw_rules(curves, ["made"]),
+        decision_figures.draw_rules(curves[:0], ["made", "dear"]),
         decision_figures.draw_walks(walked),
         decision_figures.draw_plans(tables.decisions),
         decision_figures.draw_promises(kept),

@@ -140,6 +140,13 @@ def test_a_best_single_target_that_is_the_cheapest_is_kept():
     assert plan.best == 0 and plan.rule is None and plan.cost == 1.0
 
 
+def test_where_all_are_free_the_most_accurate_rule_is_taken():
+    e = evidence(cost=(0.0, 0.0))
+    plan = plans(e)[NO_LOSS]
+    assert plan.rule.value == 0 and plan.accuracy > plan.best_accuracy and plan.bound > 0
+    assert plans(evidence(skill=0.0, cost=(0.0, 0.0)))[NO_LOSS].rule is None
+
+
 def test_the_router_is_paid():
     e = evidence()
     dear = dataclasses.replace(e, overhead=np.full(2000, 3.5))

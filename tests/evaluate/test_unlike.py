@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prefill_router.data.splits import Split
-from prefill_router.evaluate.cross_fitted import CrossFitted
+from prefill_router.evaluate.cross_fitted import CrossFitted, Pool
 from prefill_router.evaluate.unlike import alarms, by_familiarity, familiarity_of_tests
 from prefill_router.report.unlike_figures import draw_unlike, unlike_sentence
 
@@ -13,6 +13,7 @@ class Made:
     """What of a pool is read here: two targets, the second is the best single one."""
 
     columns = [0, 1]
+    best_single = Pool.best_single
 
     def __init__(self, correct, splits):
         self.outcomes = type("Outcomes", (), {"correct": correct})

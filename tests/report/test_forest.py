@@ -6,7 +6,7 @@ import pytest
 
 from prefill_router.evaluate.decisions import CURVE
 from prefill_router.evaluate.plans import NO_LOSS
-from prefill_router.report.forest import clear, draw_forest, forest_rows, write_forest
+from prefill_router.report.forest import draw_forest, forest_rows, write_forest
 
 
 @pytest.fixture
@@ -41,7 +41,6 @@ def test_auc_against_the_best_by_auc_and_saving_against_the_best_by_plan(root):
 
 
 def test_colours_say_what_is_clear(root):
-    assert [clear(x) for x in ((1, 0.5, 2), (0, -1, 1), (-1, -2, -0.5))] == [1, 0, -1]
     fig = draw_forest(forest_rows(root / "results", ["mine"]))
     colors = [ax.lines[1].get_color() for ax in fig.axes]  # the points
     assert colors == ["#0072B2", "#0072B2", "#D55E00", "0.45"]

@@ -58,7 +58,9 @@ class Pool:
 
     @classmethod
     def of(cls, outcomes: Outcomes, splits: Mapping[int, Split], cost_model: str) -> Pool | None:
-        """None if fewer than two targets have a price: there is nothing to plan."""
+        """None if there is nothing to plan: fewer than two targets have a price, or the best single
+        one costs nothing.
+        """
         pool = priced(outcomes, cost_model)
         if pool is None:
             return None
@@ -68,7 +70,15 @@ class Pool:
             for seed, split in complete.items()
         }
         columns = [outcomes.target_names.index(name) for name in pool.target_names]
-        return cls(pool, complete, cost, columns)
+        found = cls(pool, complete, cost, columns)
+        paid = (
+            cost[seed][labelled(split), found.best_single(seed)] for seed, split in complete.items()
+        )
+        return found if all(of_seed.any() for of_seed in paid) else None
+
+    def best_single(self, seed: int) -> int:
+        """Index of the target with the highest accuracy on the labelled rows of a split."""
+        return int(self.outcomes.correct[labelled(self.splits[seed])].mean(axis=0).argmax())
 
     @property
     def groups(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from prefill_router.evaluate.cross_fitted import PREFILL, CrossFitted, Pool, evidence_of, labelled
+from prefill_router.evaluate.cross_fitted import PREFILL, CrossFitted, Pool, evidence_of
 from prefill_router.evaluate.curves import curve_steps
 from prefill_router.evaluate.decisions import (
     CURVE,
@@ -42,7 +42,7 @@ class DecisionTables(NamedTuple):
     plans : DataFrame
         What was chosen on every split, with its evidence.
     promises : DataFrame
-        `decisions.promises`.
+        `promises.promises`.
     """
 
     decisions: pd.DataFrame
@@ -91,7 +91,7 @@ def rule_curves(loaded: Loaded, methods: tuple[str, ...] = ("ours",)) -> pd.Data
             for rule in RULES:
                 of_seeds = []
                 for seed, split in pool.splits.items():
-                    test, best = split.test, _best(pool, seed)
+                    test, best = split.test, pool.best_single(seed)
                     cost, correct = pool.cost[seed][test], pool.outcomes.correct[test]
                     p, own = of_pool[method].p[seed][test], of_pool[method].overhead[test]
                     steps = curve_steps(p[:, pool.columns], cost, correct, own, rule)
@@ -107,10 +107,6 @@ def rule_curves(loaded: Loaded, methods: tuple[str, ...] = ("ours",)) -> pd.Data
     return pd.DataFrame(
         rows, columns=["pool", "method", "rule", "cost_share", "accuracy_over_best_single"]
     )
-
-
-def _best(pool: Pool, seed: int) -> int:
-    return int(pool.outcomes.correct[labelled(pool.splits[seed])].mean(axis=0).argmax())
 
 
 def walks(loaded: Loaded, method: str = "ours") -> pd.DataFrame:

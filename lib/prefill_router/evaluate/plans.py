@@ -95,8 +95,8 @@ def plans(evidence: Evidence, delta: float = DELTA) -> dict[str, Plan]:
 def at_budget(evidence: Evidence, budget: float, delta: float = DELTA) -> Plan:
     """The most accurate plan by construction whose mean expected cost keeps to a budget.
 
-    Where that is clearly less accurate than the best single target, and this one keeps to the
-    budget too, it is the best single target.
+    Where that is less accurate on the labelled queries than the best single target, and this one
+    keeps to the budget too, it is the best single target.
 
     Raises
     ------
@@ -122,14 +122,13 @@ def _plan(
     bound: float | None,
 ) -> Plan:
     best, rows = evidence.best, np.arange(len(evidence.p))
-    labels, group = np.unique(np.asarray(evidence.groups).astype(str), return_inverse=True)
+    group, sizes = evidence.grouped
     target = np.full(len(rows), best) if rule is None else rule.choose(evidence.p, evidence.cost)
     right = evidence.correct[rows, target]
     own = 0.0 if rule is None else float(evidence.overhead.mean())
     if bound is None:
         gain = (right - evidence.correct[:, best])[:, None]
-        sums, sizes = group_sums(gain, group, len(labels)), np.bincount(group).astype(float)
-        bound = float(lower_bounds(sums, sizes, delta)[0, 0])
+        bound = float(lower_bounds(group_sums(gain, group, len(sizes)), sizes, delta)[0, 0])
     return Plan(
         name,
         rule,
@@ -142,7 +141,7 @@ def _plan(
         float(evidence.cost[rows, target].mean()) + own,
         float(evidence.cost[:, best].mean()),
         len(rows),
-        len(labels),
+        len(sizes),
     )
 
 

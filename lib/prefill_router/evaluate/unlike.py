@@ -73,8 +73,7 @@ def by_familiarity(
     for seed, split in pool.splits.items():
         p = method.p[seed][split.test][:, pool.columns]
         y = pool.outcomes.correct[split.test]
-        rows = labelled(split)
-        best = int(pool.outcomes.correct[rows].mean(axis=0).argmax())
+        best = pool.best_single(seed)
         parts.append(
             pd.DataFrame(
                 {

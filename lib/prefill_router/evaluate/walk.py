@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -40,6 +41,13 @@ class Evidence:
     def best(self) -> int:
         """Index of the best single target on these rows; of equals the first."""
         return int(self.correct.mean(axis=0).argmax())
+
+    @cached_property
+    def grouped(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number of each query's group, int [n] from 0, and the groups' sizes, float [G]."""
+        labels = np.asarray(self.groups).astype(str)
+        _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        return group, sizes.astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +88,14 @@ def walk(evidence: Evidence, best: int | None = None, candidates: int = CANDIDAT
     target = chosen[rows, steps]
     right, cost = evidence.correct[rows, target], evidence.cost[rows, target]
     cost = cost + evidence.overhead[:, None]
-    names, group = np.unique(np.asarray(evidence.groups).astype(str), return_inverse=True)
+    group, sizes = evidence.grouped
     return Walk(
         prices,
         right.mean(axis=0),
         cost.mean(axis=0),
-        group_sums(right - evidence.correct[:, [best]], group, len(names)),
-        group_sums(cost, group, len(names)),
-        np.bincount(group).astype(np.float64),
+        group_sums(right - evidence.correct[:, [best]], group, len(sizes)),
+        group_sums(cost, group, len(sizes)),
+        sizes,
     )
 
 
@@ -121,7 +129,7 @@ def certified(
     -------
     chosen : int ndarray [B]
         Position in ``walked.prices``; -1: none passed, or none that passed is cheaper than the best
-        single target.
+        single target (or costs the same, as where all are free, and wins more).
     bounds : ndarray [B, T]
     """
     bounds = lower_bounds(walked.sums, walked.sizes, delta, weights)
@@ -129,6 +137,7 @@ def certified(
     weights = np.ones((1, len(walked.sizes))) if weights is None else weights
     cost = weights @ walked.costs / (weights @ walked.sizes)[:, None]
     cost = np.where(passed, cost, np.inf)
-    cheapest = cost.argmin(axis=1)
-    cheaper = cost[np.arange(len(cost)), cheapest] < best_cost
-    return np.where(cheaper, cheapest, -1), bounds
+    cheapest, rows = cost.argmin(axis=1), np.arange(len(cost))
+    least, won = cost[rows, cheapest], (weights @ walked.sums)[rows, cheapest]
+    better = (least < best_cost) | ((least == best_cost) & (won > 0))
+    return np.where(better, cheapest, -1), bounds

@@ -5,9 +5,8 @@ A router's P(correct) means little on prompts that are unlike all that it was tr
 copy. Its *familiarity* is the share of training prompts that are no nearer to those of other
 groups: a conformal p-value (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World,
 2005). Of prompts like the training's, at most about a share a has a familiarity of at most a; the
-guarantee is approximate, since training prompts are compared with a group less. Other scores were
-tried: the variance of a Gaussian process tells as well and needs the inverse of the kernel;
-distances in few principal components tell worse.
+guarantee is approximate, since training prompts are compared with a group less. The kernel values
+are there already when P(correct) is predicted, so that familiarity costs a query nothing.
 """
 
 from __future__ import annotations

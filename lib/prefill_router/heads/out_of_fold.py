@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,60 +135,63 @@ def cross_fit_network(
 
 
 def cross_fit_baseline(
-    kind: Callable[..., Any],
-    seed: int,
-    labelled: np.ndarray,
-    outcomes: Outcomes,
-    x: np.ndarray,
-    told: bool = False,
+    text: TextRouter, seed: int, labelled: np.ndarray, outcomes: Outcomes
 ) -> CrossFit:
-    """A baseline on labelled rows and the outcomes of all targets.
-
-    Parameters
-    ----------
-    kind : class of the router
-        The kernel router, or one with the interface of `heads.baselines`.
-    x : ndarray [n, d], or n texts
-        What it reads of all queries.
-    told : bool
-        Its ``fit`` takes the categories of the training rows.
-    """
+    """A baseline on labelled rows and the outcomes of all targets."""
     groups = outcomes.queries["group"].to_numpy()
     categories = outcomes.queries["category"].to_numpy()
 
     def fitted(rows: np.ndarray) -> Any:
-        more = {"categories": categories[rows]} if told else {}
-        router = kind(seed=seed, folds=3)
-        return router.fit(x[rows], outcomes.correct[rows], groups=groups[rows], **more)
+        more = {"categories": categories[rows]} if text.told else {}
+        router = text.kind(seed=seed, folds=3)
+        return router.fit(text.x[rows], outcomes.correct[rows], groups=groups[rows], **more)
 
     whole = fitted(labelled)
     if isinstance(whole, KernelRouter):
-        return CrossFit(labelled[whole.cv_rows_used], whole.cv_proba, whole.predict_proba(x))
+        return CrossFit(labelled[whole.cv_rows_used], whole.cv_proba, whole.predict_proba(text.x))
 
     def predict(train: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        return fitted(labelled[train]).predict_proba(x[labelled[asked]])
+        return fitted(labelled[train]).predict_proba(text.x[labelled[asked]])
 
-    return CrossFit(labelled, by_refits(predict, groups[labelled], seed), whole.predict_proba(x))
+    return CrossFit(
+        labelled, by_refits(predict, groups[labelled], seed), whole.predict_proba(text.x)
+    )
+
+
+class TextRouter(NamedTuple):
+    """A baseline that plans are made for.
+
+    Attributes
+    ----------
+    kind : class of the router
+    x : ndarray [n, d], or n texts
+        What it reads of all queries.
+    told : bool
+        Its ``fit`` takes the categories of the training rows.
+    encoder : str
+        The sentence encoder, or "".
+    """
+
+    kind: Callable[..., Any]
+    x: np.ndarray
+    told: bool
+    encoder: str
 
 
 def text_routers(
     prompts: Sequence[str], embeddings: Mapping[str, np.ndarray], ends: Mapping[str, str]
-) -> dict[str, tuple[type, np.ndarray, bool, str]]:
-    """The baselines that plans are made for, by name: class, what it reads, whether it is told
-    categories, and the sentence encoder or "".
-
-    A kernel router on every sentence encoder, TF-IDF, and the category predicted from the first.
+) -> dict[str, TextRouter]:
+    """By name: a kernel router on every sentence encoder, TF-IDF, and the category predicted from
+    the first; ``ends`` are the ends of the names.
     """
     first = next(iter(embeddings))
-    found: dict[str, tuple[type, np.ndarray, bool, str]] = {
-        f"kernel_{ends[name]}": (KernelRouter, x, False, name) for name, x in embeddings.items()
+    found = {
+        f"kernel_{ends[name]}": TextRouter(KernelRouter, x, False, name)
+        for name, x in embeddings.items()
     }
-    found["tfidf"] = (TfidfRouter, np.array(prompts, dtype=object), False, "")
-    found[f"predicted_category_{ends[first]}"] = (
-        PredictedCategoryRouter,
-        embeddings[first],
-        True,
-        first,
+    found["tfidf"] = TextRouter(TfidfRouter, np.array(prompts, dtype=object), False, "")
+    found[f"predicted_category_{ends[first]}"] = TextRouter(
+        PredictedCategoryRouter, embeddings[first], True, first
     )
     return found
 
@@ -198,7 +201,7 @@ def cross_fits_over_seeds(
     prefill: LabelledQueries,
     pools: Mapping[str, LabelledQueries],
     choices: Mapping[tuple[str, int], Sequence[FeatureChoice]],
-    texts: Mapping[str, tuple[type, np.ndarray, bool, str]],
+    texts: Mapping[str, TextRouter],
     outcomes: Outcomes,
     settings: FitSettings,
 ) -> dict[tuple[str, str, int], CrossFit]:
@@ -230,8 +233,8 @@ def cross_fits_over_seeds(
             jobs[pool, "paper", seed] = (
                 cross_fit_network, "paper", seed, rows, queries, chosen, settings,
             )  # fmt: skip
-        for name, (kind, x, told, _) in texts.items():
-            jobs["", name, seed] = (cross_fit_baseline, kind, seed, rows, outcomes, x, told)
+        for name, text in texts.items():
+            jobs["", name, seed] = (cross_fit_baseline, text, seed, rows, outcomes)
         jobs["", "ours", seed] = (cross_fit_ours, seed, rows, prefill)
     done = side_by_side(jobs, settings.device, "{0[1]} {0[0]}, split seed {0[2]} done")
     found = {}

@@ -65,7 +65,9 @@ def cost_verdict(
         return _nothing_to_save(" All targets cost the same")
     cheaper = saving_against(planned, dearness)
     point = (
-        f" With a tolerance chosen beforehand it {_costs(cheaper)} and is right on"
+        plan.headline
+        if plan
+        else f" With a tolerance chosen beforehand it {_costs(cheaper)} and is right on"
         f" {100 * planned_accuracy:.1f} % against {100 * best:.1f} %."
     )
     if cheapest_and_best is not None:
@@ -77,7 +79,7 @@ def cost_verdict(
             nothing_to_save=True,
         )
     if plan is not None:
-        return _Cost(headline=plan.headline, sentences=[plan.against_text], pays=plan.pays)
+        return _Cost(headline=point, sentences=[plan.against_text], pays=plan.pays)
     splits = int(of_pool.loc[of_pool["method"] == router, "seeds"].max())
     return _Cost(
         headline=point,

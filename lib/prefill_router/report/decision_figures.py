@@ -12,25 +12,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from prefill_router.evaluate.plans import NO_LOSS
+from prefill_router.report.curve_plots import say_empty
 from prefill_router.report.styles import label, style
 
 RULE_STYLES = {"tolerance": ("#D55E00", "--"), "utility": ("#000000", "-")}
 EPSILON_COLORS = ("#0072B2", "#E69F00")
 
 
-def draw_rules(curves: pd.DataFrame) -> Figure:
+def draw_rules(curves: pd.DataFrame, pools: Sequence[str]) -> Figure:
     """Accuracy over the best single target's against the share of its cost, by both rules.
 
-    `curves`: `decisions_of_pools.rule_curves`.
+    `curves`: `decisions_of_pools.rule_curves`; a pool may have none there, where every point of
+    its curve costs more.
     """
-    fig, axes = _panels(curves["pool"].unique())
-    for ax, (pool, of_pool) in zip(axes, curves.groupby("pool", sort=False), strict=True):
-        for rule, line in of_pool.groupby("rule", sort=False):
-            color, dashes = RULE_STYLES[str(rule)]
+    fig, axes = _panels(pools)
+    for ax, pool in zip(axes, pools, strict=True):
+        for rule, (color, dashes) in RULE_STYLES.items():
+            line = curves[(curves["pool"] == pool) & (curves["rule"] == rule)]
             gain = line["accuracy_over_best_single"]
             ax.plot(line["cost_share"], 100 * gain, color=color, linestyle=dashes, label=rule)
-        _reference(ax, str(pool))
+        _reference(ax, pool)
         ax.set_ylim(bottom=max(ax.get_ylim()[0], -12))  # below, nobody would route
+        if not (curves["pool"] == pool).any():
+            say_empty(ax, "every point costs more")
         ax.set(ylabel="accuracy over best single, points" if ax is axes[0] else "")
     axes[-1].legend(title="rule", loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig

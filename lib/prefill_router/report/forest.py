@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 from prefill_router.evaluate.decisions import CURVE
 from prefill_router.evaluate.plans import NO_LOSS
+from prefill_router.report.cells import verdict
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import use_style
-from prefill_router.report.words import Interval
 
 PANELS = {
     "auc": ("mean AUC minus the best text router's", 1.0),
@@ -27,7 +27,7 @@ PANELS = {
     "saving": ("planned saving minus the best text router's, points", 100.0),
     "gain": ("accuracy by the plan minus the best single target's, points", 100.0),
 }
-COLORS = {1: "#0072B2", 0: "0.45", -1: "#D55E00"}  # clearly better, not clear, clearly worse
+COLORS = {"better": "#0072B2", "no clear difference": "0.45", "worse": "#D55E00"}
 
 
 def forest_rows(results: Path, profiles: Sequence[str], method: str = "ours") -> pd.DataFrame:
@@ -55,11 +55,6 @@ def forest_rows(results: Path, profiles: Sequence[str], method: str = "ours") ->
     return pd.DataFrame(rows, columns=["profile", "pool", "panel", "value", "ci_low", "ci_high"])
 
 
-def clear(interval: Interval) -> int:
-    """1 where an interval lies above 0, -1 where it lies below, else 0."""
-    return int(interval[1] > 0) - int(interval[2] < 0)
-
-
 def draw_forest(rows: pd.DataFrame) -> Figure:
     """A row for each pool, a panel for each of ``PANELS``; a line is a 95 % interval, blue where it
     lies above 0, red where below.
@@ -71,7 +66,7 @@ def draw_forest(rows: pd.DataFrame) -> Figure:
         of_panel = rows[rows["panel"] == panel].set_index(["profile", "pool"])
         for y, pool in enumerate(reversed(pools)):
             value, low, high = of_panel.loc[pool, ["value", "ci_low", "ci_high"]].astype(float)
-            color = COLORS[clear((value, low, high))]
+            color = COLORS[verdict(low, high)]
             ax.plot([scale * low, scale * high], [y, y], color=color, linewidth=1.6)
             ax.plot(scale * value, y, "o", color=color, markersize=4)
         ax.axvline(0, color="0.3", linewidth=0.8)

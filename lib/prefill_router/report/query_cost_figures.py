@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -50,4 +52,4 @@ def query_cost_sentence(table: pd.DataFrame) -> str:
 
 
 def _factor(log_error: float) -> str:
-    return f"{2.718281828459045**log_error:.2f}"
+    return f"{math.exp(log_error):.2f}"

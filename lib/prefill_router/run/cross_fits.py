@@ -51,9 +51,9 @@ def cross_fit_run(run: Run) -> list[str]:
     reads = {"ours": list(run.stores), "paper": [run.encoder]}
     encoders = {name: " + ".join(read) for name, read in reads.items()}
     overheads = {name: run.overhead(read) for name, read in reads.items()}
-    for name, (_, _, _, encoder) in texts.items():
-        encoders[name] = encoder
-        overheads[name] = of_sentences.get(encoder, nothing)
+    for name, text in texts.items():
+        encoders[name] = text.encoder
+        overheads[name] = of_sentences.get(text.encoder, nothing)
     for pool in run.pools:
         for name, encoder in encoders.items():
             of_seeds = {seed: found[pool, name, seed] for seed in run.splits}
@@ -140,7 +140,8 @@ def load_cross_fits(run: Run) -> dict[str, tuple[Pool, dict[str, CrossFitted]]]:
     for name, outcomes in run.pools.items():
         pool = Pool.of(outcomes, run.splits, run.ws.profile.cost_model)
         if pool is None:
-            print(f"pool {name}: fewer than two targets have a price, so there is nothing to plan")
+            why = "fewer than two targets have a price, or the best single one costs nothing"
+            print(f"pool {name}: {why}, so there is nothing to plan")
         else:
             found[name] = (pool, read_cross_fits(run.ws, name))
     return found

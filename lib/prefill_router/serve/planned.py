@@ -150,7 +150,8 @@ def plans_of(
     settings: FitSettings,
     seed: int,
 ) -> Plans:
-    """Plans from the queries that a router was trained on, by out-of-fold P(correct).
+    """Plans from the queries that a router was trained on, by out-of-fold P(correct). What reading
+    a query costs is not in them: a router knows its targets' costs alone.
 
     Parameters
     ----------
