@@ -51,7 +51,7 @@ def tiny_llama(seed=0):
     return network
 
 
-def tiny_encoder(network):
+def tiny_tokenizer():
     words = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>")
     )
@@ -63,10 +63,21 @@ def tiny_encoder(network):
         "{% for m in messages %}<user> {{ m['content'] }}{% endfor %}"
         "{% if add_generation_prompt %} <go>{% endif %}"
     )
+    return tokenizer
+
+
+def save_tiny(folder):
+    """The same network and tokenizer as files, which other processes can load."""
+    tiny_llama().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def tiny_encoder(network):
     return Encoder(
         name="tiny/llama",
         network=Counting(network),
-        tokenizer=tokenizer,
+        tokenizer=tiny_tokenizer(),
         device=torch.device("cpu"),
         dtype=torch.float32,
         n_layers=LAYERS,

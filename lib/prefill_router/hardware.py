@@ -116,6 +116,13 @@ class _OneBlasThread(ContextDecorator):
 one_blas_thread = _OneBlasThread()
 
 
+def cores() -> int:
+    """Cores that this process may keep busy: ``$PREFILL_ROUTER_CORES``, which a worker of a cluster
+    sets to its share, else all.
+    """
+    return int(os.environ.get("PREFILL_ROUTER_CORES") or os.cpu_count() or 1)
+
+
 def on_every_core(
     function: Callable[..., Any], jobs: Iterable[tuple], device: torch.device | str = "cpu"
 ) -> Iterator[Any]:
@@ -126,10 +133,15 @@ def on_every_core(
     there are. A job is taken when a core is nearly free, so memory stays flat; the first error ends
     the run.
     """
-    workers = os.cpu_count() or 1 if torch.device(device).type == "cpu" else 1
+    on_cpu = torch.device(device).type == "cpu"
+    workers = cores() if on_cpu else 1
     keep_memory()
-    if workers == 1:
+    if not on_cpu:
         yield from (function(*job) for job in jobs)
+        return
+    if workers == 1:  # the numbers shall not depend on how many cores there are
+        with one_blas_thread, torch_threads(1):
+            yield from (function(*job) for job in jobs)
         return
     executor = ThreadPoolExecutor(workers, initializer=_one_torch_thread)
     with one_blas_thread, torch_threads(1):

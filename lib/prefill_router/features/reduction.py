@@ -53,6 +53,21 @@ class ScaledPCA:
         components = (z.T @ vectors / np.sqrt(values)).T if wide else vectors.T
         return cls(mean, scaler.scale_, _signed(components), values / max(n - 1, 1))
 
+    @classmethod
+    def from_scatter(
+        cls, n: int, mean: np.ndarray, scatter: np.ndarray, n_components: int
+    ) -> ScaledPCA:
+        """From the number of rows, their mean [d] and the sum of products of deviations from it
+        [d, d], which may have been summed block by block; a column that never varied has 0 there.
+        """
+        variance = np.diag(scatter) / n
+        varies = variance > 0
+        scale = np.sqrt(np.where(varies, variance, 1.0))
+        scaled = scatter / np.outer(scale, scale)
+        scaled[~varies] = scaled[:, ~varies] = 0.0
+        values, vectors = _leading(scaled, n_components, max(n, len(mean)))
+        return cls(mean, scale, _signed(vectors.T), values / max(n - 1, 1))
+
     def transform(self, x: np.ndarray) -> np.ndarray:
         """Project rows [m, d] to float64 [m, k]."""
         return ((x - self.mean) / self.scale) @ self.components.T

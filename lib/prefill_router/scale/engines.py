@@ -1,0 +1,163 @@
+"""Who computes the shards: this process, or workers of a Ray cluster.
+
+Work is a small object that is sent to a worker and opened there; the worker then does job after
+job, each a short text that says what to read and write. Results are bytes and small.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from prefill_router.scale.addresses import ScaleError
+
+
+class Work(Protocol):
+    """What workers do."""
+
+    def open(self) -> Callable[[str], bytes]:
+        """Load what the jobs need, in the worker; then what does one job. A job may be done twice:
+        where a worker was lost, nobody knows how far it came.
+        """
+
+
+class Engine(Protocol):
+    """Does jobs."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the work is done in other processes."""
+
+    def run(self, work: Work, jobs: Sequence[str]) -> Iterator[tuple[int, bytes]]:
+        """Number and result of every job, as they are done."""
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """This process: one job after the other, each on all cores, or on the accelerator."""
+
+    elsewhere: bool = False
+
+    def run(self, work: Work, jobs: Sequence[str]) -> Iterator[tuple[int, bytes]]:
+        """See `Engine`; in the order of the jobs."""
+        if jobs:
+            do = work.open()
+            for number, job in enumerate(jobs):
+                yield number, do(job)
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Ray Data: every worker is an actor with a GPU, or where there is none, with a core.
+
+    A worker that dies is started again, and its job is done by another one; with a node, its
+    workers move to those that are left.
+
+    Attributes
+    ----------
+    workers : int, optional
+        Default: as many as the cluster has GPUs, or cores if it has none.
+    gpus : float, optional
+        Of each worker; default: 1 if the cluster has any. Fractions share one.
+    address : str, optional
+        Of a running cluster; default: ``$RAY_ADDRESS``, else one is started on this machine.
+    """
+
+    workers: int | None = None
+    gpus: float | None = None
+    address: str | None = None
+    elsewhere: bool = True
+
+    def run(self, work: Work, jobs: Sequence[str]) -> Iterator[tuple[int, bytes]]:
+        """See `Engine`.
+
+        Raises
+        ------
+        ScaleError
+            Ray is not installed, the cluster has too little for one worker, or a job failed for
+            another reason than that its worker was lost.
+        """
+        if not jobs:
+            return
+        ray = self._connected()
+        resources = ray.cluster_resources()
+        gpus = self.gpus if self.gpus is not None else float(resources.get("GPU", 0) >= 1)
+        kind, each = ("GPU", gpus) if gpus else ("CPU", 1.0)
+        room = int(resources.get(kind, 0) / each)
+        if not room:
+            raise ScaleError(
+                f"the cluster has {resources.get(kind, 0):g} {kind}s and a worker takes {each:g};"
+                " add nodes, or lower --gpus-per-worker"
+            )
+        # a CPU is nothing that a worker on a GPU waits for
+        options: dict[str, float] = {"num_gpus": gpus, "num_cpus": 0} if gpus else {"num_cpus": 1}
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        rows = [{"number": number, "job": job} for number, job in enumerate(jobs)]
+        # a block a job: what is lost with a worker is one shard
+        found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _Worker,
+            fn_constructor_args=(work,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1, max_size=max(1, min(self.workers or room, len(jobs)))
+            ),
+            **options,
+        )
+        try:
+            for row in found.iter_rows():
+                yield int(row["number"]), bytes(row["result"])
+        except ray.exceptions.RayError as error:
+            raise ScaleError(
+                f"a job failed on the cluster: {_cause(error)}. Shards that are finished are kept;"
+                " mend the cause and give the same command again"
+            ) from error
+
+    def _connected(self) -> Any:
+        try:
+            import ray
+            import ray.data
+        except ImportError as error:
+            raise ScaleError(
+                "--engine ray needs Ray; install the extra: pip install 'prefill-router[cluster]',"
+                " on every machine of the cluster"
+            ) from error
+        if not ray.is_initialized():
+            ray.init(address=self.address, log_to_driver=False, logging_level="warning")
+        return ray
+
+
+class _Worker:
+    """Opens the work once and does its jobs with the one core, or the GPU, that it has."""
+
+    def __init__(self, work: Work) -> None:
+        # another worker has the other cores
+        os.environ["PREFILL_ROUTER_CORES"] = "1"
+        torch.set_num_threads(1)
+        self._do = work.open()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list]:
+        numbers, jobs = batch["number"].tolist(), batch["job"].tolist()
+        return {"number": numbers, "result": [self._do(job) for job in jobs]}
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost error in one line."""
+    while error.__cause__ is not None or getattr(error, "cause", None) is not None:
+        error = getattr(error, "cause", None) or error.__cause__  # type: ignore[assignment]
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+
+
+def engine_of(name: str, workers: int | None, gpus: float | None, address: str | None) -> Engine:
+    """The engine of a command line."""
+    if name == "ray":
+        return RayEngine(workers, gpus, address)
+    if workers is not None or gpus is not None or address is not None:
+        print("--workers, --gpus-per-worker and --address are for --engine ray", file=sys.stderr)
+    return LocalEngine()
