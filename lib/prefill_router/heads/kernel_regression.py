@@ -90,7 +90,7 @@ class KernelRegression:
         seed: int = 0,
         cv_rows: int | None = 4000,
         precomputed: bool = False,
-        bounds: Bounds = Bounds(),  # noqa: B008
+        bounds: Bounds = Bounds(),
     ) -> None:
         self.precomputed, self.bounds = precomputed, bounds
         self.width, self.ridges, self.folds, self.seed, self.cv_rows = (

@@ -87,7 +87,7 @@ class Projected:
         return cls(block.mean, block.scale, directions, points, (z * z).sum(axis=1))
 
     def kernel(self, states: np.ndarray, width: float) -> np.ndarray:
-        """Kernel of rows [n, D] with the landmarks, as :meth:`gram.Block.kernel`: float32 [n, m]."""
+        """Kernel of rows [n, D] with the landmarks, as `gram.Block.kernel`: float32 [n, m]."""
         z = (np.asarray(states, np.float32) - self.mean) / self.scale
         # by torch: see `gram.ReadyBlock.kernel`
         inner = torch.from_numpy(z) @ self._directions.T @ self._points.T

@@ -195,10 +195,10 @@ def kernels_over_seeds(
 ) -> KernelFits:
     """The kernel router on all encoders, on each alone, and on labels of other queries: a control.
 
-    One kernel per encoder and split serves all of them, where there are few enough rows for one. They learn from all targets' outcomes; the
-    control reads the encoder of that name. With ``views``, `ours_views` chooses by cross-validation
-    among the bands of layers of that encoder (`gram.VIEWS`, and the upper ones that ours reads) as
-    ours chooses among encoders.
+    Where there are few enough rows for one, a kernel per encoder and split serves all of them. They
+    learn from all targets' outcomes; the control reads the encoder of that name. With ``views``,
+    `ours_views` chooses by cross-validation among the bands of layers of that encoder
+    (`gram.VIEWS`, and the upper ones that ours reads) as ours chooses among encoders.
     """
     states = {name: states_of(store, queries.query_ids) for name, store in queries.stores.items()}
     several = list(states) if len(states) > 1 else []
