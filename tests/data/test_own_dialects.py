@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prefill_router.data import memory as sizes
 from prefill_router.data.outcomes import OutcomesError
 from prefill_router.data.own import limits, own_outcomes_folder, read_own_table
 from prefill_router.data.own.limits import Reads
@@ -326,18 +327,18 @@ def test_no_tokenizer_is_loaded_for_short_prompts(tmp_path):
 
 
 def test_memory_is_asked_for_before_the_work_begins(tmp_path, monkeypatch, capsys):
-    # as measured: 2.2 GB at 9,000 questions, 5.7 GB at 18,000
-    assert limits.memory_needed(9_000) == pytest.approx(2.2e9, rel=0.1) and limits.memory_needed(
-        18_000
-    ) == pytest.approx(5.7e9, rel=0.1)
+    # as measured: 2.2 GB at 9,000 questions, 5.7 GB at 18,000 before kernels were bounded
+    assert sizes.memory_needed(9_000) == pytest.approx(2.2e9, rel=0.1)
+    exact = sizes.MEMORY_BASE + sizes.memory_of_exact(18_000)
+    assert exact == pytest.approx(5.7e9, rel=0.1) and sizes.memory_needed(18_000) < exact
     memory = SimpleNamespace(total=16e9, available=1.1e9)
     monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: memory)
     assert limits.check_memory(1_000) == "" and "only 1.1 GB are free" in limits.check_memory(9_000)
+    assert "GB of memory" in limits.check_memory(1_000_000)  # fits, with landmarks
+    memory.total = 1.6e9
     with pytest.raises(
         OutcomesError,
-        match=(
-            r"40,000 questions need about 25.0 GB.*has 16.0 GB: keep at most some 31,622 questions"
-        ),
+        match=r"40,000 questions need about 2.* GB.*has 1.6 GB: keep at most some 6,324 questions",
     ):
         limits.check_memory(40_000)
     memory.available = 0.5e9

@@ -17,6 +17,7 @@ from prefill_router.evaluate.settings import EvaluationSettings
 from prefill_router.heads.baselines import LogisticRouter
 from prefill_router.heads.gram import fill_missing
 from prefill_router.heads.kernel import KernelRouter
+from prefill_router.heads.stored_states import StoredStates, take
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 METRICS = ("mean_auc", "disagreement_auc")
@@ -29,7 +30,7 @@ def learning_curve(
     outcomes: Outcomes,
     pools: Mapping[str, Outcomes],
     splits: Mapping[int, Split],
-    states: np.ndarray,
+    states: np.ndarray | StoredStates,
     full: Mapping[str, Mapping[int, np.ndarray]],
     shares: Sequence[float] = SHARES,
 ) -> pd.DataFrame:
@@ -65,8 +66,8 @@ def learning_curve(
             sizes[share].append(len(rows))
             if share < 1:
                 router = KernelRouter(seed=seed)
-                router.fit(states[rows], outcomes.correct[rows], groups[rows])
-                p = router.predict_proba(states[split.test])
+                router.fit(take(states, rows), outcomes.correct[rows], groups[rows])
+                p = router.predict_proba(take(states, split.test))
             for pool, of_pool in pools.items():
                 of_test = p[:, columns[pool]] if share < 1 else full[pool][seed][split.test]
                 run = auc_run(of_test, of_pool.correct[split.test], groups[split.test])

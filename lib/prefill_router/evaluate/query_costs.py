@@ -14,8 +14,8 @@ from prefill_router.evaluate.metrics import pool_values, router_values
 from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_intervals
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.evaluate.weighting import weight_rows
-from prefill_router.heads.gram import gaussian_gram
 from prefill_router.heads.query_cost import QueryCost
+from prefill_router.heads.stored_states import KernelInputs, StoredStates, kernel_inputs, take
 
 MEDIAN, MEAN, PREDICTED = KINDS = ("median", "mean", "predicted")
 METRICS = ("p_auccc", "cost_saving_at_best_single")
@@ -26,7 +26,9 @@ COLUMNS = [
 
 
 def query_cost_table(
-    loaded: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]], states: np.ndarray, n_boot: int
+    loaded: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]],
+    states: np.ndarray | StoredStates,
+    n_boot: int,
 ) -> pd.DataFrame:
     """Ours by the utility rule, deciding by three expected costs, with realised costs paid.
 
@@ -53,7 +55,7 @@ def query_cost_table(
     runs: dict[str, dict[str, list[SeedRun]]] = {name: {k: [] for k in KINDS} for name in paying}
     errors: dict[str, dict[str, list[float]]] = {name: {k: [] for k in KINDS} for name in paying}
     for seed in dict.fromkeys(seed for pool, _ in paying.values() for seed in pool.splits):
-        kernels: dict[bytes, np.ndarray] = {}  # pools without gaps share the labelled rows
+        kernels: dict[bytes, KernelInputs] = {}  # pools without gaps share the labelled rows
         for name, (pool, methods) in paying.items():
             if seed not in pool.splits:
                 continue
@@ -63,7 +65,7 @@ def query_cost_table(
             correct, paid = pool.outcomes.correct[test], paid[test]
             rows = labelled(pool.splits[seed])
             if (key := rows.tobytes()) not in kernels:
-                kernels[key] = gaussian_gram(states, rows)
+                kernels[key] = kernel_inputs(states, rows)
             for kind, cost in _expected(pool, kernels[key], seed, test).items():
                 steps = curve_steps(p, cost, correct, own, "utility", paid)
                 runs[name][kind].append(_run(steps, paid, correct, pool.groups[test]))
@@ -82,15 +84,17 @@ def _realised(pool: Pool) -> bool:
     return all((cost[labelled(split)] > 0).any(axis=0).all() for split in pool.splits.values())
 
 
-def _expected(pool: Pool, kernel: np.ndarray, seed: int, test: np.ndarray) -> dict[str, np.ndarray]:
+def _expected(
+    pool: Pool, kernel: KernelInputs, seed: int, test: np.ndarray
+) -> dict[str, np.ndarray]:
     """Expected costs [m, K] of test rows."""
     train, realised = labelled(pool.splits[seed]), pool.outcomes.cost
-    model = QueryCost(seed, precomputed=True)
-    model.fit(kernel[train], realised[train], pool.groups[train])
+    model = QueryCost(seed, precomputed=kernel.precomputed)
+    model.fit(kernel.train, realised[train], pool.groups[train])
     of_train = np.where(np.isnan(realised[train]), np.nan, pool.cost[seed][train])
     factor = np.nanmean(realised[train], axis=0) / np.nanmean(of_train, axis=0)
     median = pool.cost[seed][test]
-    return {MEDIAN: median, MEAN: median * factor, PREDICTED: model.predict(kernel[test])}
+    return {MEDIAN: median, MEAN: median * factor, PREDICTED: model.predict(take(kernel.all, test))}
 
 
 def _rows(name: str, averages: SeedAverages, errors: Mapping[str, list[float]]) -> list[tuple]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from prefill_router.data.memory import LANDMARKS
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.cross_fitted import CrossFitted, Pool, labelled
 from prefill_router.heads.familiarity import familiarity, nearness_in_training
-from prefill_router.heads.gram import gaussian_gram
+from prefill_router.heads.gram import Block, gaussian_gram
+from prefill_router.heads.stored_states import StoredStates, row_blocks
 
 ALARMS = (0.01, 0.05, 0.1, 0.2)
 # ends of the bins of familiarity: from here on, up to the next one
@@ -18,9 +20,10 @@ BINS = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75)
 
 
 def familiarity_of_tests(
-    states: np.ndarray, groups: np.ndarray, splits: Mapping[int, Split]
+    states: np.ndarray | StoredStates, groups: np.ndarray, splits: Mapping[int, Split]
 ) -> dict[int, np.ndarray]:
-    """Familiarity of the test rows of every split, compared with its labelled rows.
+    """Familiarity of the test rows of every split, compared with its labelled rows; where these are
+    left in the store, with ``LANDMARKS`` of them, drawn at random.
 
     Parameters
     ----------
@@ -32,10 +35,26 @@ def familiarity_of_tests(
     found = {}
     for seed, split in splits.items():
         rows = labelled(split)
+        if isinstance(states, StoredStates):
+            found[seed] = _of_sample(states, groups, rows, split.test, seed)
+            continue
         kernel = gaussian_gram(states, rows)
         in_training = nearness_in_training(kernel[rows], groups[rows])
         found[seed] = familiarity(kernel[split.test].max(axis=1), in_training)
     return found
+
+
+def _of_sample(
+    states: StoredStates, groups: np.ndarray, rows: np.ndarray, test: np.ndarray, seed: int
+) -> np.ndarray:
+    """Familiarity of test rows, compared with a sample of the labelled rows."""
+    drawn = np.random.default_rng(seed).choice(rows, min(len(rows), LANDMARKS), replace=False)
+    sample, asked = states[np.sort(drawn)], states.rows(test)
+    block, nearness = Block.of(sample), np.empty(len(test), np.float32)
+    for at in row_blocks(asked):
+        nearness[at] = block.kernel(asked[at], width=1.0).max(axis=1)
+    kernel = block.kernel(sample, width=1.0)
+    return familiarity(nearness, nearness_in_training(kernel, groups[np.sort(drawn)]))
 
 
 def alarms(found: Mapping[int, np.ndarray]) -> pd.DataFrame:
@@ -94,7 +113,7 @@ def by_familiarity(
 
 def unlike_tables(
     loaded: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]],
-    states: np.ndarray,
+    states: np.ndarray | StoredStates,
     groups: np.ndarray,
     splits: Mapping[int, Split],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

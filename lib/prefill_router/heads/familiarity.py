@@ -18,26 +18,34 @@ import numpy as np
 from prefill_router.heads.gram import BLOCK
 
 
-def nearness_in_training(kernel: np.ndarray, groups: Sequence | np.ndarray) -> np.ndarray:
+def nearness_in_training(
+    kernel: np.ndarray,
+    groups: Sequence | np.ndarray,
+    of_columns: Sequence | np.ndarray | None = None,
+) -> np.ndarray:
     """Largest kernel value of each training query with one of another group, in ascending order.
 
     Parameters
     ----------
-    kernel : ndarray [n, n]
+    kernel : ndarray [n, m]
     groups : n labels
+    of_columns : m labels, optional
+        Of the queries that stand for the training; default: those of the rows.
 
     Returns
     -------
     float32 ndarray [n]
         Empty where all queries are of one group.
     """
-    _, group = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    labels = [np.asarray(x).astype(str) for x in (groups, of_columns) if x is not None]
+    _, group = np.unique(np.concatenate(labels), return_inverse=True)
     if group.max(initial=0) == 0:
         return np.zeros(0, np.float32)
-    found = np.empty(len(kernel), np.float32)
-    for start in range(0, len(kernel), BLOCK):
-        rows = slice(start, start + BLOCK)
-        other = group[rows, None] != group
+    n, of = len(kernel), group if of_columns is None else group[len(kernel) :]
+    found = np.empty(n, np.float32)
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        other = group[rows, None] != of
         found[rows] = np.where(other, kernel[rows], -np.inf).max(axis=1)
     return np.sort(found)
 

@@ -19,10 +19,10 @@ from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
 from prefill_router.features.probes import layer_table
 from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.heads.adapter import AdapterEnsemble, adapter_config
-from prefill_router.heads.gram import read_states
 from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.heads.network import TrunkConfig
+from prefill_router.heads.stored_states import StoredStates, states_of
 from prefill_router.heads.trunk import TrunkEnsemble
 
 # What each method reads its features with (the kernel router reads states as they are), and what
@@ -136,17 +136,19 @@ class Fitted:
     features: Any
     head: Any
 
-    def read(self, store: States, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
-        """What the head reads of one encoder: float32 [n, D]."""
+    def read(
+        self, store: States, query_ids: Sequence[str] | np.ndarray
+    ) -> np.ndarray | StoredStates:
+        """What the head reads of one encoder: float32 [n, D], or as `stored_states.states_of`."""
         if self.features is None:
-            return read_states(store, query_ids)
+            return states_of(store, query_ids)
         return self.features.transform(store, query_ids)
 
-    def predict(self, read: Mapping[str, np.ndarray]) -> np.ndarray:
+    def predict(self, read: Mapping[str, np.ndarray | StoredStates]) -> np.ndarray:
         """P(correct) float64 [n, K] from :meth:`read` of every encoder."""
         return self.head.predict_proba(read if self.features is None else read[self.encoders[0]])
 
-    def predict_with_familiarity(self, read: Mapping[str, np.ndarray]) -> np.ndarray:
+    def predict_with_familiarity(self, read: Mapping[str, np.ndarray | StoredStates]) -> np.ndarray:
         """:meth:`predict` with one more column: how like the training each query is
         (`heads.familiarity`), NaN for networks, which keep no training states.
         """
@@ -237,7 +239,7 @@ def fit_method(
     features = choose_features(method, queries, settings, seed, layers)
     if features is None:
         return fit_kernel(
-            {name: read_states(s, queries.query_ids) for name, s in queries.stores.items()},
+            {name: states_of(s, queries.query_ids) for name, s in queries.stores.items()},
             queries,
             seed,
         )
@@ -246,7 +248,7 @@ def fit_method(
 
 
 def fit_kernel(
-    read: Mapping[str, np.ndarray],
+    read: Mapping[str, np.ndarray | StoredStates],
     queries: LabelledQueries,
     seed: int = 0,
     precomputed: bool = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,10 +32,15 @@ def read_states(
     -------
     float32 ndarray [n, layers * poolings * d]
     """
-    layers = sorted(range(store.n_layers, max(round(start * store.n_layers), 1) - 1, -step))
+    layers = upper_layers(store.n_layers, start, step)
     return np.hstack(
         [store.read(layer, pooling, query_ids) for layer in layers for pooling in poolings]
     )
+
+
+def upper_layers(n_layers: int, start: float = 1 / 3, step: int = 2) -> list[int]:
+    """The layers that :func:`read_states` reads, in its order."""
+    return sorted(range(n_layers, max(round(start * n_layers), 1) - 1, -step))
 
 
 # Shares of the depth, read as means over tokens beside the upper layers of `read_states`. Where the
@@ -42,18 +48,18 @@ def read_states(
 VIEWS = {"lower": (0.13, 0.34), "middle": (0.4, 0.74)}
 
 
-def read_views(store: States, query_ids: Sequence[str] | np.ndarray) -> dict[str, np.ndarray]:
-    """States of every second layer in each band of `VIEWS`, mean pooling, side by side.
-
-    Returns
-    -------
-    dict of band to float32 ndarray [n, layers * d]
+def read_view(store: States, query_ids: Sequence[str] | np.ndarray, band: str) -> np.ndarray:
+    """States of every second layer in a band of `VIEWS`, mean pooling, side by side: float32
+    [n, layers * d].
     """
-    found = {}
-    for band, (start, end) in VIEWS.items():
-        layers = range(max(round(start * store.n_layers), 1), round(end * store.n_layers) + 1, 2)
-        found[band] = np.hstack([store.read(layer, "mean", query_ids) for layer in layers])
-    return found
+    start, end = VIEWS[band]
+    layers = range(max(round(start * store.n_layers), 1), round(end * store.n_layers) + 1, 2)
+    return np.hstack([store.read(layer, "mean", query_ids) for layer in layers])
+
+
+def read_views(store: States, query_ids: Sequence[str] | np.ndarray) -> dict[str, np.ndarray]:
+    """:func:`read_view` of every band."""
+    return {band: read_view(store, query_ids, band) for band in VIEWS}
 
 
 def fill_missing(Y: np.ndarray) -> np.ndarray:
@@ -153,6 +159,8 @@ class Block:
 class ReadyBlock:
     """A block whose states are standardised already, for queries that come one by one."""
 
+    KEPT: ClassVar = ("states", "mean", "scale")  # the own lengths follow from the states
+
     states: np.ndarray  # float32 [n, D], standardised
     mean: np.ndarray
     scale: np.ndarray
@@ -160,8 +168,12 @@ class ReadyBlock:
 
     @classmethod
     def of(cls, block: Block) -> ReadyBlock:
-        z = (block.states - block.mean) / block.scale
-        return cls(z, block.mean, block.scale, (z * z).sum(axis=1))
+        return cls.kept((block.states - block.mean) / block.scale, block.mean, block.scale)
+
+    @classmethod
+    def kept(cls, states: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> ReadyBlock:
+        """From what is kept of it."""
+        return cls(states, mean, scale, (states * states).sum(axis=1))
 
     def kernel(self, states: np.ndarray, width: float) -> np.ndarray:
         """As :meth:`Block.kernel`."""

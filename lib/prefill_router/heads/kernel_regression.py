@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
+from prefill_router.data.memory import (
+    DIRECTIONS,
+    EXACT_ROWS,
+    LANDMARKS,
+    check_free,
+    memory_of_bounded,
+    memory_of_exact,
+)
 from prefill_router.data.splits import group_folds, validation_rows
 from prefill_router.heads.familiarity import nearness_in_training
-from prefill_router.heads.gram import BLOCK, Block, ReadyBlock, check_states
+from prefill_router.heads.gram import Block, ReadyBlock, check_states
+from prefill_router.heads.landmarks import Features, Projected, Rows, Search, fit_landmarks
 from prefill_router.heads.ridge import held_out_predictions, mean_kernel, solve_ridge
+from prefill_router.heads.stored_states import StoredStates, row_blocks
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How large a regression may grow.
+
+    Attributes
+    ----------
+    exact_rows : int
+        With at most so many rows the kernel of all of them is made.
+    landmarks : int
+        Rows that stand for all of them where there are more; fewer than ``exact_rows``.
+    directions : int
+        Principal directions of an encoder's states that are kept then.
+    """
+
+    exact_rows: int = EXACT_ROWS
+    landmarks: int = LANDMARKS
+    directions: int = DIRECTIONS
+
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
@@ -26,7 +57,7 @@ class KernelRegression:
         Of the Gaussian kernel, in units of the mean squared difference per column.
     precomputed : bool
         X holds kernels instead of states: rows of :func:`gaussian_gram`, of the training queries in
-        fitting and of those asked about in predicting. ``width`` is not used.
+        fitting and of those asked about in predicting. ``width`` is not used. It is always exact.
     ridges : sequence of float
         Candidates for the ridge of a component.
     folds, seed : int
@@ -35,6 +66,8 @@ class KernelRegression:
     cv_rows : int or None
         Most rows that the cross-validation looks at, whole groups drawn at random; its time grows
         with their cube. None: all.
+    bounds : Bounds
+        Up to how many rows the kernel of all of them is made; with more, see `heads.landmarks`.
 
     Attributes
     ----------
@@ -57,8 +90,9 @@ class KernelRegression:
         seed: int = 0,
         cv_rows: int | None = 4000,
         precomputed: bool = False,
+        bounds: Bounds = Bounds(),
     ) -> None:
-        self.precomputed = precomputed
+        self.precomputed, self.bounds = precomputed, bounds
         self.width, self.ridges, self.folds, self.seed, self.cv_rows = (
             width,
             tuple(sorted(ridges)),
@@ -69,7 +103,7 @@ class KernelRegression:
 
     def fit_values(
         self,
-        X: np.ndarray | Mapping[str, np.ndarray],
+        X: Rows | Mapping[str, Rows],
         values: np.ndarray,
         groups: Sequence | np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +112,8 @@ class KernelRegression:
         Parameters
         ----------
         X : float ndarray [n, D], or a mapping of encoder name to one
-            Kept, not copied.
+            Kept, not copied. Or `StoredStates`, which stay in their store if there are more rows
+            than ``bounds.exact_rows``.
         values : float ndarray [n, K]
             None missing.
         groups : n labels that never straddle a fold; default: every row on its own.
@@ -94,21 +129,28 @@ class KernelRegression:
         ------
         ValueError
             Lengths that disagree, states that are not finite.
+        MemoryError
+            Less memory is free than the fit takes.
         """
         X = _named(X)
         groups = np.arange(len(values)) if groups is None else np.asarray(groups)
+        self._columns = {name: states.shape[1] for name, states in X.items()}
+        if len(values) > self.bounds.exact_rows and not self.precomputed:
+            return self._fit_bounded(X, values, groups)
+        if not self.precomputed:
+            check_free(memory_of_exact(len(values)), f"a kernel of {len(values):,} rows")
+            X = {name: states[:] for name, states in X.items()}  # those in a store are read
         check_states(X, len(values), len(groups), square=self.precomputed)
         components = self._rotate(values)
         if self.precomputed:
             kernels = X
         else:
-            self._blocks: dict[str, Block | ReadyBlock] = {
+            self._blocks: dict[str, Block | ReadyBlock | Projected] = {
                 name: Block.of(np.asarray(states, np.float32)) for name, states in X.items()
             }
             kernels = {
                 name: block.kernel(block.states, self.width) for name, block in self._blocks.items()
             }
-        self._columns = {name: states.shape[1] for name, states in X.items()}
         rows, predicted = self._choose(kernels, components, groups)
         kernel = mean_kernel([kernels[name] for name in self.encoders_used])
         self._nearness = nearness_in_training(kernel, groups)
@@ -118,15 +160,56 @@ class KernelRegression:
             self._dual[:, at] = solve_ridge(kernel, components[:, at] - self._offset[at], ridge)
         return rows, self._values(predicted)
 
+    def _fit_bounded(
+        self, X: Mapping[str, Rows], values: np.ndarray, groups: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`fit_values` with landmarks. Ridges are chosen by regressions on all rows of the
+        other folds, among several encoders as the exact one does on the landmarks alone.
+        """
+        n, bounds = len(values), self.bounds
+        lengths = {len(states) for states in X.values()} | {len(groups)}
+        if lengths != {n}:
+            raise ValueError(f"states and groups have {sorted(lengths)} rows, Y {n}; all are equal")
+        needed = memory_of_bounded(
+            n, sum(self._columns.values()), values.shape[1], bounds.landmarks
+        )
+        check_free(needed, f"a regression of {n:,} rows on {bounds.landmarks:,} landmarks")
+        components = self._rotate(values)
+        drawn = np.sort(np.random.default_rng(self.seed).choice(n, bounds.landmarks, replace=False))
+        states = {name: np.asarray(x[drawn], np.float32) for name, x in X.items()}
+        check_states(states, len(drawn), len(drawn), square=False)
+        blocks = {name: Projected.of(x, bounds.directions) for name, x in states.items()}
+        self.encoders_used, self.cv_error = tuple(X), {}
+        if len(X) > 1:
+            kernels = {name: blocks[name].kernel(x, self.width) for name, x in states.items()}
+            self._choose(kernels, components[drawn], groups[drawn])
+        self._blocks = {name: blocks[name] for name in self.encoders_used}
+        found = fit_landmarks(
+            Features.of(self._blocks, [states[name] for name in self._blocks], self.width),
+            X,
+            components,
+            Search(group_folds(groups, self.folds, self.seed), self._cv_rows(groups), self.ridges),
+        )
+        self._offset, self._dual, self.ridges_used, self.r2_ = (
+            *(found.offset, found.dual, found.ridges, found.r2),
+        )
+        self.cv_error.setdefault(self.encoders_used, found.error)
+        self._nearness = nearness_in_training(found.kernel, groups[found.rows], groups[drawn])
+        return found.rows, self._values(found.held_out)
+
+    def _cv_rows(self, groups: np.ndarray) -> np.ndarray:
+        """Rows that the cross-validation looks at."""
+        if self.cv_rows is None or self.cv_rows >= len(groups):
+            return np.arange(len(groups))
+        return np.flatnonzero(validation_rows(groups, self.cv_rows / len(groups), self.seed))
+
     def _choose(
         self, kernels: Mapping[str, np.ndarray], components: np.ndarray, groups: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Choose encoders and ridges by cross-validation: the rows that it looked at, and their
         held-out predictions [rows, K] by what was chosen.
         """
-        rows = np.arange(len(components))
-        if self.cv_rows is not None and self.cv_rows < len(rows):
-            rows = np.flatnonzero(validation_rows(groups, self.cv_rows / len(rows), self.seed))
+        rows = self._cv_rows(groups)
         fold, of_rows = group_folds(groups[rows], self.folds, self.seed), components[rows]
         spread = np.maximum(of_rows.var(axis=0), np.finfo(np.float64).tiny)
         best = np.inf
@@ -144,7 +227,7 @@ class KernelRegression:
         self.ridges_used = np.array(self.ridges)[chosen]
         return rows, predicted
 
-    def predict_values(self, X: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+    def predict_values(self, X: Rows | Mapping[str, Rows]) -> np.ndarray:
         """Values: float64 [n, K].
 
         Raises
@@ -157,7 +240,7 @@ class KernelRegression:
         """
         return self._predicted(X)[0]
 
-    def _predicted(self, X: np.ndarray | Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _predicted(self, X: Rows | Mapping[str, Rows]) -> tuple[np.ndarray, np.ndarray]:
         """Values [n, K], and the largest kernel value [n] of each query with a training query."""
         if not hasattr(self, "_dual"):
             raise NotFittedError("the kernel router is not fitted; call fit(X, Y, groups) first")
@@ -169,25 +252,20 @@ class KernelRegression:
                     f"states of {name or 'the encoder'} are {got}; they must have the width"
                     f" {self._columns[name]} of the training states"
                 )
-        n = len(X[self.encoders_used[0]])
-        predicted, nearness = [self._offset[None][:0]], [np.zeros(0, np.float32)]
-        for start in range(
-            0, n, BLOCK
-        ):  # by blocks of queries: a kernel of all of them in float64 is the largest thing there is
-            rows = {name: X[name][start : start + BLOCK] for name in self.encoders_used}
-            kernel = mean_kernel(
-                [
-                    (
-                        x
-                        if self.precomputed
-                        else self._blocks[name].kernel(np.asarray(x, np.float32), self.width)
-                    )
-                    for name, x in rows.items()
-                ]
-            )
-            predicted.append(self._offset + kernel.astype(np.float64) @ self._dual)
-            nearness.append(kernel.max(axis=1))
-        return self._values(np.vstack(predicted)), np.concatenate(nearness)
+        first = X[self.encoders_used[0]]
+        values = np.empty((len(first), self._dual.shape[1]))
+        nearness = np.empty(len(first), np.float32)
+        # by blocks of queries: a kernel of all of them in float64 is the largest thing there is
+        for at in row_blocks(first):
+            kernel = mean_kernel([self._kernel(name, X[name][at]) for name in self.encoders_used])
+            values[at] = self._offset + kernel.astype(np.float64) @ self._dual
+            nearness[at] = kernel.max(axis=1)
+        return self._values(values), nearness
+
+    def _kernel(self, name: str, states: np.ndarray) -> np.ndarray:
+        if self.precomputed:
+            return states
+        return self._blocks[name].kernel(np.asarray(states, np.float32), self.width)
 
     def _rotate(self, Y: np.ndarray) -> np.ndarray:
         """Principal components [n, K] of the standardised values: those of their correlation
@@ -207,8 +285,11 @@ class KernelRegression:
         return (components @ self._vectors.T) * self._spread + self._rates
 
 
-def _named(X: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _named(X: Rows | Mapping[str, Rows]) -> dict[str, Rows]:
     found = dict(X) if isinstance(X, Mapping) else {"": X}
     if not found:
         raise ValueError("no states given; pass those of at least one encoder")
-    return {name: np.asarray(states) for name, states in found.items()}
+    return {
+        name: states if isinstance(states, StoredStates) else np.asarray(states)
+        for name, states in found.items()
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,11 @@ from prefill_router.heads.fit import (
     fit_kernel,
     fit_network,
 )
-from prefill_router.heads.gram import gaussian_gram, read_states, read_views
+from prefill_router.heads.gram import VIEWS, read_view
 from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.parallel import side_by_side
 from prefill_router.heads.semantic import ShuffledRouter
+from prefill_router.heads.stored_states import kernel_inputs, states_of
 
 
 @dataclass(frozen=True)
@@ -193,37 +195,42 @@ def kernels_over_seeds(
 ) -> KernelFits:
     """The kernel router on all encoders, on each alone, and on labels of other queries: a control.
 
-    One kernel per encoder and split serves all of them. They learn from all targets' outcomes; the
-    control reads the encoder of that name. With ``views``, `ours_views` chooses by cross-validation
-    among the bands of layers of that encoder (`gram.VIEWS`, and the upper ones that ours reads) as
-    ours chooses among encoders.
+    Where there are few enough rows for one, a kernel per encoder and split serves all of them. They
+    learn from all targets' outcomes; the control reads the encoder of that name. With ``views``,
+    `ours_views` chooses by cross-validation among the bands of layers of that encoder
+    (`gram.VIEWS`, and the upper ones that ours reads) as ours chooses among encoders.
     """
-    states = {name: read_states(store, queries.query_ids) for name, store in queries.stores.items()}
+    states = {name: states_of(store, queries.query_ids) for name, store in queries.stores.items()}
     several = list(states) if len(states) > 1 else []
     reads = {"ours": list(states), **{f"ours@{name}": [name] for name in several}}
     bands: list[str] = []
     if views:
-        of_bands = read_views(queries.stores[control], queries.query_ids)
-        bands = [control, *(f"{control}, {band} layers" for band in of_bands)]
-        states |= dict(zip(bands[1:], of_bands.values(), strict=True))
+        for band in VIEWS:
+            read = partial(read_view, band=band)
+            states[f"{control}, {band} layers"] = states_of(
+                queries.stores[control], queries.query_ids, read
+            )
+        bands = [control, *(f"{control}, {band} layers" for band in VIEWS)]
         reads["ours_views"] = bands
     reads["shuffled_labels"] = [control]
     p: dict[str, dict[int, np.ndarray]] = {method: {} for method in reads}
     encoders, components = [], []
     for seed, split in splits.items():
         train = queries.rows(split.train)
-        grams = {name: gaussian_gram(x, split.train) for name, x in states.items()}
-        square = {name: gram[split.train] for name, gram in grams.items()}
+        inputs = {name: kernel_inputs(x, split.train) for name, x in states.items()}
+        of_train = {name: found.train for name, found in inputs.items()}
+        of_all = {name: found.all for name, found in inputs.items()}
+        exact = inputs[control].precomputed
         fitted = {
-            method: fit_kernel({name: square[name] for name in names}, train, seed, True)
+            method: fit_kernel({name: of_train[name] for name in names}, train, seed, exact)
             for method, names in reads.items()
             if method != "shuffled_labels"
         }
         for method, fit in fitted.items():
-            p[method][seed] = fit.predict(grams)
-        shuffled = ShuffledRouter(KernelRouter(seed=seed, precomputed=True), seed=seed)
-        shuffled.fit(square[control], train.correct, train.groups)
-        p["shuffled_labels"][seed] = shuffled.predict_proba(grams[control])
+            p[method][seed] = fit.predict(of_all)
+        shuffled = ShuffledRouter(KernelRouter(seed=seed, precomputed=exact), seed=seed)
+        shuffled.fit(of_train[control], train.correct, train.groups)
+        p["shuffled_labels"][seed] = shuffled.predict_proba(of_all[control])
         head = fitted["ours"].head
         for method in ("ours", *(["ours_views"] if views else [])):
             encoders += _subsets(seed, method, fitted[method].head)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from prefill_router.heads.kernel_regression import KernelRegression
+from prefill_router.heads.landmarks import Rows
 
 
 class QueryCost:
@@ -33,13 +34,13 @@ class QueryCost:
         self._regression = KernelRegression(seed=seed, precomputed=precomputed)
 
     def fit(
-        self, X: np.ndarray, cost: np.ndarray, groups: Sequence | np.ndarray | None = None
+        self, X: Rows, cost: np.ndarray, groups: Sequence | np.ndarray | None = None
     ) -> QueryCost:
         """Fit on training rows.
 
         Parameters
         ----------
-        X : ndarray [n, D], or kernels [n, n]
+        X : ndarray [n, D] or StoredStates, or kernels [n, n]
         cost : ndarray [n, K]
             Realised, in any unit; NaN missing: taken at the target's mean logarithm.
         groups : n labels, optional
@@ -61,6 +62,6 @@ class QueryCost:
         self.factors_ = seen / np.where(known[rows], np.exp(held_out), 0.0).sum(axis=0)
         return self
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
+    def predict(self, X: Rows) -> np.ndarray:
         """Expected cost [m, K], in the unit of the training."""
         return np.exp(self._regression.predict_values(X)) * self.factors_

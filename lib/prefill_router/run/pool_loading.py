@@ -10,7 +10,7 @@ import numpy as np
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
 from prefill_router.encode.store import ActivationStore
-from prefill_router.heads.gram import read_states
+from prefill_router.heads.stored_states import StoredStates, states_of
 from prefill_router.run.handover import pools, read_note, read_predictions, read_splits
 from prefill_router.run.workspace import Workspace
 
@@ -52,8 +52,10 @@ def ours_on(loaded: Loaded, encoder: str) -> dict[str, Mapping[int, np.ndarray]]
     }
 
 
-def states_of_encoder(workspace: Workspace, outcomes: Outcomes) -> tuple[str, np.ndarray]:
+def states_of_encoder(
+    workspace: Workspace, outcomes: Outcomes
+) -> tuple[str, np.ndarray | StoredStates]:
     """Name of the profile's first encoder, and its states [n, d] that the kernel router reads."""
     note = read_note(workspace, "encoder")
     store = ActivationStore(workspace.build / note["folder"])
-    return note["name"], read_states(store, outcomes.queries["query_id"].to_numpy())
+    return note["name"], states_of(store, outcomes.queries["query_id"].to_numpy())

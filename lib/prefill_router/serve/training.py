@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from prefill_router.data.outcomes import Outcomes, check_trainable
 from prefill_router.encode.store import ActivationStore
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.heads.fit import METHODS, FitSettings, fit_method
+from prefill_router.heads.kernel import KernelRouter
 from prefill_router.serve.attached import note_of
 from prefill_router.serve.planned import plans_of
 from prefill_router.serve.routed import (
@@ -59,4 +61,6 @@ def trained(
     routed = routed_targets(pool, rows, tokens)
     given = (fitted, queries, pool.correct[rows], routed, tokens, settings)
     plans = plans_of(*given, seed).as_json() if plan else None
+    if isinstance(fitted.head, KernelRouter):
+        fitted = replace(fitted, head=fitted.head.compact())
     return RouterParts(fitted, routed, outcomes.cost_unit, len(rows), notes, plans)

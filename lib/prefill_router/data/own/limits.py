@@ -11,14 +11,12 @@ from typing import Any
 import pandas as pd
 import psutil
 
+from prefill_router.data.memory import EXACT_ROWS, MEMORY_BASE, MEMORY_PER_PAIR, memory_needed
 from prefill_router.data.outcomes import OutcomesError
 
 # bytes of a prompt that every encoder reads: a token holds a byte or more, and no context is below
 # 512
 SURE = 400
-# The kernel router, the largest thing in memory: 2.2 GB at 9,000 questions and 5.7 GB at 18,000,
-# some copies of a kernel [n, n].
-MEMORY_BASE, MEMORY_PER_PAIR = 1e9, 15.0  # bytes
 _SHOWN = 5
 
 
@@ -88,11 +86,6 @@ def without_long_prompts(
     return long[~long["query_id"].isin(ids)].reset_index(drop=True) if ids else long
 
 
-def memory_needed(n: int) -> float:
-    """Bytes that a run takes at its peak for n questions, roughly."""
-    return MEMORY_BASE + MEMORY_PER_PAIR * n * n
-
-
 def check_memory(n: int) -> str:
     """A warning where n questions need more memory than is free now; empty if they do not.
 
@@ -103,14 +96,13 @@ def check_memory(n: int) -> str:
     """
     memory = psutil.virtual_memory()
     needed = memory_needed(n)
-    most = int(max((memory.total - MEMORY_BASE) / MEMORY_PER_PAIR, 0.0) ** 0.5)
-    told = (
-        f"{n:,} questions need about {needed / 1e9:.1f} GB of memory (it grows with their square)"
-    )
+    told = f"{n:,} questions need about {needed / 1e9:.1f} GB of memory"
     if needed > memory.total:
+        # up to that many rows the kernel is exact, and memory grows with their square
+        most = int(max((memory.total - MEMORY_BASE) / MEMORY_PER_PAIR, 0.0) ** 0.5)
         raise OutcomesError(
-            f"{told}; this machine has {memory.total / 1e9:.1f} GB: keep at most some {most:,}"
-            " questions, drawn at random, or use a larger machine"
+            f"{told}; this machine has {memory.total / 1e9:.1f} GB: keep at most some"
+            f" {min(most, EXACT_ROWS):,} questions, drawn at random, or use a larger machine"
         )
     return (
         f"{told}; only {memory.available / 1e9:.1f} GB are free now: close other programs if the"

@@ -1,0 +1,55 @@
+"""How large the kernel router may grow, what it takes of memory, and whether that is free: asked
+before the work begins.
+"""
+
+from __future__ import annotations
+
+import psutil
+
+# At most so many rows are fitted with the exact kernel of all of them, beyond it with landmarks.
+EXACT_ROWS = 12_500
+LANDMARKS, DIRECTIONS = 2000, 512
+# The exact kernel router, the largest thing in memory: 2.2 GB at 9,000 questions and 5.7 GB at
+# 18,000, some copies of a kernel [n, n].
+MEMORY_BASE, MEMORY_PER_PAIR = 1e9, 15.0  # bytes
+BLOCK_ROWS = 2048  # read at a time
+# Columns of the states that are read of an encoder of usual size, where it is not known yet.
+USUAL_COLUMNS = 13_000
+
+
+def memory_of_exact(n: int) -> float:
+    """Bytes of a regression on the kernel of n rows, beyond what the process holds already."""
+    return MEMORY_PER_PAIR * n * n
+
+
+def memory_of_bounded(
+    n: int, columns: int = USUAL_COLUMNS, values: int = 12, landmarks: int = LANDMARKS
+) -> float:
+    """Bytes of a regression on landmarks, at its peak, beyond what the process holds already.
+
+    Parameters
+    ----------
+    n, columns, values : rows, columns of all encoders together, regressed values of a row
+    landmarks : int
+    """
+    sample = 5.0 * 4 * landmarks * columns  # states, standardised, and of the decomposition
+    products = 8.0 * 10 * landmarks**2  # of three folds, their sums, a factor, the features' map
+    # on both sides of a queue: states, standardised, kernels and features of a block
+    blocks = 4.0 * 6 * BLOCK_ROWS * (columns + landmarks)
+    held_out = 4.0 * 3 * 4000 * landmarks
+    return sample + products + blocks + held_out + 8.0 * 8 * n * values
+
+
+def memory_needed(n: int) -> float:
+    """Bytes that a run takes at its peak for n questions, roughly."""
+    return MEMORY_BASE + (memory_of_exact(n) if n <= EXACT_ROWS else memory_of_bounded(n))
+
+
+def check_free(needed: float, what: str) -> None:
+    """MemoryError if more bytes are needed than are free now."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise MemoryError(
+            f"{what} needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free:"
+            " close other programs, take fewer rows or a larger machine"
+        )
