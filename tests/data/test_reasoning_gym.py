@@ -16,7 +16,12 @@ from prefill_router.data.price_entries import Price
 from prefill_router.data.reasoning_gym import facts as facts_of
 from prefill_router.data.reasoning_gym import folder
 from prefill_router.data.reasoning_gym.generate import check_same, generate, generate_family
-from prefill_router.data.reasoning_gym.published import read_published, sha256, target_name
+from prefill_router.data.reasoning_gym.published import (
+    read_published,
+    same_answers,
+    sha256,
+    target_name,
+)
 from prefill_router.data.source_folder import write_source
 from prefill_router.data.splits import family_folds, grouped_by_family
 from prefill_router.files import project_root
@@ -149,6 +154,35 @@ def test_facts_survive_writing(tree, tmp_path):
         facts_of.read_facts(tmp_path / "facts")
 
 
+def test_which_answers_say_the_same():
+    assert same_answers(["4", " 4\n", None, "Red", "red", "5", ""]) == [0, 0, -1, 1, 1, 2, -1]
+    assert same_answers(["\u2460 x", "1  X"]) == [0, 0]  # NFKC: a circled digit is that digit
+    assert same_answers([None, None]) == [-1, -1] and same_answers([]) == []
+
+
+def test_agreement_is_a_pattern_without_texts(tmp_path, asked):
+    """Five questions: all the same, the last differs, all differ, one is silent, none answers."""
+    said = [("7", "7 ", "7"), ("7", "7", "8"), ("1", "2", "3"), ("", "x", "X"), ("", "", "")]
+    of_two = [("1",)] * 5
+    for model, of in {"a_one_20250101_000000": said, "b_two_20250101_000000": of_two}.items():
+        answers = [[(text, 1) for text in texts] for texts in of]
+        published_file(tmp_path, "easy", model, "chain_sum", asked, answers)
+    published_file(tmp_path, "hard", "a_one_20250101_000000", "chain_sum", asked, [[("9", 1)]] * 5)
+    kept, _ = facts_of.select(read_published(tmp_path, words))
+    facts_of.write_facts(kept, tmp_path / "facts")
+    agreement = pd.read_parquet(tmp_path / "facts" / "agreement.parquet")
+    assert list(agreement) == ["level", "target", "family", "index", "pattern"]
+    # the target that answered once, and the level of one answer, have no pattern
+    assert set(agreement["target"]) == {"one"} and set(agreement["level"]) == {"easy"}
+    assert agreement["pattern"].astype(str).tolist() == ["aaa", "aab", "abc", "-aa", "---"]
+    again = facts_of.read_facts(tmp_path / "facts")
+    single = folder.single_answers(folder.of_level(again, "easy"))
+    of_one = single[single["target"] == "one"].sort_values(["query_id", "answer"])
+    numbers = [0, 0, 0, 0, 0, 1, 0, 1, 2, -1, 0, 0, -1, -1, -1]
+    assert of_one["said"].astype(int).tolist() == numbers
+    assert single.loc[single["target"] == "two", "said"].isna().all()
+
+
 def test_tables_of_facts_are_means_over_samples(tmp_path, asked):
     for model, of in {
         "a_one_20250101_000000": [1, 0, 0.995],
@@ -206,6 +240,11 @@ def test_the_committed_facts():
     per_question = found.answers.groupby(["level", "target"])["sample"].nunique().unstack("level")
     assert per_question["hard"].dropna().eq(1).all() and len(per_question["hard"].dropna()) == 10
     assert per_question["easy"].drop("llama-4-scout").dropna().eq(3).all()
+    easy = found.answers[found.answers["level"].eq("easy")]
+    assert easy.loc[easy["target"].ne("llama-4-scout"), "said"].notna().all()
+    silent = ~easy["answered"] & easy["said"].notna()
+    assert (easy.loc[silent, "said"] == -1).all()  # nothing visible: nothing said
+    assert (easy.loc[easy["said"].eq(-1), "score"] < facts_of.RIGHT_FROM).all()
     columns = [c for table in (found.questions, found.answers) for c in table]
     assert not {"question", "prompt", "text"} & set(columns)
     fast = ["chain_sum", "gcd", "letter_counting", "simple_equations"]

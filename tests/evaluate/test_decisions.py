@@ -16,10 +16,16 @@ from prefill_router.evaluate.decisions_of_pools import decide_pools, rule_curves
 from prefill_router.evaluate.keys import ARGMAX, AtPoint
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.evaluate.promises import promises
-from prefill_router.evaluate.query_costs import query_cost_table
+from prefill_router.evaluate.query_cost_plans import query_cost_plans
+from prefill_router.evaluate.query_costs import expected_costs_by_kind, query_cost_table
 from prefill_router.report import decision_figures, decision_sentences
 from prefill_router.report.plan_verdict import plan_table, planned
-from prefill_router.report.query_cost_figures import draw_query_costs, query_cost_sentence
+from prefill_router.report.query_cost_figures import (
+    draw_query_cost_plans,
+    draw_query_costs,
+    query_cost_plan_sentence,
+    query_cost_sentence,
+)
 
 N = 1200
 
@@ -181,7 +187,8 @@ def test_a_predicted_cost_that_knows_the_length_saves_more(loaded):
     length = np.exp(1.5 * states[:, [0]])  # of the answers of the dearest target alone
     cost = np.hstack([np.full((N, 2), 1.0) * [200.0, 600.0], 2000 * length])
     paying = dataclasses.replace(pool, outcomes=dataclasses.replace(pool.outcomes, cost=cost))
-    table = query_cost_table({"made": (paying, methods)}, states, 40).set_index("metric")
+    expected = expected_costs_by_kind({"made": (paying, methods)}, states)
+    table = query_cost_table({"made": (paying, methods)}, expected, 40).set_index("metric")
     saved = table.loc["cost_saving_at_best_single"]
     assert saved["predicted"] > saved["mean"] and saved["mean_low"] > 0
     assert saved["over_mean"] == pytest.approx(saved["predicted"] - saved["mean"])
@@ -189,4 +196,14 @@ def test_a_predicted_cost_that_knows_the_length_saves_more(loaded):
     assert errors["predicted"] < 0.1  # two of three targets always cost the same
     draw_query_costs(table.reset_index()).canvas.draw()
     assert "Pool **made**" in query_cost_sentence(table.reset_index())
-    assert query_cost_table({"made": (pool, methods)}, states, 2).empty  # nothing realised
+    # a plan that knows the length saves more of what is paid, and the promise holds by each cost
+    made = query_cost_plans({"made": (paying, methods)}, expected, 40)
+    by = made.set_index(["plan", "metric"]).loc[(NO_LOSS, "saving_over_best_single")]
+    assert by["predicted"] > by["mean"] > 0 and by["mean_low"] > 0
+    assert by["over_mean"] == pytest.approx(by["predicted"] - by["mean"])
+    assert set(made["plan"]) == {NO_LOSS, ONE_POINT, "budget"} and (made["n"] > 0).all()
+    draw_query_cost_plans(made).canvas.draw()
+    assert "predicted costs" in query_cost_plan_sentence(made)
+    nothing = expected_costs_by_kind({"made": (pool, methods)}, states)
+    assert nothing == {} and query_cost_table({"made": (pool, methods)}, nothing, 2).empty
+    assert query_cost_plans({"made": (pool, methods)}, nothing, 2).empty

@@ -12,7 +12,9 @@ An outcomes folder holds three files:
 
 Where targets answered a query several times, a fourth file has each answer:
 
-- ``answers.parquet``: query_id, target, answer (0, 1, ...), correct (0 or 1).
+- ``answers.parquet``: query_id, target, answer (0, 1, ...), correct (0 or 1). Cascades also need
+  input_tokens, output_tokens and ``said``: equal numbers where a target's answers to a query say
+  the same, -1 where there is no answer.
 """
 
 from __future__ import annotations

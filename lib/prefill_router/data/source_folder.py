@@ -51,7 +51,8 @@ def write_source(
     ----------
     answers : DataFrame[outcomes.OUTCOME_COLUMNS]
     prices : target to its price, in the order of the targets
-    single : DataFrame[query_id, target, answer, correct], each answer where there are several
+    single : DataFrame, each answer where there are several, with the columns of ``answers.parquet``
+        (`data.outcomes`)
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # under the lock, so that of a killed process

@@ -71,7 +71,7 @@ def decide(
             for point, (target, rule) in rules.items():
                 paid = cost[np.arange(len(test)), target] + (own if rule else 0.0)
                 right = correct[np.arange(len(test)), target]
-                run = _plan_run(paid, right, cost[:, best], correct[:, best], groups)
+                run = plan_run(paid, right, cost[:, best], correct[:, best], groups)
                 runs.setdefault(AtPoint(name, point), []).append(run)
             chosen += [
                 {"method": name, "seed": seed} | _as_row(plan, pool.outcomes)
@@ -91,13 +91,16 @@ def _as_row(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _plan_run(
+def plan_run(
     paid: np.ndarray,
     right: np.ndarray,
     best_paid: np.ndarray,
     best_right: np.ndarray,
     groups: np.ndarray,
 ) -> SeedRun:
+    """The metrics of a plan, see `decide`, from what it and the best single target pay and win on
+    each query, [n] each.
+    """
     values = np.column_stack([paid, right, best_paid, best_right])
 
     def metrics(weights: np.ndarray) -> MetricValues:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_inter
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.evaluate.weighting import weight_rows
 from prefill_router.heads.query_cost import QueryCost
-from prefill_router.heads.stored_states import KernelInputs, StoredStates, kernel_inputs, take
+from prefill_router.heads.stored_states import KernelInputs, StoredStates, kernel_inputs
 
 MEDIAN, MEAN, PREDICTED = KINDS = ("median", "mean", "predicted")
 METRICS = ("p_auccc", "cost_saving_at_best_single")
@@ -25,22 +26,67 @@ COLUMNS = [
 ]
 
 
-def query_cost_table(
-    loaded: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]],
-    states: np.ndarray | StoredStates,
-    n_boot: int,
-) -> pd.DataFrame:
-    """Ours by the utility rule, deciding by three expected costs, with realised costs paid.
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What answers are expected to cost, by each of ``KINDS``: from the labelled rows of a split.
 
     ``median`` is the cost model of the paper; ``mean`` is the same times a factor for each target
     that makes its mean on labelled rows right; ``predicted`` is read from the states of the query
     (`heads.query_cost`).
 
+    Attributes
+    ----------
+    rows : int ndarray [m]
+        Labelled rows with an out-of-fold prediction.
+    held_out : dict of kind to ndarray [m, K]
+        Of those; ``predicted`` out of fold.
+    cost : dict of kind to ndarray [n, K]
+        Of all queries.
+    """
+
+    rows: np.ndarray
+    held_out: Mapping[str, np.ndarray]
+    cost: Mapping[str, np.ndarray]
+
+
+def expected_costs_by_kind(
+    loaded: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]], states: np.ndarray | StoredStates
+) -> dict[str, dict[int, Expected]]:
+    """What answers are expected to cost, by pool and split seed; pools without realised costs are
+    left out. Prints what is done, since a large pool takes minutes.
+
     Parameters
     ----------
     loaded : as `run.cross_fits.load_cross_fits` gives it
-    states : float32 ndarray [n, D]
+    states : float32 ndarray [n, D] or StoredStates
         What the kernel router reads of one encoder.
+    """
+    paying = {name: pool for name, (pool, _) in loaded.items() if _realised(pool)}
+    found: dict[str, dict[int, Expected]] = {name: {} for name in paying}
+    for seed in dict.fromkeys(seed for pool in paying.values() for seed in pool.splits):
+        kernels: dict[bytes, KernelInputs] = {}  # pools without gaps share the labelled rows
+        for name, pool in paying.items():
+            if seed not in pool.splits:
+                continue
+            rows = labelled(pool.splits[seed])
+            if (key := rows.tobytes()) not in kernels:
+                kernels[key] = kernel_inputs(states, rows)
+            found[name][seed] = _expected(pool, kernels[key], seed)
+            print(f"costs of {name}, split seed {seed}: predicted", flush=True)
+    return found
+
+
+def query_cost_table(
+    loaded: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]],
+    expected: Mapping[str, Mapping[int, Expected]],
+    n_boot: int,
+) -> pd.DataFrame:
+    """Ours by the utility rule, deciding by three expected costs, with realised costs paid.
+
+    Parameters
+    ----------
+    loaded : as `run.cross_fits.load_cross_fits` gives it
+    expected : of `expected_costs_by_kind`
     n_boot : int
 
     Returns
@@ -48,34 +94,31 @@ def query_cost_table(
     DataFrame[COLUMNS]
         ``p_auccc`` and ``cost_saving_at_best_single`` with realised costs, and how far
         ``predicted`` lies above the others, with 95 % intervals; ``log_error``: the median of
-        |log(expected / realised)| over test rows and targets. Pools without realised costs are left
-        out.
+        |log(expected / realised)| over test rows and targets.
     """
-    paying = {name: of for name, of in loaded.items() if _realised(of[0])}
-    runs: dict[str, dict[str, list[SeedRun]]] = {name: {k: [] for k in KINDS} for name in paying}
-    errors: dict[str, dict[str, list[float]]] = {name: {k: [] for k in KINDS} for name in paying}
-    for seed in dict.fromkeys(seed for pool, _ in paying.values() for seed in pool.splits):
-        kernels: dict[bytes, KernelInputs] = {}  # pools without gaps share the labelled rows
-        for name, (pool, methods) in paying.items():
-            if seed not in pool.splits:
-                continue
-            paid, test = pool.outcomes.cost, pool.splits[seed].test
-            test = test[(paid[test] > 0).all(axis=1)]
+    table = []
+    for name, of_seeds in expected.items():
+        pool, methods = loaded[name]
+        runs: dict[str, list[SeedRun]] = {kind: [] for kind in KINDS}
+        errors: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        for seed, of_seed in of_seeds.items():
+            test = paid_rows(pool, seed)
             p, own = methods["ours"].p[seed][test][:, pool.columns], methods["ours"].overhead[test]
-            correct, paid = pool.outcomes.correct[test], paid[test]
-            rows = labelled(pool.splits[seed])
-            if (key := rows.tobytes()) not in kernels:
-                kernels[key] = kernel_inputs(states, rows)
-            for kind, cost in _expected(pool, kernels[key], seed, test).items():
+            correct, paid = pool.outcomes.correct[test], pool.outcomes.cost[test]
+            for kind in KINDS:
+                cost = of_seed.cost[kind][test]
                 steps = curve_steps(p, cost, correct, own, "utility", paid)
-                runs[name][kind].append(_run(steps, paid, correct, pool.groups[test]))
-                errors[name][kind].append(float(np.median(np.abs(np.log(cost / paid)))))
-    table = [
-        row
-        for name in paying
-        for row in _rows(name, seed_averaged_intervals(runs[name], n_boot, seed=0), errors[name])
-    ]
+                runs[kind].append(_run(steps, paid, correct, pool.groups[test]))
+                errors[kind].append(float(np.median(np.abs(np.log(cost / paid)))))
+        table += _rows(name, seed_averaged_intervals(runs, n_boot, seed=0), errors)
+        print(f"costs of {name}: measured", flush=True)
     return pd.DataFrame(table, columns=COLUMNS)
+
+
+def paid_rows(pool: Pool, seed: int) -> np.ndarray:
+    """Test rows of a split on which every target's realised cost is known."""
+    test = pool.splits[seed].test
+    return test[(pool.outcomes.cost[test] > 0).all(axis=1)]
 
 
 def _realised(pool: Pool) -> bool:
@@ -84,17 +127,16 @@ def _realised(pool: Pool) -> bool:
     return all((cost[labelled(split)] > 0).any(axis=0).all() for split in pool.splits.values())
 
 
-def _expected(
-    pool: Pool, kernel: KernelInputs, seed: int, test: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Expected costs [m, K] of test rows."""
+def _expected(pool: Pool, kernel: KernelInputs, seed: int) -> Expected:
     train, realised = labelled(pool.splits[seed]), pool.outcomes.cost
     model = QueryCost(seed, precomputed=kernel.precomputed)
     model.fit(kernel.train, realised[train], pool.groups[train])
     of_train = np.where(np.isnan(realised[train]), np.nan, pool.cost[seed][train])
     factor = np.nanmean(realised[train], axis=0) / np.nanmean(of_train, axis=0)
-    median = pool.cost[seed][test]
-    return {MEDIAN: median, MEAN: median * factor, PREDICTED: model.predict(take(kernel.all, test))}
+    rows, median = train[model.rows_], pool.cost[seed]
+    cost = {MEDIAN: median, MEAN: median * factor, PREDICTED: model.predict(kernel.all)}
+    held_out = {kind: of[rows] for kind, of in cost.items()} | {PREDICTED: model.held_out_}
+    return Expected(rows, held_out, cost)
 
 
 def _rows(name: str, averages: SeedAverages, errors: Mapping[str, list[float]]) -> list[tuple]:

@@ -28,6 +28,10 @@ class QueryCost:
     Attributes
     ----------
     factors_ : ndarray [K]
+    rows_ : int ndarray [m]
+        Training rows that the cross-validation looked at.
+    held_out_ : ndarray [m, K]
+        Expected cost of those, predicted from other folds.
     """
 
     def __init__(self, seed: int = 0, precomputed: bool = False) -> None:
@@ -60,6 +64,7 @@ class QueryCost:
         rows, held_out = self._regression.fit_values(X, np.where(known, logs, mean), groups)
         seen = np.where(known, cost, 0.0)[rows].sum(axis=0)
         self.factors_ = seen / np.where(known[rows], np.exp(held_out), 0.0).sum(axis=0)
+        self.rows_, self.held_out_ = rows, np.exp(held_out) * self.factors_
         return self
 
     def predict(self, X: Rows) -> np.ndarray:

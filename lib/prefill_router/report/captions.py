@@ -102,9 +102,24 @@ CAPTIONS = {
         "By how many points of the best single target's cost ours saves more when it decides by a"
         " predicted cost of each query than by a constant one, for each pool."
     ),
+    "15_query_cost_plans": (
+        "By how many points of the best single target's cost the plan without a loss saves more"
+        " when it is chosen by a predicted cost of each query than by a constant one, for each"
+        " pool."
+    ),
     "18_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."
+    ),
+    "19_agreement": (
+        "Targets that answered three times: AUC of telling whether the answer they give is right,"
+        " by how many of the three agree, by P(correct) of the prefill, and by both, with 95 %"
+        " intervals."
+    ),
+    "19_cascades": (
+        "For each pool and budget, accuracy of cascades above that of routing with one call, in"
+        " points, with 95 % intervals; every call is paid, for visible tokens and with hidden"
+        " reasoning."
     ),
     "forest": (
         "Every pool with prices: mean AUC of ours minus the best text router's, planned saving,"

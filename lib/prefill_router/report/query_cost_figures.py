@@ -8,9 +8,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.report.words import points
 
 SAVED = "cost_saving_at_best_single"
+PLANNED = "saving_over_best_single"
 OVER = {"median": "#0072B2", "mean": "#E69F00"}
 
 
@@ -20,7 +22,21 @@ def draw_query_costs(table: pd.DataFrame) -> Figure:
 
     `table`: `evaluate.query_costs.query_cost_table`.
     """
-    rows = table[table["metric"] == SAVED].reset_index(drop=True)
+    return _draw(
+        table[table["metric"] == SAVED].reset_index(drop=True), "saved more by a predicted"
+    )
+
+
+def draw_query_cost_plans(table: pd.DataFrame) -> Figure:
+    """The same for the plan without a loss: chosen on labelled queries, not in hindsight.
+
+    `table`: `evaluate.query_cost_plans.query_cost_plans`.
+    """
+    rows = table[(table["plan"] == NO_LOSS) & (table["metric"] == PLANNED)]
+    return _draw(rows.reset_index(drop=True), "planned saving gained by a predicted")
+
+
+def _draw(rows: pd.DataFrame, what: str) -> Figure:
     fig, ax = plt.subplots(figsize=(6.5, 0.45 * len(rows) + 1.1))
     for shift, (kind, color) in zip((0.12, -0.12), OVER.items(), strict=True):
         y = len(rows) - 1 - rows.index + shift
@@ -31,7 +47,7 @@ def draw_query_costs(table: pd.DataFrame) -> Figure:
     ax.axvline(0, color="0.6", linewidth=0.8, linestyle="--")
     ax.set(yticks=range(len(rows)), ylim=(-0.6, len(rows) - 0.4))
     ax.set_yticklabels(list(rows["pool"])[::-1])
-    ax.set(xlabel="saved more by a predicted cost, points", ylabel="pool")
+    ax.set(xlabel=f"{what} cost, points", ylabel="pool")
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
 
@@ -47,6 +63,22 @@ def query_cost_sentence(table: pd.DataFrame) -> str:
             f"Pool **{pool}**: the typical error of an answer's cost falls from a factor of"
             f" {_factor(error['median'])} to {_factor(error['predicted'])}; deciding by it saves"
             f" {over} points more than by the mean of the training."
+        )
+    return "\n\n".join(parts)
+
+
+def query_cost_plan_sentence(table: pd.DataFrame) -> str:
+    """What plans without a loss gain or lose by predicted costs, on every pool."""
+    parts = []
+    for pool, rows in table[table["plan"] == NO_LOSS].groupby("pool", sort=False):
+        by = rows.set_index("metric")
+        saved, won = by.loc[PLANNED], by.loc["accuracy_over_best_single"]
+        ends = ["over_median", "median_low", "median_high"]
+        over, more = (points(tuple(of[ends].astype(float))) for of in (saved, won))
+        parts.append(
+            f"Pool **{pool}**, plan without a loss: it saves {100 * saved['median']:z.1f} % of what"
+            f" is paid when it decides by the median, {100 * saved['predicted']:z.1f} % by"
+            f" predicted costs: {over} points; its accuracy changes by {more} points."
         )
     return "\n\n".join(parts)
 

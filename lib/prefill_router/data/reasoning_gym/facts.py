@@ -1,8 +1,8 @@
 """What ships of the published answers: facts, no texts.
 
 `families.json` (what the questions are generated from), `questions.parquet` (the beginning of each
-question's SHA-256, its length) and `answers.parquet` (score, length of the visible answer) in
-``data/reasoning_gym``.
+question's SHA-256, its length), `answers.parquet` (score, length of the visible answer) and
+`agreement.parquet` (which answers to a question say the same) in ``data/reasoning_gym``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ RIGHT_FROM = 0.99  # a score from which on an answer counts as right, as in our 
 HASH_DIGITS = 16  # of a SHA-256 in hex: enough to tell 10,000 texts apart
 SHARE_ALIKE = 0.8  # of a family's questions that must come out again, or the family is left out
 QUESTION = ["level", "family", "index"]
+LETTERS = "abcdefghijklmnopqrstuvwxyz"  # what an answer says, in a pattern of agreement
+SILENT = "-"  # there: no answer
 
 
 class Facts(NamedTuple):
-    """The three files as tables: `families`, `questions` and `answers` of `published.Published`,
-    with ``sha256`` cut to `HASH_DIGITS`.
+    """The files as tables: `families`, `questions` and `answers` of `published.Published`, with
+    ``sha256`` cut to `HASH_DIGITS`. ``said`` has a file of its own, where a target answered a
+    question several times; elsewhere it is missing in what is read.
     """
 
     families: pd.DataFrame
@@ -92,12 +95,14 @@ def write_facts(facts: Facts, folder: str | Path) -> None:
         )
         temporary.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
     questions = facts.questions.sort_values(QUESTION)
+    agreement = agreement_patterns(facts.answers)
     order = ["level", "target", "sample", "family", "index"]  # like values side by side pack best
     answers = facts.answers.sort_values(order)[[*order, "score", "output_tokens", "answered"]]
     small = {"index": "int16", "sample": "int8", "score": "float32"}
     small |= {"input_tokens": "int32", "output_tokens": "int32"}
-    texts = dict.fromkeys(("level", "family", "target"), "category")
-    for name, table in (("questions", questions), ("answers", answers)):
+    texts = dict.fromkeys(("level", "family", "target", "pattern"), "category")
+    tables = {"questions": questions, "answers": answers, "agreement": agreement}
+    for name, table in tables.items():
         types = {c: t for c, t in (small | texts).items() if c in table}
         with replacing(folder / f"{name}.parquet") as temporary:
             table.astype(types).to_parquet(
@@ -112,6 +117,7 @@ def read_facts(folder: str | Path) -> Facts:
         listed = json.loads((folder / "families.json").read_text(encoding="utf-8"))
         questions = pd.read_parquet(folder / "questions.parquet")
         answers = pd.read_parquet(folder / "answers.parquet")
+        agreement = pd.read_parquet(folder / "agreement.parquet")
     except (OSError, ValueError) as error:
         raise OutcomesError(f"{folder}: cannot be read ({error}); restore its files") from error
     families = [
@@ -125,6 +131,38 @@ def read_facts(folder: str | Path) -> Facts:
         for name, e in of.items()
     ]
     plain = dict.fromkeys(("level", "family"), str)
+    answers = answers.astype(plain | {"target": str})
+    said = said_by_patterns(agreement.astype(plain | {"target": str, "pattern": str}))
     return Facts(
-        pd.DataFrame(families), questions.astype(plain), answers.astype(plain | {"target": str})
+        pd.DataFrame(families),
+        questions.astype(plain),
+        answers.merge(said, on=[*QUESTION, "target", "sample"], how="left"),
     )
+
+
+def agreement_patterns(answers: pd.DataFrame) -> pd.DataFrame:
+    """Which of a target's answers to a question say the same.
+
+    Parameters
+    ----------
+    answers : DataFrame[level, family, index, target, sample, said]
+
+    Returns
+    -------
+    DataFrame[level, target, family, index, pattern]
+        A letter for each answer in the order of ``sample``, `SILENT` where there is none: "aab" is
+        two times the same, then something else. Only targets with several answers to a question.
+    """
+    pair = ["level", "target", "family", "index"]
+    letter = answers["said"].map(lambda said: SILENT if said < 0 else LETTERS[int(said)])
+    ordered = answers.assign(pattern=letter).sort_values([*pair, "sample"])
+    found = ordered.groupby(pair, sort=True)["pattern"].agg("".join).reset_index()
+    return found[found["pattern"].str.len() > 1].reset_index(drop=True)
+
+
+def said_by_patterns(agreement: pd.DataFrame) -> pd.DataFrame:
+    """The way back: DataFrame[level, target, family, index, sample, said], a row an answer."""
+    letters = agreement.assign(said=agreement["pattern"].map(list)).explode("said")
+    sample = letters.groupby(level=0).cumcount()
+    said = letters["said"].map({SILENT: -1} | {letter: i for i, letter in enumerate(LETTERS)})
+    return letters.drop(columns="pattern").assign(sample=sample, said=said.astype(int))

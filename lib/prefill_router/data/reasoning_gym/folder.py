@@ -17,7 +17,7 @@ from prefill_router.data.reasoning_gym.published import LEVELS
 from prefill_router.data.source_folder import cost_of, listed_prices, write_source
 from prefill_router.files import cache_root, exclusive, project_root, say
 
-VERSION = 2  # raise it when the folder's content changes
+VERSION = 3  # raise it when the folder's content changes
 FACTS = "data/reasoning_gym"
 SEVERAL = ("easy",)  # levels with several answers to a question
 
@@ -110,11 +110,14 @@ def tables(facts: Facts) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def single_answers(facts: Facts) -> pd.DataFrame:
-    """Each answer: DataFrame[query_id, target, answer, correct, input_tokens, output_tokens]."""
+    """Each answer: DataFrame[query_id, target, answer, correct, input_tokens, output_tokens,
+    said].
+    """
     answers = facts.answers.assign(
         query_id=_ids(facts.answers), correct=(facts.answers["score"] >= RIGHT_FROM).astype(float)
     ).rename(columns={"sample": "answer"})
-    return answers[["query_id", "target", "answer", "correct", "input_tokens", "output_tokens"]]
+    columns = ["query_id", "target", "answer", "correct", "input_tokens", "output_tokens", "said"]
+    return answers[columns]
 
 
 def _ids(table: pd.DataFrame) -> pd.Series:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +32,9 @@ class Published(NamedTuple):
     families : DataFrame[level, family, category, config]
         ``config`` is the JSON text of what reasoning-gym generates the questions from.
     questions : DataFrame[level, family, index, sha256, input_tokens]
-    answers : DataFrame[level, family, index, target, sample, score, output_tokens, answered]
+    answers : DataFrame[level, family, index, target, sample, score, output_tokens, answered, said]
         ``output_tokens`` are those of the visible answer; ``answered`` is False where it is empty.
+        ``said`` numbers what a target's answers to a question say, see `same_answers`.
     changed : int
         Rows left out since a model was asked another text than the first model.
     """
@@ -96,6 +98,7 @@ def read_published(
             if texts.setdefault(question, result["question"]) != result["question"]:
                 changed += len(result["completions"])
                 continue
+            said = same_answers([c.get("model_answer") for c in result["completions"]])
             for sample, completion in enumerate(result["completions"]):
                 text = completion["full_model_response"] or ""
                 visible.append(text)
@@ -103,6 +106,7 @@ def read_published(
                     dict(zip(("level", "family", "index"), question, strict=True))
                     | {"target": target_name(model), "sample": sample}
                     | {"score": float(completion["score"] or 0), "answered": bool(text.strip())}
+                    | {"said": said[sample]}
                 )
     questions = pd.DataFrame(list(texts), columns=["level", "family", "index"])
     questions["sha256"] = [sha256(text) for text in texts.values()]
@@ -113,6 +117,20 @@ def read_published(
         pd.DataFrame(answers).assign(output_tokens=count_tokens(visible)),
         changed,
     )
+
+
+def same_answers(texts: Sequence[str | None]) -> list[int]:
+    """Which answers say the same: a number for each, from 0 in the order in which they first occur;
+    -1 where there is no answer.
+
+    Equal are texts that differ by case, by space or by Unicode's compatible forms (NFKC) alone.
+
+    >>> same_answers(["4", " 4\n", None, "Red", "red", "5"])
+    [0, 0, -1, 1, 1, 2]
+    """
+    numbers: dict[str, int] = {}
+    plain = [" ".join(unicodedata.normalize("NFKC", t or "").split()).casefold() for t in texts]
+    return [numbers.setdefault(text, len(numbers)) if text else -1 for text in plain]
 
 
 def _text(config: dict) -> str:

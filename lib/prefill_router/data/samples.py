@@ -1,0 +1,157 @@
+"""Single answers where targets were asked several times: right or not, what they say, their cost.
+
+A cascade asks one target several times and reads whether its answers agree. It gives the answer
+that most of them say, so that what it wins is whether that answer is right, and it pays every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prefill_router.data.outcomes import Outcomes, OutcomesError
+
+COLUMNS = ("query_id", "target", "answer", "correct", "input_tokens", "output_tokens", "said")
+NOTHING = -1  # what an answer says that is none
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A answers of each of K targets to each of n queries, in the order in which they came.
+
+    Attributes
+    ----------
+    correct : float ndarray [A, n, K]
+        1 right, 0 wrong; NaN where a target has fewer answers.
+    said : int ndarray [A, n, K]
+        Equal where answers of one target to one query say the same, `NOTHING` where there is none.
+    cost : float ndarray [A, n, K]
+        What the call cost, in ``Outcomes.cost_unit``.
+    """
+
+    correct: np.ndarray
+    said: np.ndarray
+    cost: np.ndarray
+
+    @property
+    def asks(self) -> int:
+        """How often a target was asked: A."""
+        return len(self.correct)
+
+    @property
+    def complete(self) -> np.ndarray:
+        """Which queries have every answer of every target, with its cost: bool [n]."""
+        return ~(np.isnan(self.correct) | np.isnan(self.cost)).any(axis=(0, 2))
+
+    def rows(self, rows: np.ndarray) -> Samples:
+        """The answers to these queries."""
+        return Samples(*(table[:, rows] for table in (self.correct, self.said, self.cost)))
+
+    def of_targets(self, columns: list[int]) -> Samples:
+        """The answers of these targets."""
+        return Samples(*(table[..., columns] for table in (self.correct, self.said, self.cost)))
+
+    def turned(self, first: int) -> Samples:
+        """The same answers as if the one numbered ``first`` had come first, the one before it last:
+        which of them came first is chance.
+        """
+        return Samples(
+            *(np.roll(table, -first, axis=0) for table in (self.correct, self.said, self.cost))
+        )
+
+
+def load_samples(folder: str | Path, outcomes: Outcomes) -> Samples | None:
+    """The single answers to the queries of an outcomes folder.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Of that folder, all of its queries and targets or some of them.
+
+    Returns
+    -------
+    Samples or None
+        None if the folder holds no single answers, or does not tell which of them say the same.
+
+    Raises
+    ------
+    OutcomesError
+        A column is missing; says which.
+    """
+    path = Path(folder) / "answers.parquet"
+    if not path.is_file():
+        return None
+    table = pd.read_parquet(path)
+    if "said" not in table:
+        return None
+    if missing := [name for name in COLUMNS if name not in table]:
+        raise OutcomesError(f"{path}: lacks {', '.join(missing)}; add them, or leave out said")
+    row = pd.Index(outcomes.queries["query_id"]).get_indexer(table["query_id"].astype(object))
+    column = pd.Index(outcomes.target_names).get_indexer(table["target"].astype(object))
+    here = (row >= 0) & (column >= 0)
+    row, column, table = row[here], column[here], table[here]
+    number = table["answer"].to_numpy()
+    shape = (int(number.max(initial=0)) + 1, *outcomes.correct.shape)
+
+    def filled(values: np.ndarray, empty: float) -> np.ndarray:
+        found = np.full(shape, empty)
+        found[number, row, column] = values
+        return found
+
+    prices = np.array([(t.input_price, t.output_price) for t in outcomes.targets])[column]
+    paid = (table[["input_tokens", "output_tokens"]].to_numpy(float) * prices).sum(axis=1)
+    said = table["said"].astype(float).fillna(NOTHING).to_numpy()
+    return Samples(
+        filled(table["correct"].to_numpy(float), np.nan),
+        filled(said, NOTHING).astype(int),
+        filled(paid, np.nan),
+    )
+
+
+def hidden_costs(samples: Samples, outcomes: Outcomes, factors: Mapping[str, float]) -> Samples:
+    """The answers as if a target's were so many times as long as what is visible of them, all else
+    equal: `costs.with_hidden_reasoning` for single answers.
+    """
+    factor = np.array([max(float(factors.get(name, 1.0)), 1.0) for name in outcomes.target_names])
+    read = outcomes.input_tokens * np.array([t.input_price for t in outcomes.targets])
+    return replace(samples, cost=read + factor * (samples.cost - read))
+
+
+def kinds_of_cost(
+    samples: Samples, outcomes: Outcomes, factors: Mapping[str, float]
+) -> dict[str, Samples]:
+    """The answers at the cost of what is ``visible`` of them, and where factors are given also with
+    ``hidden`` reasoning (`hidden_costs`).
+    """
+    hidden = {"hidden": hidden_costs(samples, outcomes, factors)} if factors else {}
+    return {"visible": samples} | hidden
+
+
+def votes(said: np.ndarray, asks: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many of the first answers agree, and which of them is given.
+
+    Parameters
+    ----------
+    said : int ndarray [A, n]
+        Of one target, see `Samples`.
+    asks : int from 1 to A
+        How many answers are read.
+
+    Returns
+    -------
+    count : int ndarray [n]
+        How many say what most of them say; 0 where there is no answer at all.
+    given : int ndarray [n]
+        The first of these answers, of equally frequent ones that which came first; 0 where there is
+        none.
+    """
+    if not 1 <= asks <= len(said):
+        raise ValueError(f"of {len(said)} answers 1 to {len(said)} can be read, not {asks!r}")
+    read = said[:asks]
+    agreeing = (read[:, None] == read[None]).sum(axis=1) * (read != NOTHING)
+    given = agreeing.argmax(axis=0)
+    return np.take_along_axis(agreeing, given[None], axis=0)[0], given
