@@ -37,7 +37,7 @@ unexport PYTHONPATH PYTHONHOME
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke verify lint test bench html export lab collect audit clean
+.PHONY: help env reproduce accept smoke verify lint test bench html export lab collect audit clean
 
 help: ## This list
 	@echo "Targets:"
@@ -56,8 +56,11 @@ help: ## This list
 
 env: $(STAMP) ## Make .venv with the versions of requirements.lock (again when they change)
 
-reproduce: env ## Run the notebooks of PROFILE; unchanged ones are skipped
+reproduce: env ## Run the notebooks of PROFILE and compare with results/; unchanged ones are skipped
 	@$(PY) -m prefill_router.run.reproduce $(RUN_OPTIONS)
+
+accept: env ## The same, and write all of the run into results/ and figures/
+	@$(PY) -m prefill_router.run.reproduce --accept $(RUN_OPTIONS)
 
 smoke: env ## The whole path on a small part of the data, in a minute or two
 	@$(PY) -m prefill_router.run.reproduce --profile smoke $(if $(DEVICE),--device "$(DEVICE)")

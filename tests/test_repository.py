@@ -302,6 +302,7 @@ def test_make_help_lists_every_target():
         "help",
         "env",
         "reproduce",
+        "accept",
         "smoke",
         "verify",
         "lint",

@@ -13,7 +13,6 @@ class ProfileFolders(Protocol):
 
     profile: Any
     results: Path
-    figures: Path
 
     @property
     def outcomes_folder(self) -> Path:
@@ -21,3 +20,9 @@ class ProfileFolders(Protocol):
 
     def read_table(self, name: str) -> pd.DataFrame:
         """A table of the results."""
+
+    def find_table(self, name: str) -> Path | None:
+        """Where it lies; None where there is none."""
+
+    def find_figure(self, name: str) -> Path | None:
+        """The PNG of a figure; None where there is none."""

@@ -29,7 +29,7 @@ def write_summary(workspace: ProfileFolders) -> Path:
         headline_table(metrics),
         paired_sentences(paired),
     ]
-    if (workspace.results / "decisions.csv").is_file():
+    if workspace.find_table("decisions"):
         of_plans = (workspace.read_table(name) for name in PLAN_TABLES)
         parts += [plan_table(*of_plans), PLAN_NOTE]
     path = workspace.results / "summary.md"
@@ -44,7 +44,7 @@ def write_report(workspace: ProfileFolders) -> Path:
     """
     tables = {name: workspace.read_table(name) for name in ("metrics", "paired", "pools")}
     for name in ("learning_curve", "decisions", "decision_differences"):
-        if (workspace.results / f"{name}.csv").is_file():
+        if workspace.find_table(name):
             tables[name] = workspace.read_table(name)
     found = verdicts(tables)
     note_file = workspace.outcomes_folder / "notes.json"
@@ -64,12 +64,7 @@ def write_report(workspace: ProfileFolders) -> Path:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     figures = {
         v.pool: [
-            (
-                title,
-                base64.b64encode(
-                    (workspace.figures / f"{name}_{v.pool}.png").read_bytes()
-                ).decode(),
-            )
+            (title, base64.b64encode(path.read_bytes()).decode())
             for name, title in (
                 (
                     "08_curves",
@@ -77,7 +72,7 @@ def write_report(workspace: ProfileFolders) -> Path:
                 ),
                 ("07_methods", "All methods with 95 % intervals"),
             )
-            if (workspace.figures / f"{name}_{v.pool}.png").is_file()
+            if (path := workspace.find_figure(f"{name}_{v.pool}"))
         ]
         for v in found
     }

@@ -117,6 +117,7 @@ def execute(source: Path, target: Path, parameters: dict[str, Any]) -> tuple[flo
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
+                coalesce_streams=True,  # a progress bar is its last line, not one for each step
                 start_timeout=300,
                 cwd=str(source.parent),
             )

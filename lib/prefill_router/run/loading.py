@@ -135,14 +135,15 @@ def load_run(ws: Workspace) -> Run:
 
 def tables_of_both_splits(ws: Workspace, name: str) -> dict[str, pd.DataFrame]:
     """A table of a profile that holds families out, and of the one whose states it reads, by split.
-    Where only the former is run again, the other's are the committed ones.
+    Where only the former is run again, the other's are the published ones.
 
     Raises
     ------
     FileNotFoundError
         There is no table of the other profile; says how to make it.
     """
-    folders = [root / ws.states_label for root in (ws.results_dir, project_root() / "results")]
+    published = (ws.results_dir, project_root() / "results")
+    folders = [ws.states / "results", *(root / ws.states_label for root in published)]
     paths = [folder / f"{name}.csv" for folder in folders]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:

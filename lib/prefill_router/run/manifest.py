@@ -1,4 +1,4 @@
-"""The manifests beside tables and figures."""
+"""The manifests beside published tables and figures."""
 
 from __future__ import annotations
 
@@ -45,42 +45,56 @@ def machine_class() -> dict[str, Any]:
     }
 
 
-def write_manifests(
-    workspace: Workspace,
-    inputs: dict[str, Any],
-    notebooks: dict[str, str],
-    stamps: dict[str, dict[str, Any]],
-) -> None:
-    """Write `manifest.json` beside the tables (everything) and beside the figures (hashes only, no
-    times).
+def write_manifest(workspace: Workspace, inputs: dict[str, Any]) -> None:
+    """Write `manifest.json` beside the published tables: what shaped them. Times and memory of a
+    run differ every time and stay in the build folder.
     """
-    hashes = {
-        "outcomes": inputs["outcomes"],
-        "library": inputs["library"],
-        "prices": inputs["prices"],
-        "notebooks": notebooks,
-    }
-    full = {
+    machine = {key: value for key, value in machine_class().items() if key != "memory_gib"}
+    content = {
         "profile": workspace.profile.as_dict(),
         "seeds": list(workspace.profile.seeds),
         "versions": inputs["versions"],
-        "inputs": hashes,
-        "machine": machine_class(),
-        "notebooks": {
-            name: {"seconds": stamp["seconds"], "peak_mb": stamp["peak_mb"]}
-            for name, stamp in stamps.items()
-        },
+        "inputs": _hashes(inputs),
+        "machine": machine,
     }
+    _write(workspace.published_results / "manifest.json", content)
+
+
+def write_figure_manifest(workspace: Workspace, inputs: dict[str, Any]) -> None:
+    """Write `manifest.json` beside the published figures: a hash of each, and of what shaped
+    them.
+    """
     figures = {
         name: digest
-        for name, digest in tree_hashes(workspace.figures).items()
+        for name, digest in tree_hashes(workspace.published_figures).items()
         if name != "manifest.json"
     }
-    for folder, content in (
-        (workspace.results, full),
-        (workspace.figures, {"figures": figures, "inputs": hashes}),
-    ):
-        with replacing(folder / "manifest.json") as temporary:
-            temporary.write_text(
-                json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8"
-            )
+    content = {"figures": figures, "inputs": _hashes(inputs)}
+    _write(workspace.published_figures / "manifest.json", content)
+
+
+def _hashes(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: inputs[name] for name in ("outcomes", "library", "prices", "notebooks")}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def what_differs(manifest: Path, inputs: dict[str, Any], profile: dict[str, Any]) -> list[str]:
+    """Which inputs of a run are others than those that a manifest names; empty without one."""
+    try:
+        old = json.loads(manifest.read_text(encoding="utf-8"))
+        before, hashes = old["inputs"], _hashes(inputs)
+        found = [name for name, now in hashes.items() if before.get(name) != now]
+        said = {"description", "verify"}  # of the profile: shape no number
+        was, now = (
+            {k: v for k, v in p.items() if k not in said} for p in (old["profile"], profile)
+        )
+        versions = [
+            name for name, v in inputs["versions"].items() if old["versions"].get(name) != v
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [*(["profile"] if was != now else []), *found, *(f"version of {n}" for n in versions)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import nbformat
 
 from prefill_router.files import project_root, replacing
 from prefill_router.run.kernel import NotebookFailed, execute, kernel_environment
-from prefill_router.run.manifest import write_manifests
+from prefill_router.run.progress import ahead, expected_seconds, keep_time, read_times
 from prefill_router.run.stamps import (
     content_hash,
     file_states,
@@ -27,6 +27,33 @@ from prefill_router.run.stamps import (
 from prefill_router.run.workspace import Workspace
 
 Stamp = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a call of `run` leaves behind.
+
+    Attributes
+    ----------
+    executed : names of the notebooks that ran.
+    stamps : stamps of those that are up to date, by name.
+    inputs : hashes of what shaped them, for the manifests.
+    complete : whether all of the profile's notebooks are up to date.
+    """
+
+    executed: list[str]
+    stamps: dict[str, Stamp]
+    inputs: dict[str, Any]
+    complete: bool
+
+    def outputs(self, kind: str) -> list[str]:
+        """Names of the files in a folder of the run, "results" or "figures"."""
+        return sorted(
+            name.removeprefix(f"{kind}/")
+            for stamp in self.stamps.values()
+            for name in stamp["outputs"]
+            if name.startswith(f"{kind}/")
+        )
 
 
 class NotebookError(ValueError):
@@ -103,7 +130,7 @@ def run(
     only: Sequence[str] | None = None,
     force: bool = False,
     say: Callable[[str], None] = print,
-) -> list[str]:
+) -> Ran:
     """Bring the notebooks of a profile up to date.
 
     Parameters
@@ -112,10 +139,6 @@ def run(
     parameters : what is injected into the cell tagged `parameters`.
     only : numbers of the notebooks to look at ("01"); None for all.
     force : run them even when nothing changed.
-
-    Returns
-    -------
-    Names of the notebooks that ran.
 
     Raises
     ------
@@ -133,21 +156,28 @@ def run(
             del sources[path]
     shared = input_hashes(workspace)
     library = library_hashes({path.stem: notebook for path, notebook in sources.items()})
+    hashes = {path.stem: notebook_hash(notebook) for path, notebook in sources.items()}
+    times = read_times(workspace.build / "times.json")
+    last = {name: found["seconds"] for name, found in times.items()}
     upstream: list[list[str]] = []
-    executed: list[str] = []
+    executed: dict[str, float] = {}
     stamps: dict[str, Stamp] = {}
-    for number, (path, notebook) in enumerate(sources.items(), start=1):
+    for number, path in enumerate(sources, start=1):
         stamp_path = workspace.build / "stamps" / f"{path.stem}.json"
-        key = content_hash([shared, library[path.stem], notebook_hash(notebook), upstream])
+        key = content_hash([shared, library[path.stem], hashes[path.stem], upstream])
         stamp = read_stamp(stamp_path)
         fresh = _is_fresh(workspace, path, stamp, key)
         place = f"[{number}/{len(sources)}] {path.stem:<32}"
         if path.name[:2] in wanted and (force or not fresh):
+            # what follows a notebook that runs is run again, too
+            rest = [p.stem for p in list(sources)[number:] if p.name[:2] in wanted]
+            expected = expected_seconds([path.stem, *rest], last, executed)
+            say(f"{place} {ahead(path.stem, rest, expected)}")
             stamp_path.unlink(missing_ok=True)
             stamp = _execute(workspace, path, parameters, (key, stamp), place, say)
             with replacing(stamp_path) as temporary:
                 temporary.write_text(json.dumps(stamp, indent=1, sort_keys=True), encoding="utf-8")
-            executed.append(path.stem)
+            executed[path.stem] = stamp["seconds"]
             fresh = True
             say(f"{place} {stamp['seconds']:7.1f} s  {stamp['peak_mb']:6.0f} MB")
         elif path.name[:2] in wanted:
@@ -159,14 +189,8 @@ def run(
             stamps[path.stem] = stamp
             state = content_hash([stamp["key"], stamp["outputs"]])
         upstream.append([path.stem, state])
-    if len(stamps) < len(sources):
-        say("manifest.json is not rewritten: some notebooks are not up to date.")
-        return executed
-    if executed or not (workspace.results / "manifest.json").is_file():
-        hashes = {path.stem: notebook_hash(notebook) for path, notebook in sources.items()}
-        write_manifests(workspace, shared | {"library": library["all"]}, hashes, stamps)
-    name_strays(workspace, stamps, say)
-    return executed
+    inputs = shared | {"library": library["all"], "notebooks": hashes}
+    return Ran(list(executed), stamps, inputs, len(stamps) == len(sources))
 
 
 def _sources(paths: Sequence[Path], parameters: Iterable[str]) -> dict[Path, nbformat.NotebookNode]:
@@ -211,8 +235,6 @@ def _execute(
 ) -> Stamp:
     """Run a notebook; its new stamp, from its key and its stamp of the last time."""
     key, last = key_and_last
-    if sys.stdout.isatty():
-        print(f"{place} ...", end="\r", flush=True)
     before = file_states(workspace)
     try:
         with kernel_environment(workspace.build / "kernel"):
@@ -220,17 +242,6 @@ def _execute(
     except NotebookFailed as failure:
         say(f"{place} FAILED")
         raise NotebookFailed(f"{path.name} failed:\n{failure}") from None
-    return new_stamp(workspace, key, before, last, seconds, peak)
-
-
-def name_strays(
-    workspace: Workspace, stamps: dict[str, dict[str, Any]], say: Callable[[str], None]
-) -> None:
-    known = {name for stamp in stamps.values() for name in stamp["outputs"]}
-    strays = [
-        name
-        for name in sorted(file_states(workspace))
-        if not name.startswith("build/") and name not in known
-    ]
-    if strays:
-        say(f"Note: no notebook writes {', '.join(strays)} any more; delete or keep them yourself.")
+    stamp = new_stamp(workspace, key, before, last, seconds, peak)
+    keep_time(workspace.build / "times.json", path.stem, stamp["seconds"], stamp["peak_mb"])
+    return stamp

@@ -91,7 +91,8 @@ class Profile:
     layer_components : PCA size of the layer profile; `component_sizes` are those tried for the
     features.
     ensemble : fields of `trunk.TrunkConfig`.
-    verify : tolerances of `verify`: rtol, atol, and `columns` / `metrics` with their own pairs.
+    verify : by how much numbers may differ between machines: rtol, atol, and `columns` / `metrics`
+        with their own pairs; a column may have `mean` instead.
     label : name of the profile's folders. An encoder given on the command line adds its name, so
         that a trial with another encoder never overwrites the results of the profile itself.
     """

@@ -92,8 +92,14 @@ class Tolerance(TypedDict, total=False):
     atol: NotNegative
 
 
+class ColumnTolerance(Tolerance, total=False):
+    """Of a column; `mean` is for the mean absolute difference of each method's numbers."""
+
+    mean: NotNegative
+
+
 class Tolerances(Tolerance, total=False):
     """Of all numbers, and of single columns and metrics."""
 
-    columns: dict[str, Tolerance]
+    columns: dict[str, ColumnTolerance]
     metrics: dict[str, Tolerance]

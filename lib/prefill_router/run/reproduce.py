@@ -6,6 +6,9 @@ A notebook is skipped when nothing that shaped it changed: its cells, the librar
 outcomes, the versions of the libraries, what the notebooks before it wrote, and what it wrote
 itself. This is kept as one JSON stamp per notebook in `build/<profile>/stamps`; hashes of contents
 and no file times, which a clone scrambles.
+
+A run computes into `build/<profile>`; its tables and figures are then compared with the published
+ones of `results/` and `figures/`, and take their place where they do not agree (`run.publish`).
 """
 
 from __future__ import annotations
@@ -14,16 +17,21 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from prefill_router.data.outcomes import OutcomesError
 from prefill_router.run.arguments import FOLDERS, OWN_TABLE, command_line, profile_of
-from prefill_router.run.headline import headline
+from prefill_router.run.headline import TABLES, headline, headline_tables, largest_difference
 from prefill_router.run.kernel import NotebookFailed
-from prefill_router.run.notebooks import NotebookError, run
+from prefill_router.run.notebooks import NotebookError, Ran, run
 from prefill_router.run.profile import ProfileError
+from prefill_router.run.progress import logged, say_at_once
+from prefill_router.run.publish import differing_inputs, publish
+from prefill_router.run.reproduced import details, outcome
 from prefill_router.run.workspace import Workspace, open_workspace
 
 
@@ -36,6 +44,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--notebooks-dir", type=Path, help="another folder than notebooks/")
     parser.add_argument("--notebooks", help="only these numbers, for example 01,03")
     parser.add_argument("--force", action="store_true", help="run them even when nothing changed")
+    parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="publish everything that the run made, also what agrees with the published files",
+    )
     arguments = parser.parse_args(argv)
     if arguments.prices and not arguments.outcomes:
         parser.error("--prices goes with --outcomes (a profile names its own price list)")
@@ -125,7 +138,9 @@ def _run_profile(
             f"profile {workspace.profile.name}: its outcomes folder {workspace.outcomes_folder}"
             " does not exist."
         )
-    executed = run(
+    say = logged(workspace.build / "reproduce.log", say_at_once)
+    say(f"Profile {workspace.profile.label}; log: {shown(workspace.build / 'reproduce.log')}")
+    ran = run(
         workspace,
         parameters,
         arguments.notebooks_dir and arguments.notebooks_dir.resolve(),
@@ -135,12 +150,53 @@ def _run_profile(
             else None
         ),
         arguments.force,
+        say,
     )
-    print(
-        f"\n{headline(workspace)}\n\n{len(executed)} notebook(s) ran. Tables:"
-        f" {workspace.results}\nFigures: {workspace.figures}\nExecuted notebooks:"
-        f" {workspace.build / 'notebooks'}"
-    )
+    _publish_and_tell(workspace, ran, arguments.accept, say)
+
+
+def _publish_and_tell(
+    workspace: Workspace, ran: Ran, accept: bool, say: Callable[[str], None]
+) -> None:
+    """Publish what a run made, and say what it found and whether it came out again."""
+    before, inputs = _published_tables(workspace), differing_inputs(workspace, ran)
+    done = publish(workspace, ran, accept, say)
+    say(f"\n{headline(workspace)}\n\n{len(ran.executed)} notebook(s) ran.")
+    if done.comparison is not None:
+        now = {
+            name: pd.read_csv(workspace.results / f"{name}.csv")
+            for name in before
+            if (workspace.results / f"{name}.csv").is_file()
+        }
+        difference = largest_difference(before, headline_tables(now))
+        say(f"{workspace.profile.label}: {outcome(done.comparison, difference)}.")
+    for line in details(done, inputs):
+        say(line)
+    if not done.new and not done.replaced:
+        say("No published table or figure was touched.")
+    say("To open next:")
+    for what, path in (
+        ("the verdict in words", workspace.published_results / "report.html"),
+        ("all tables", workspace.published_results / "summary.md"),
+        ("figures", workspace.published_figures),
+        ("executed notebooks", workspace.build / "notebooks"),
+    ):
+        if path.exists():
+            say(f"  {what:<22}{shown(path)}")
+
+
+def _published_tables(workspace: Workspace) -> dict[str, pd.DataFrame]:
+    """The published tables that hold headline numbers, read before they may be replaced."""
+    paths = {name: workspace.published_results / f"{name}.csv" for name in TABLES}
+    return {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()}
+
+
+def shown(path: Path) -> str:
+    """A path as short as it goes from the working folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,18 @@ PACKAGES = (
 )
 
 
+# What lies in the build folder and is no output of a notebook, or counted under its own name.
+RUNNER_FILES = (
+    "notebooks",
+    "stamps",
+    "kernel",
+    "results",
+    "figures",
+    "times.json",
+    "reproduce.log",
+)
+
+
 def content_hash(content: Any) -> str:
     """SHA-256 (hex) of bytes, or of anything that JSON can write."""
     data = content if isinstance(content, bytes) else json.dumps(content, sort_keys=True).encode()
@@ -87,19 +99,16 @@ def notebook_hash(notebook: nbformat.NotebookNode) -> str:
 
 
 def file_states(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
-    """What identifies a version of each file below the profile's folders: (inode, time, size)."""
+    """What identifies a version of each file below the run's folders: (inode, time, size)."""
     found = {}
-    runner_files = {workspace.build / name for name in ("notebooks", "stamps", "kernel")}
+    runner_files = {workspace.build / name for name in RUNNER_FILES}
     for label, folder in (
         ("build", workspace.build),
         ("results", workspace.results),
         ("figures", workspace.figures),
     ):
         for path in folder.rglob("*"):
-            # The runner's own manifests; those in build are of activation stores.
-            own = runner_files & set(path.parents) or (
-                path.name == "manifest.json" and label != "build"
-            )
+            own = label == "build" and runner_files & {path, *path.parents}
             if path.is_file() and not own and not path.name.startswith("."):
                 status = path.stat()
                 found[f"{label}/{path.relative_to(folder).as_posix()}"] = (

@@ -21,7 +21,11 @@ FLOAT_FORMAT = "%.6g"
 
 @dataclass(frozen=True)
 class Workspace:
-    """A profile and its folders: parents as arguments, the profile's own as properties."""
+    """A profile and its folders: parents as arguments, the profile's own as properties.
+
+    A run computes into the build folder. What is published in `results_dir` and `figures_dir`, and
+    committed, is read where the run has no file of its own yet; `publish` alone writes there.
+    """
 
     profile: Profile
     build_dir: Path
@@ -35,12 +39,22 @@ class Workspace:
 
     @property
     def results(self) -> Path:
-        """Folder of the profile's tables."""
-        return self.results_dir / self.profile.label
+        """Folder of the run's tables."""
+        return self.build / "results"
 
     @property
     def figures(self) -> Path:
-        """Folder of the profile's figures."""
+        """Folder of the run's figures."""
+        return self.build / "figures"
+
+    @property
+    def published_results(self) -> Path:
+        """Folder of the profile's published tables."""
+        return self.results_dir / self.profile.label
+
+    @property
+    def published_figures(self) -> Path:
+        """Folder of the profile's published figures."""
         return self.figures_dir / self.profile.label
 
     @property
@@ -133,7 +147,7 @@ class Workspace:
 
     def write_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write `name`.csv (six digits, empty = missing), or Parquet for a `.parquet` name."""
-        path = self.results / (name if name.endswith((".csv", ".parquet")) else f"{name}.csv")
+        path = self.results / _file_name(name)
         with replacing(path) as temporary:
             if path.suffix == ".parquet":
                 table.to_parquet(temporary, index=False, compression="zstd")
@@ -142,20 +156,28 @@ class Workspace:
         return path
 
     def read_table(self, name: str) -> pd.DataFrame:
-        """Read what `write_table` wrote.
+        """Read what `write_table` wrote: the run's own table, else the published one.
 
         Raises
         ------
         FileNotFoundError
             The table is not there yet; says how to make it.
         """
-        path = self.results / (name if name.endswith((".csv", ".parquet")) else f"{name}.csv")
-        if not path.is_file():
+        path = self.find_table(name)
+        if path is None:
             raise FileNotFoundError(
-                f"{path} is not there: run the earlier notebooks first, or "
-                f"`make reproduce PROFILE={self.profile.name}`."
+                f"{self.results / _file_name(name)} is not there: run the earlier notebooks first,"
+                f" or `make reproduce PROFILE={self.profile.name}`."
             )
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+    def find_table(self, name: str) -> Path | None:
+        """Where `read_table` finds a table; None where there is none."""
+        return _first_file(_file_name(name), self.results, self.published_results)
+
+    def find_figure(self, name: str) -> Path | None:
+        """The PNG of a figure, the run's own or else the published one; None without either."""
+        return _first_file(f"{name}.png", self.figures, self.published_figures)
 
     def save_figure(self, fig: Figure, name: str) -> Path:
         """Write `name`.svg and `name`.png without dates or random ids: equal figures are equal byte
@@ -182,6 +204,14 @@ class Workspace:
         display(Image(filename=str(path), width=round(width * 96 / DPI), alt=caption(name)))
 
 
+def _file_name(table: str) -> str:
+    return table if table.endswith((".csv", ".parquet")) else f"{table}.csv"
+
+
+def _first_file(name: str, *folders: Path) -> Path | None:
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
+
+
 def open_workspace(
     profile: str = DEFAULT,
     encoder: str | None = None,
@@ -197,8 +227,7 @@ def open_workspace(
     profile : profile name, or the path of a YAML file.
     encoder, device : replace those of the profile; None keeps them.
     build_dir, results_dir, figures_dir : parents of the profile's folders; None for `build/`,
-        `results/` and
-        `figures/` of the project.
+        `results/` and `figures/` of the project. Notebooks write into the first alone.
     """
     root = project_root()
     workspace = Workspace(
