@@ -97,9 +97,9 @@ def test_a_running_lab_writes_settings_of_its_own(tmp_path):
     text = (tmp_path / ".jupyter/labconfig/default_setting_overrides.json").read_text()
     news = json.loads(text)["@jupyterlab/apputils-extension:notification"]
     assert news == {"fetchNews": "false", "checkForUpdates": False}
-    command = lab.lab_command(tmp_path, ["--no-browser"])
+    command = lab.lab_command(tmp_path, tmp_path / "build" / "lab", ["--no-browser"])
     assert command[-1] == "--no-browser" and f"--ServerApp.root_dir={tmp_path}" in command
-    assert "--LabApp.default_url=/lab/tree/notebooks/index.ipynb" in command
+    assert "--LabApp.default_url=/lab/tree/build/lab/notebooks/index.ipynb" in command
 
 
 def test_links_of_a_copy_lead_to_the_project(tmp_path):

@@ -152,10 +152,15 @@ def lab_environment(lab: Path, environment: dict[str, str]) -> dict[str, str]:
     }
 
 
-def lab_command(lab: Path, more: Iterable[str] = ()) -> list[str]:
-    """JupyterLab over ``lab``, opened on the index; ``more`` are arguments of JupyterLab."""
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={lab}"]
-    command.append(f"--LabApp.default_url=/lab/tree/notebooks/{INDEX}")
+def lab_command(root: Path, lab: Path, more: Iterable[str] = ()) -> list[str]:
+    """JupyterLab over the project, opened on the index in ``lab``; ``more`` are arguments of
+    JupyterLab.
+
+    It serves no file outside its root folder, also through a link: so the project is its root.
+    """
+    folder = lab.relative_to(root).as_posix()
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{folder}/notebooks/{INDEX}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     return [*command, *more]
@@ -177,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     for line in prepared(root, lab):
         print(line)
     print(f"The notebooks are copies in {lab / 'notebooks'}; edit them as you like.", flush=True)
-    command = lab_command(lab, sys.argv[1:] if arguments is None else arguments)
+    command = lab_command(root, lab, sys.argv[1:] if arguments is None else arguments)
     os.execvpe(command[0], command, lab_environment(lab, dict(os.environ)))
 
 
