@@ -87,8 +87,8 @@ html: env ## Write all figures and rendered notebooks to build/html/index.html
 export: env ## Write a router of PROFILE in FORMAT: own, switchyard, switchyard_json, toolkit
 	@$(PY) -m prefill_router.run.export --format "$(FORMAT)" $(RUN_OPTIONS) $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(NAMES),--names "$(NAMES)") $(if $(ALLOW_PICKLE),--allow-pickle)
 
-lab: env ## Open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+lab: env ## Open copies of the notebooks in JupyterLab, at a page that leads through them
+	@$(PY) -m prefill_router.run.lab
 
 collect: env ## Make data/local again: run the targets on the questions (hours; goes on where it stopped)
 	@$(PY) -m prefill_router.run.collect
@@ -96,8 +96,8 @@ collect: env ## Make data/local again: run the targets on the questions (hours; 
 audit: env ## Run 30 random cells of the smallest target again and compare with data/local
 	@$(PY) -m prefill_router.run.collect --audit
 
-clean: ## Remove build/ (.venv, results/ and figures/ stay)
-	rm -rf build
+clean: ## Remove build/ but for your notebooks in build/lab (.venv, results/ and figures/ stay)
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name lab -exec rm -rf {} +
 
 # A virtual environment does not survive being moved: made anew then, updated in place otherwise. The stamp is the last
 # step, so that an installation that failed leaves none.

@@ -11,6 +11,7 @@ import pandas as pd
 from prefill_router.evaluate.curves import curve_steps
 from prefill_router.evaluate.intervals import interval_of, percentile_interval
 from prefill_router.evaluate.keys import Method, Metric, OfTarget, metric_and_target
+from prefill_router.evaluate.rules import RuleKind
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.hardware import on_every_core
 
@@ -177,6 +178,7 @@ def seed_averaged_curve(
     n_boot: int,
     seed: int,
     level: float = 0.95,
+    rule: RuleKind = "tolerance",
 ) -> pd.DataFrame:
     """A router's cost/accuracy curve on a grid of tolerances, averaged over split seeds, with
     intervals.
@@ -188,6 +190,8 @@ def seed_averaged_curve(
     tolerances : sequence of T floats >= 0
     n_boot, seed, level
         As in ``seed_averaged_intervals``; the same seed and groups give the same resamples.
+    rule : {"tolerance", "utility"}
+        Whose values the tolerances are.
 
     Returns
     -------
@@ -199,7 +203,7 @@ def seed_averaged_curve(
     costs, accuracies = [], []
     for p, cost, correct, groups, overhead in runs:
         weights = counts[:, np.searchsorted(universe, groups)]
-        steps = curve_steps(p, cost, correct, overhead)
+        steps = curve_steps(p, cost, correct, overhead, rule)
         of_seed, accuracy = steps.evaluate(weights, tolerances)
         costs.append(of_seed[0])
         accuracies.append(accuracy)

@@ -82,7 +82,7 @@ def walk(evidence: Evidence, best: int | None = None, candidates: int = CANDIDAT
     """
     best = evidence.best if best is None else best
     chosen, at = utility_path(evidence.p, evidence.cost)
-    prices = _prices(np.take_along_axis(evidence.cost, chosen, axis=1), at, candidates)
+    prices = spaced_values(np.take_along_axis(evidence.cost, chosen, axis=1), at, candidates)
     rows = np.arange(len(chosen))[:, None]
     steps = np.stack([(at <= price).sum(axis=1) - 1 for price in prices], axis=1)
     target = chosen[rows, steps]
@@ -99,8 +99,18 @@ def walk(evidence: Evidence, best: int | None = None, candidates: int = CANDIDAT
     )
 
 
-def _prices(paid: np.ndarray, at: np.ndarray, candidates: int) -> np.ndarray:
-    """Prices at which the mean cost falls through evenly spaced levels; paid, at [n, K]."""
+def spaced_values(paid: np.ndarray, at: np.ndarray, candidates: int) -> np.ndarray:
+    """Values of a rule at which the mean cost falls through evenly spaced levels.
+
+    Parameters
+    ----------
+    paid : ndarray [n, K]
+        Cost of the targets of a path.
+    at : ndarray [n, K]
+        The values at which they are reached, see `rules.utility_path`.
+    candidates : int
+        At most so many; the first is 0.
+    """
     query, step = np.nonzero(np.isfinite(at[:, 1:]))
     saved, price = paid[query, step] - paid[query, step + 1], at[query, step + 1]
     order = np.argsort(price, kind="stable")

@@ -45,10 +45,6 @@ CAPTIONS = {
     "07_calibration": (
         "Reliability diagram: the predicted P(correct) against the accuracy observed, on test rows."
     ),
-    "08_explorer": (
-        "One operating point of the router on its cost/accuracy curve, and beside it the share of"
-        " the queries that each target answers there."
-    ),
     "10_encoder_target": (
         "Encoders against targets: the AUC with which each encoder's prefill predicts the"
         " correctness of each target."
@@ -93,6 +89,10 @@ CAPTIONS = {
     "13_promises": (
         "For each pool and method, the share of 200 draws in which a plan broke its promise, with"
         " its interval; the dashed line is what was allowed."
+    ),
+    "13_explorer": (
+        "One point of a router on its cost/accuracy curve, with its plans, the best text router and"
+        " the single targets; beside it the share of the queries that each target answers there."
     ),
     "14_unlike": (
         "Share of test rows below a familiarity, and accuracy of ours above the best single"

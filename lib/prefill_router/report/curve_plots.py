@@ -24,7 +24,7 @@ def say_empty(ax: Axes, why: str) -> None:
     )
 
 
-def _cost_axis(unit: str) -> tuple[float, str]:
+def cost_axis(unit: str) -> tuple[float, str]:
     """Factor and label of a cost axis: a single query costs too small a part of a dollar to be
     read.
     """
@@ -44,7 +44,7 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
     :func:`legend_outside`.
     """
     ax = axes_or_new(ax)
-    factor, label_of_cost = _cost_axis(unit)
+    factor, label_of_cost = cost_axis(unit)
     points = points.dropna(subset=["cost"]).sort_values("accuracy", ascending=False)
     if points.empty:
         say_empty(ax, "no target has a cost")
@@ -134,7 +134,7 @@ def plot_curves(
     Eight parameters: the four tables of a figure, and how they are drawn.
     """
     ax = axes_or_new(ax)
-    factor, _ = _cost_axis(unit)
+    factor, _ = cost_axis(unit)
     points = points.dropna(subset=["cost"])
     for method in methods:
         rows = curves[curves["method"] == method].sort_values("cost")
@@ -178,45 +178,3 @@ def plot_curves(
     plot_target_points(points, unit, ax)
     legend_outside(ax)
     return ax
-
-
-def plot_operating_point(
-    curve: pd.DataFrame,
-    points: pd.DataFrame,
-    share: pd.Series,
-    at: tuple[float, float],
-    unit: str,
-    axes: Sequence[Axes],
-) -> Sequence[Axes]:
-    """One point (cost, accuracy) on a router's curve, and beside it the share of the queries that
-    each target answers.
-
-    `curve`: cost, accuracy; `points`: target, cost, accuracy; `share`: by target; `axes`: two.
-    """
-    factor, _ = _cost_axis(unit)
-    curve_line = axes[0].plot(
-        factor * curve["cost"],
-        curve["accuracy"],
-        color="black",
-        zorder=3,
-        label="router, by tolerance",
-    )[0]
-    here = axes[0].scatter(factor * at[0], at[1], color="#D55E00", s=70, zorder=7, label="here")
-    plot_target_points(points, unit, axes[0])
-    axes[0].legend(handles=[curve_line, here], loc="lower right")
-    letters = dict(
-        zip(
-            points.sort_values("accuracy", ascending=False)["target"],
-            "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-            strict=False,
-        )
-    )
-    order = list(letters)[::-1]
-    axes[1].barh(
-        [f"{target}  {letters[target]}" for target in order],
-        [100 * share[target] for target in order],
-        color="#0072B2",
-    )
-    axes[1].set(xlabel="share of the queries (%)", xlim=(0, 100))
-    axes[1].grid(axis="y", visible=False)
-    return axes
