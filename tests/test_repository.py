@@ -18,6 +18,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONDA_NAMES = {"pytorch": "torch"}
+NOT_LOCKED = ("serve", "cluster")  # extras that `make env` does not install
 LARGEST = 5_000_000
 LONGEST_CELL = 600  # characters of code
 
@@ -61,10 +62,12 @@ def lock() -> dict[str, str]:
     return {canonical(name): version for name, version in pairs}
 
 
-def direct_dependencies() -> list[str]:
+def direct_dependencies(but: tuple[str, ...] = NOT_LOCKED) -> list[str]:
+    """Requirements of the core and of all extras but some."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return [*project["dependencies"], *extras["test"], *extras["lint"]]
+    wanted = (requirements for extra, requirements in extras.items() if extra not in but)
+    return [*project["dependencies"], *(name for names in wanted for name in names)]
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -189,7 +192,7 @@ def test_environment_agrees_with_the_lock():
 
 def test_every_import_of_the_library_is_a_dependency():
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
-    known = {canonical(requirement.split(">=")[0]) for requirement in direct_dependencies()}
+    known = {canonical(requirement.split(">=")[0]) for requirement in direct_dependencies(but=())}
     standard = set(__import__("sys").stdlib_module_names) | {"prefill_router"}
     for path in sorted((ROOT / "lib" / "prefill_router").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

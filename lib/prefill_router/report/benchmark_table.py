@@ -12,14 +12,16 @@ from prefill_router.report.styles import label
 Measured = Mapping[str, Any]  # a file of `results/benchmarks`
 
 
-def benchmark_table(folder: Path) -> str:
-    """Markdown of `results/benchmarks`: how many times faster than the published recipe, the floor,
-    what a query and many prompts cost.
-    """
-    found = {
+def _measured(folder: Path) -> dict[str, Measured]:
+    return {
         path.stem.partition("_")[0]: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*.json"))
     }
+
+
+def ratios_table(folder: Path) -> str:
+    """Markdown of `results/benchmarks`: how many times faster than the published recipe."""
+    found = _measured(folder)
     machine = next(iter(found.values()))["machine"]
     return "\n".join(
         [
@@ -28,9 +30,15 @@ def benchmark_table(folder: Path) -> str:
             *(_row(title, found[name]) for name, title in COMPARED.items() if name in found),
             "",
             f"Measured on {machine['cores']} cores of an {machine['cpu']}, GPU: {machine['gpu']}.",
-            *(sentence(found[name]) for name, sentence in SENTENCES.items() if name in found),
         ]
     )
+
+
+def benchmark_table(folder: Path) -> str:
+    """`ratios_table`, the floor, what a query and many prompts cost."""
+    found = _measured(folder)
+    said = (sentence(found[name]) for name, sentence in SENTENCES.items() if name in found)
+    return "\n".join([ratios_table(folder), *said])
 
 
 def _row(title: str, measured: Measured) -> str:

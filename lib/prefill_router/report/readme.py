@@ -1,48 +1,38 @@
-"""Tables and sentences for people, made from ``metrics.csv`` and ``paired.csv`` alone."""
+"""Numbers for people: the blocks of README.md and of `docs/` between marks, and a page for each
+profile in `docs/results`, all made from `results/`.
+
+python -m prefill_router.report.readme
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from prefill_router.report.benchmark_table import benchmark_table
+from prefill_router.files import project_root, replacing
+from prefill_router.report.benchmark_table import benchmark_table, ratios_table
+from prefill_router.report.contents import notebook_table, page_list
+from prefill_router.report.findings import findings
 from prefill_router.report.forest import write_forest
-from prefill_router.report.held_out import families_table
+from prefill_router.report.overview import overview, overview_table
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
-from prefill_router.report.tables import BAR_NOTE, SHORT, bar_table, headline_table
+from prefill_router.report.profile_page import profile_page
+from prefill_router.report.published import config, profiles
+from prefill_router.report.tables import BAR_NOTE, bar_table
 
-PROFILES = ("reasoning_gym", "local", "zeroeval", "mmlu_pro")
-FAMILIES = "reasoning_gym_families"  # its families held out, beside the random split
-
-
-PLANNED = (
-    *("reasoning_gym", FAMILIES, "reasoning_gym_easy", "local", "local_encoders"),
-    *("zeroeval", "mmlu_pro", "livecodebench", "swebench"),
-)
-
-
-def _has_plans(results: Path, profile: str) -> bool:
-    return all((results / profile / f"{name}.csv").is_file() for name in PLAN_TABLES)
-
-
-def _plans(folder: Path) -> str:
-    of = (pd.read_csv(folder / f"{name}.csv") for name in PLAN_TABLES)
-    return f"Profile `{folder.name}`:\n\n{plan_table(*of)}"
+MAKER = "made by `python -m prefill_router.report.readme`"
 
 
 def marks(name: str) -> tuple[str, str]:
-    """The lines of README.md between which the table of a profile, or of ``bar``, stands."""
-    sources = {"bar": PROFILES, "plans": ("*",)}.get(name, (name,))
-    source = " and ".join(f"results/{profile}" for profile in sources)
-    return (
-        f"<!-- {name}: made by `python -m prefill_router.report.readme` from {source} -->",
-        f"<!-- {name} ends -->",
-    )
+    """The lines between which a block stands."""
+    return f"<!-- {name}: {MAKER} -->", f"<!-- {name} ends -->"
 
 
-def fill_readme(text: str, name: str, table: str) -> str:
-    """Put the table of a profile (or of ``bar``) between its two marks of a README.
+def fill(text: str, name: str, block: str) -> str:
+    """Put a block between its two marks.
 
     Raises
     ------
@@ -51,63 +41,83 @@ def fill_readme(text: str, name: str, table: str) -> str:
     """
     start, end = marks(name)
     if start not in text or end not in text:
-        raise ValueError(f"README.md needs the marks {start!r} and {end!r}")
-    return (
-        text[: text.index(start) + len(start)]
-        + f"\n\n{table.strip()}\n\n"
-        + text[text.index(end) :]
-    )
+        raise ValueError(f"needs the marks {start!r} and {end!r}")
+    head, rest = text.split(start, 1)
+    return f"{head}{start}\n\n{block.strip()}\n\n{end}{rest.split(end, 1)[1]}"
 
 
-def tables(results: Path) -> dict[str, str]:
-    """What stands between the marks of README.md: name of the marks -> Markdown, for the profiles
-    that have results.
-    """
-    found, bars = {}, []
-    for profile in PROFILES:
-        if not (results / profile / "metrics.csv").is_file():
-            continue
-        metrics = pd.read_csv(results / profile / "metrics.csv")
-        found[profile] = headline_table(metrics, SHORT)
-        if (results / profile / "paired.csv").is_file():
-            bars.append(
-                f"Profile `{profile}`:\n\n"
-                + bar_table(metrics, pd.read_csv(results / profile / "paired.csv"))
-            )
-    if (results / FAMILIES / "families.csv").is_file():
-        held_out = (
-            pd.read_csv(results / FAMILIES / f"{name}.csv") for name in ("families", "metrics")
-        )
-        found[FAMILIES] = families_table(*held_out)
-    if any((results / "benchmarks").glob("*.json")):
-        found["benchmarks"] = benchmark_table(results / "benchmarks")
-    if bars:
+def without_blocks(text: str) -> str:
+    """A page without what is generated in it."""
+    return re.sub(rf"<!-- (\w+): {re.escape(MAKER)} -->.*?<!-- \1 ends -->", "", text, flags=re.S)
+
+
+def blocks(root: Path) -> dict[str, str]:
+    """Name of the marks -> Markdown, of what has results."""
+    results, names = root / "results", profiles(root)
+    metrics = {name: pd.read_csv(results / name / "metrics.csv") for name in names}
+    found = {
+        "profiles": _profile_list(root, names),
+        "notebooks": notebook_table(root),
+        "guide": page_list(root),
+    }
+    if said := findings(root):
+        found["findings"] = said
+    if metrics:
+        found["pools"] = overview_table(overview(metrics))
+    if bars := [*_bars(results, metrics)]:
         found["bar"] = "\n\n".join([*bars, BAR_NOTE])
-    if planned := [
-        _plans(results / profile) for profile in PLANNED if _has_plans(results, profile)
-    ]:
+    if planned := [*_plans(results, names)]:
         found["plans"] = "\n\n".join([*planned, PLAN_NOTE])
+    if any((results / "benchmarks").glob("*.json")):
+        found["speed"] = ratios_table(results / "benchmarks")
+        found["benchmarks"] = benchmark_table(results / "benchmarks")
     return found
 
 
-def main(root: Path | None = None) -> int:
-    """Write the tables of the committed results into README.md; a table without marks there is
-    said, and left out.
-    """
-    from prefill_router.files import project_root
+def _profile_list(root: Path, names: list[str]) -> str:
+    lines = ["| profile | what it is |", "|---|---|"]
+    return "\n".join(
+        [*lines, *(f"| [{n}](results/{n}.md) | {config(root, n)['description']} |" for n in names)]
+    )
 
+
+def _bars(results: Path, metrics: dict[str, pd.DataFrame]) -> Iterator[str]:
+    for name, table in metrics.items():
+        if (path := results / name / "paired.csv").is_file():
+            yield f"Profile `{name}`:\n\n{bar_table(table, pd.read_csv(path))}"
+
+
+def _plans(results: Path, names: list[str]) -> Iterator[str]:
+    for name in names:
+        paths = [results / name / f"{table}.csv" for table in PLAN_TABLES]
+        if all(path.is_file() for path in paths):
+            yield f"Profile `{name}`:\n\n{plan_table(*map(pd.read_csv, paths))}"
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Every page with what the results say now: path -> text, whether it differs or not."""
+    found = blocks(root)
+    handwritten = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in handwritten if path.is_file()}
+    for path, text in texts.items():
+        for name, block in found.items():
+            if marks(name)[0] in text:
+                texts[path] = text = fill(text, name, block)
+    for name in profiles(root):
+        texts[root / "docs" / "results" / f"{name}.md"] = profile_page(root, name)
+    return texts
+
+
+def main(root: Path | None = None) -> int:
+    """Write every page that differs, and draw the forest."""
     root = root or project_root()
-    readme = root / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, table in tables(root / "results").items():
-        try:
-            text = fill_readme(text, name, table)
-            print(f"{name}: written")
-        except ValueError as error:
-            print(f"{name}: left out, {error}")
-    readme.write_text(text, encoding="utf-8")
-    if (path := write_forest(root, PLANNED)) is not None:
-        print(f"{path.name}: drawn")
+    for path, text in pages(root).items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            print(f"{path.relative_to(root)}: written")
+    if (drawn := write_forest(root, profiles(root))) is not None:
+        print(f"{drawn.name}: drawn")
     return 0
 
 

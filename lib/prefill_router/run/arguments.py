@@ -9,6 +9,7 @@ from typing import Any
 from prefill_router.files import project_root
 from prefill_router.run.own_profile import write_own_profile
 from prefill_router.run.profile import DEFAULT
+from prefill_router.run.subcommands import COMMAND, SUBCOMMANDS
 
 OWN_TABLE = ("outcomes", "prices", "right-from", "prompt", "models")
 FOLDERS = ("build-dir", "results-dir", "figures-dir")
@@ -51,10 +52,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def command_line(module: str, description: str, *options: str) -> argparse.ArgumentParser:
     """The parser of a module's command line, with some of `OPTIONS`; what is not given is None,
-    or the default of the option.
+    or the default of the option. That of a subcommand of `prefill-router` shows its example.
     """
+    known = SUBCOMMANDS.get(module)
     parser = argparse.ArgumentParser(
-        prog=f"python -m prefill_router.run.{module}", allow_abbrev=False, description=description
+        prog=f"{COMMAND} {module}" if known else f"python -m prefill_router.run.{module}",
+        allow_abbrev=False,
+        description=description,
+        epilog=f"example: {COMMAND} {known.example}" if known else None,
     )
     for name in options:
         parser.add_argument(f"--{name}", **OPTIONS[name])

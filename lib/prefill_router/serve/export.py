@@ -116,4 +116,4 @@ checkpoint = "export/switchyard/router.pt"
 
 Its earlier artifact takes four targets under names of its own: \
 `make export FORMAT=switchyard_json NAMES="ours=theirs,…"`. The NVIDIA model-router-toolkit's \
-checkpoint is a pickle: `make export FORMAT=toolkit ALLOW_PICKLE=1`. LiteLLM: see the README."""
+checkpoint is a pickle: `make export FORMAT=toolkit ALLOW_PICKLE=1`. LiteLLM: docs/serving.md."""

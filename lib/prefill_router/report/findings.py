@@ -1,0 +1,186 @@
+"""What came out, in sentences that follow the numbers: their words turn where the numbers turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from prefill_router.report.forest import forest_rows
+from prefill_router.report.published import holds_families_out, profiles
+
+MOST = 0.5  # from which share of the pools on a thing holds "in most"
+
+
+def findings(root: Path) -> str:
+    """Markdown bullets from the tables of all profiles that have plans; "" where none has."""
+    names = profiles(root)
+    rows = forest_rows(root / "results", names)
+    if rows.empty:
+        return ""
+    unseen = [name for name in names if holds_families_out(root, name)]
+    held_out = rows["profile"].isin(unseen)
+    known = rows[~held_out]
+    alarms = [
+        pd.read_csv(path)
+        for name in unseen
+        if (path := root / "results" / name / "unlike_alarms.csv").is_file()
+    ]
+    luck = {
+        name: pd.read_csv(path)
+        for name in names
+        if (path := root / "results" / name / "luck.csv").is_file()
+    }
+    parts = [
+        text_is_the_rival(known),
+        plans_save(known, promises(root / "results", names)),
+        prefill_against_text(known),
+        unseen_kinds(rows[held_out], alarms[0] if alarms else None),
+        luck_in_the_gap(luck),
+    ]
+    return "\n".join(f"- {part}" for part in parts if part)
+
+
+def panel(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Rows of one panel of the forest, with the columns above, below and level (booleans)."""
+    of = rows[rows["panel"] == name].dropna(subset="value")
+    above, below = of["ci_low"] > 0, of["ci_high"] < 0
+    return of.assign(above=above, below=below, level=~above & ~below)
+
+
+def counted(number: int, all_of: int) -> str:
+    """``all 8``, ``none of 8``, ``3 of 8``: how many pools."""
+    if number == all_of:
+        return f"all {all_of}"
+    return f"{number or 'none'} of {all_of}"
+
+
+def extent(values: Sequence[float], form: str, unit: str = "") -> str:
+    """``0.02 to 0.04``, or the one number where both ends are written alike."""
+    low, high = form.format(min(values)), form.format(max(values))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def text_is_the_rival(rows: pd.DataFrame) -> str:
+    """Where text saves as much or more, before anything else is claimed."""
+    saving = panel(rows, "saving")
+    n, more, less = len(saving), int(saving["above"].sum()), int(saving["below"].sum())
+    if more <= n - more:
+        head = "*Routers that read the text alone do as well in most pools.*"
+    elif more < n:
+        head = "*Routers that read the text alone are the rival to beat.*"
+    else:
+        head = "*Reading the prefill saves more than reading the text, in every pool.*"
+    return (
+        f"{head} Of {n} pools whose kinds of questions were seen in training, ours saves clearly"
+        f" more of the cost than the best text router in {more or 'none'}, clearly less in"
+        f" {less or 'none'}, and about as much in the other {n - more - less}."
+    )
+
+
+def promises(results: Path, names: Sequence[str]) -> tuple[int, int, float] | None:
+    """Plans tried on samples: how many were broken, of how many, and the share allowed."""
+    tables = [
+        pd.read_csv(path) for name in names if (path := results / name / "promises.csv").is_file()
+    ]
+    if not tables:
+        return None
+    table = pd.concat(tables)
+    return int(table["broken"].sum()), int(table["draws"].sum()), float(table["delta"].max())
+
+
+def plans_save(rows: pd.DataFrame, kept: tuple[int, int, float] | None) -> str:
+    """What plans without a loss save, and whether accuracy is lost by them."""
+    own, gain = panel(rows, "own_saving"), panel(rows, "gain")
+    n, saves = len(own), own[own["above"]]
+    if saves.empty:
+        return (
+            "*No plan saves money.* In no pool is a cheaper rule surely as accurate as always"
+            " asking the best single target."
+        )
+    lost = int(gain["below"].sum())
+    head = "*Routing saves money" + ("" if lost else " and need not lose accuracy") + ".*"
+    parts = [
+        f"{head} A plan chosen beforehand to lose none saves"
+        f" {extent(100 * saves['value'], '{:.0f}', ' %')} of the best single target's cost in"
+        f" {counted(len(saves), n)} pools"
+    ]
+    if len(saves) < n:
+        parts.append("; in the others it asks that target")
+    parts.append(f". It is clearly less accurate in {counted(lost, n)}.")
+    if kept:
+        broken, draws, allowed = kept
+        held = "" if broken / draws <= allowed else " (more than that)"
+        parts.append(
+            f" Of {draws:,} plans chosen on samples {100 * broken / draws:.1f} % broke their"
+            f" promise; {100 * allowed:.0f} % may{held}."
+        )
+    return "".join(parts)
+
+
+def prefill_against_text(rows: pd.DataFrame) -> str:
+    """Mean AUC of ours against the best text router."""
+    auc = panel(rows, "auc")
+    n, better, worse = len(auc), int(auc["above"].sum()), int(auc["below"].sum())
+    if not better:
+        return (
+            "*The prefill predicts correctness no better than the text*: the mean AUC of ours is"
+            f" clearly above that of the best text router in none of {n} pools, clearly below in"
+            f" {worse or 'none'}."
+        )
+    head = "The prefill predicts correctness better than the text" + (
+        "" if better == n else " in most pools" if better > MOST * n else " in some pools"
+    )
+    clear = auc[auc["above"]]["value"]
+    return (
+        f"*{head}*: the mean AUC of ours is clearly above that of the best text router in"
+        f" {counted(better, n)} pools, by {extent(clear, '{:.3f}')}, and clearly below in"
+        f" {worse or 'none'}."
+    )
+
+
+def unseen_kinds(held_out: pd.DataFrame, alarms: pd.DataFrame | None) -> str:
+    """What is left where whole families of questions are held out; "" where none are."""
+    if held_out.empty:
+        return ""
+    own, auc = panel(held_out, "own_saving"), panel(held_out, "auc")
+    n, saves, better = len(own), int(own["above"].sum()), int(auc["above"].sum())
+    if saves:
+        head = f"*On kinds of questions never seen in training it still saves in {saves} of {n}.*"
+    else:
+        head = "*On kinds of questions never seen in training routing buys nothing.*"
+    text = (
+        f"{head} With whole families held out ours is clearly above the best text router in"
+        f" {counted(better, n)} pools (mean AUC)"
+    )
+    text += "." if saves else ", and every plan is to ask the best single target."
+    if alarms is None:
+        return text
+    flagged = alarms.set_index("false_alarms")["flagged"]
+    share = float(flagged.index.min())
+    notices = "But the router notices" if flagged[share] > MOST else "Nor does the router notice"
+    return (
+        f"{text} {notices}: set to take {100 * share:g} % of known prompts for unknown, it"
+        f" recognises {100 * flagged[share]:.0f} % of the unknown ones."
+    )
+
+
+def luck_in_the_gap(luck: dict[str, pd.DataFrame]) -> str:
+    """How much of the gap to the oracle is luck, where targets answered several times."""
+    of = [
+        table[table["target"].fillna("") == ""].pivot(
+            index="pool", columns="metric", values="value"
+        )
+        for table in luck.values()
+    ]
+    if not of:
+        return ""
+    table = pd.concat(of)
+    least, most = table["luck_least"], table["luck_most"]
+    head = "Most" if least.min() > MOST else "A part" if most.max() < MOST else "Much"
+    return (
+        f"*{head} of the gap to the oracle is luck*: where targets answered every question three"
+        f" times, at least {extent(100 * least, '{:.0f}', ' %')} and at most"
+        f" {extent(100 * most, '{:.0f}', ' %')} of it, by pool."
+    )

@@ -1,0 +1,66 @@
+"""The one table of the README: a row for each pool, from ``metrics.csv`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from prefill_router.report.rivals import of_pools
+
+TEXT = "text"
+READ_TEXT = ("tfidf", "prompt_length")  # beside the methods that read a sentence embedding
+COLUMNS = {
+    ("mean_auc", "ours"): "AUC: ours",
+    ("mean_auc", "paper"): "paper",
+    ("mean_auc", TEXT): "best text",
+    ("accuracy", "ours"): "accuracy: ours",
+    ("accuracy", "paper"): "paper",
+    ("accuracy", TEXT): "best text",
+    ("accuracy", "best_single"): "best single",
+    ("accuracy", "oracle"): "oracle",
+}
+NOTE = (
+    "Rows begin where text does best and end where the prefill adds most: they are sorted by the"
+    " mean AUC of ours minus that of the best text router. The best text router is chosen in each"
+    " column on these very test rows, which favours text. `n`: test queries in each of five splits"
+    " (accuracy in %)."
+)
+
+
+def overview(metrics: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Mean AUC and accuracy of ours, of the paper's network, of the best router on text, of the
+    best single target and of the oracle.
+
+    Parameters
+    ----------
+    metrics : profile -> its ``metrics.csv``
+
+    Returns
+    -------
+    DataFrame
+        Index (profile, pool, n); columns the keys of `COLUMNS`. By rising difference of mean AUC
+        between ours and text.
+    """
+    rows = pd.concat(of_pools(table).assign(profile=name) for name, table in metrics.items())
+    rows = rows[rows["metric"].isin(["mean_auc", "accuracy"])]
+    reads_text = rows["reads"].eq("sentence") | rows["method"].isin(READ_TEXT)
+    table = rows.assign(who=rows["method"].mask(reads_text, TEXT)).pivot_table(
+        index=["profile", "pool", "n"], columns=["metric", "who"], values="value", aggfunc="max"
+    )
+    table = table.reindex(columns=pd.MultiIndex.from_tuples(COLUMNS))
+    gain = table["mean_auc", "ours"] - table["mean_auc", TEXT]
+    return table.loc[gain.sort_values(kind="stable").index]
+
+
+def overview_table(table: pd.DataFrame) -> str:
+    """Markdown of `overview`, with `NOTE`; a dash where a method was not trained."""
+    heads = ["profile", "pool", "n", *COLUMNS.values()]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for (profile, pool, n), row in table.iterrows():
+        cells = [f"[{profile}](docs/results/{profile}.md)", str(pool), f"{n:,}"]
+        for (metric, _), value in row.items():
+            form = "{:.3f}" if metric == "mean_auc" else "{:.1%}"
+            cells.append("–" if pd.isna(value) else form.format(value).rstrip("%"))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", NOTE])
