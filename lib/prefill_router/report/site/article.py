@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 
 from prefill_router.report.benchmark_table import benchmark_table
-from prefill_router.report.forest import forest_rows
-from prefill_router.report.held_out import families_table
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES
 from prefill_router.report.site import claims, site_templates
 from prefill_router.report.site.curve import cost_chart, curve_points, shown_methods
-from prefill_router.report.site.figures import Drawn, figures_in, first_of
+from prefill_router.report.site.figures import figures_in, first_of
 from prefill_router.report.site.tables import (
     PLAN_SPANNERS,
-    forest_table,
+    differences_rows,
+    families_rows,
+    families_spanners,
     method_rows,
     plan_rows,
     pool_rows,
@@ -29,7 +29,6 @@ from prefill_router.report.site.tables import (
 from prefill_router.report.site.titles import in_order, pool_title, profile_title
 
 BENCHMARKS = "benchmarks"
-MAIN_PAGE_WIDTH = "100%"
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,17 @@ def article(results: Path, figures: Path, labels: Sequence[str], docs: Sequence[
     labels : of `profiles_in`
     docs : other pages, by their paths without the end
     """
-    rows = forest_rows(results, labels)
+    rows = claims.pool_differences(results, labels)
     drawn = {label: figures_in(figures, label) for label in (*labels, BENCHMARKS)}
     whole = figures_in(figures)
     every = [figure for label in labels for figure in drawn[label]]
-    planned = [name for name in labels if not rows.empty and name in set(rows["profile"])]
+    planned = list(rows.loc[rows["panel"] == "own_saving", "profile"].unique())
     chart = next(filter(None, (_charts(results, label, first=True) for label in labels)), [])
     content = {
         "claim": claims.claim(rows) if len(rows) else "",
         "forest": first_of(whole, "forest"),
         "forest_table": table_html(
-            forest_table(rows), "Paired differences of every pool", group="profile"
+            differences_rows(rows), "Paired differences of every pool", group="profile"
         )
         if len(rows)
         else "",
@@ -137,8 +136,11 @@ def profile_page(results: Path, figures: Path, label: str, about: About) -> str:
 
 
 def _under(report: str) -> str:
-    """A report's headings one level lower, its first left out."""
-    return re.sub(r"^#(#+ )", r"##\1", re.sub(r"^# .*\n", "", report), flags=re.MULTILINE)
+    """A report's headings one level lower, its first left out; what looks like a tag, as in a name
+    of one's own table, is text.
+    """
+    text = re.sub(r"^# .*\n", "", report).replace("<", "&lt;")
+    return re.sub(r"^#(#+ )", r"##\1", text, flags=re.MULTILINE)
 
 
 def _plan_table(results: Path, label: str) -> str:
@@ -167,14 +169,16 @@ def _charts(results: Path, label: str, first: bool = False) -> list[dict[str, An
 
 
 def _families(results: Path, labels: Sequence[str]) -> list[str]:
-    """Markdown tables of the profiles that hold families out."""
+    """Tables of the profiles that hold families out."""
     tables = []
     for label in labels:
         held_out = results / label / "families.csv"
         if not held_out.is_file() or "split" not in pd.read_csv(held_out, nrows=1):
             continue
         of = (pd.read_csv(results / label / f"{name}.csv") for name in ("families", "metrics"))
-        tables.append(families_table(*of))
+        title = f"{profile_title(label)}, beside the random split"
+        rows = families_rows(*of)
+        tables.append(table_html(rows, title, group="pool", spanners=families_spanners()))
     return tables
 
 
@@ -185,6 +189,3 @@ def _luck(results: Path, labels: Sequence[str]) -> list[str]:
         if said := claims.luck_sentences(results / label):
             return [f"{profile_title(label)}. {sentence}" for sentence in said]
     return []
-
-
-__all__ = ["About", "Drawn", "Notebook", "article", "profile_page", "profiles_in"]

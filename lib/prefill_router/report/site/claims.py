@@ -7,17 +7,63 @@ from pathlib import Path
 
 import pandas as pd
 
+from prefill_router.evaluate.decisions import CURVE
+from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.report import pool_sentences
 from prefill_router.report.cells import verdict
+from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
+from prefill_router.report.rivals import best_semantic
 from prefill_router.report.site.titles import pool_title, profile_title
 from prefill_router.report.words import percent, points, signed
 
+PANELS = {
+    "auc": "mean AUC minus the best text router's",
+    "own_saving": "planned saving",
+    "saving": "saving minus the best text router's, points",
+    "gain": "accuracy of the plan minus the best single target's, points",
+}
 BETTER, UNCLEAR, WORSE = "better", "no clear difference", "worse"
 VALUES = ["value", "ci_low", "ci_high"]
 
 
+def pool_differences(results: Path, labels: Sequence[str], method: str = "ours") -> pd.DataFrame:
+    """What a method is worth on every pool of some profiles.
+
+    Returns
+    -------
+    DataFrame[profile, pool, panel, value, ci_low, ci_high]
+        ``panel``: the keys of ``PANELS``. A profile without plans has the AUC alone, against the
+        semantic baseline with the highest on test rows.
+    """
+    rows = []
+    for profile in labels:
+        folder = results / profile
+        paths = [folder / f"{name}.csv" for name in ("decisions", "decision_differences")]
+        if all(path.is_file() for path in paths):
+            decisions, against = (pd.read_csv(path) for path in paths)
+            for pool in decisions["pool"].unique():
+                values = {
+                    "auc": difference(against, pool, method, CURVE, "mean_auc")[1],
+                    "own_saving": found(decisions, pool, method, NO_LOSS, SAVING),
+                    "saving": difference(against, pool, method, NO_LOSS, SAVING)[1],
+                    "gain": found(decisions, pool, method, NO_LOSS, GAIN),
+                }
+                rows += [(profile, pool, panel, *interval) for panel, interval in values.items()]
+        elif (folder / "paired.csv").is_file():
+            metrics, paired = (
+                pd.read_csv(folder / f"{name}.csv") for name in ("metrics", "paired")
+            )
+            of = paired[(paired["method_a"] == method) & (paired["metric"] == "mean_auc")]
+            for pool in metrics["pool"].unique():
+                rivals = (of["pool"] == pool) & (of["method_b"] == best_semantic(metrics, pool))
+                for row in of.loc[rivals, ["diff", "ci_low", "ci_high"]].to_numpy(dtype=float):
+                    rows.append((profile, pool, "auc", *row))
+    table = pd.DataFrame(rows, columns=["profile", "pool", "panel", *VALUES])
+    return table.dropna(subset="value").reset_index(drop=True)
+
+
 def judged(rows: pd.DataFrame, panel: str) -> pd.DataFrame:
-    """The pools of one panel of the forest, each with what its interval says.
+    """The pools of one panel of `pool_differences`, each with what its interval says.
 
     Returns
     -------
@@ -42,7 +88,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def claim(rows: pd.DataFrame) -> str:
-    """What the forest says, in two sentences."""
+    """What the article claims, in two sentences."""
     auc, own, more = (judged(rows, panel) for panel in ("auc", "own_saving", "saving"))
     clear = own[own["said"] == BETTER]
     text = (
@@ -50,6 +96,8 @@ def claim(rows: pd.DataFrame) -> str:
         f" reads the text alone in **{_count(auc, BETTER)} of {len(auc)}** pools"
     )
     text += f", and worse in {_count(auc, WORSE)}." if _count(auc, WORSE) else "."
+    if own.empty:
+        return text
     if clear.empty:
         return f"{text} By a plan chosen beforehand it saves money in none of {len(own)}."
     most = tuple(clear.loc[clear["value"].idxmax(), VALUES])
@@ -57,7 +105,8 @@ def claim(rows: pd.DataFrame) -> str:
         f"{text} By a plan chosen beforehand, meant to lose no accuracy against the best single"
         f" target, it saves money in **{len(clear)} of {len(own)}**, up to {percent(most)} of the"
         f" cost; that is more than the best text router's plan saves in"
-        f" **{_count(more, BETTER)} of {len(more)}**, and less in {_count(more, WORSE)}."
+        f" **{_count(more, BETTER)} of {len(more)}**, and less in"
+        f" {_count(more, WORSE) or 'none'}."
     )
 
 
@@ -72,7 +121,8 @@ def text_does_as_well(rows: pd.DataFrame) -> list[str]:
     for r in more[more["said"] == WORSE].itertuples():
         lead = points((-r.value, -r.ci_high, -r.ci_low))
         sentences.append(f"**{r.name}**: text saves more, by {lead} points of the cost.")
-    idle = more[(more["value"] == 0) & (own["value"].abs().to_numpy() == 0)]
+    saves_nothing = set(own.loc[own["value"] == 0, "name"])
+    idle = more[(more["value"] == 0) & more["name"].isin(saves_nothing)]
     level = more[(more["said"] == UNCLEAR) & ~more["name"].isin(idle["name"])]
     for r in level.itertuples():
         lead = points((r.value, r.ci_low, r.ci_high))
@@ -81,7 +131,7 @@ def text_does_as_well(rows: pd.DataFrame) -> list[str]:
         )
     if len(idle):
         sentences.append(
-            f"Neither has a plan that saves anything, so both ask the best single target:"
+            "Neither reader has a plan that saves anything, so both ask the best single target:"
             f" {listed(list(idle['name']))}."
         )
     if len(level_auc := auc[auc["said"] != BETTER]):
@@ -112,7 +162,7 @@ def decides(rows: pd.DataFrame) -> list[str]:
     sentences = [
         f"The plan saves money in {_count(own, BETTER)} of {len(own)} pools."
         if len(own)
-        else "No pool has prices.",
+        else "No pool has prices."
     ]
     if len(lost := gain[gain["said"] == WORSE]):
         named = [f"{r.name} by {points((r.value, r.ci_low, r.ci_high))}" for r in lost.itertuples()]

@@ -17,6 +17,8 @@ from prefill_router.report.styles import label, style
 
 COLUMNS = ["kind", "method", "rule", "tolerance", "cost", "accuracy", "ci_low", "ci_high"]
 PLANS = {NO_LOSS: "plan, no loss of accuracy", ONE_POINT: "plan, one point of accuracy allowed"}
+# line styles as Vega draws them
+DASHES: dict[str, list[int]] = {"-": [1, 0], "--": [6, 4], ":": [2, 3], "-.": [8, 3, 2, 3]}
 SINGLE, MIX = "single target", "mix of single targets"
 
 
@@ -146,12 +148,19 @@ def cost_chart(rows: pd.DataFrame, methods: list[str]) -> dict[str, Any]:
     curves = rows["kind"] == "curve"
     widest = 1.08 * max(100.0, rows.loc[curves, "cost"].max())
     rows = rows[curves | (rows["cost"] <= widest)].round(3)
-    rows = rows.drop(columns=["ci_low", "ci_high"])
+    records = rows.drop(columns=["ci_low", "ci_high"]).to_dict("records")
+    # JSON has no NaN: what a point has not is left out
+    values = [{key: value for key, value in row.items() if pd.notna(value)} for row in records]
     names = [label(m) for m in methods]
     color = alt.Color(
         "method:N",
         scale=alt.Scale(domain=names, range=[style(m)[0] for m in methods]),
         legend=alt.Legend(title=None, orient="bottom", columns=1, labelLimit=320, symbolSize=200),
+    )
+    dash = alt.StrokeDash(
+        "method:N",
+        scale=alt.Scale(domain=names, range=[DASHES[style(m)[1]] for m in methods]),
+        legend=alt.Legend(title=None),
     )
     chosen = alt.selection_point(name="chosen", fields=["method"], bind="legend")
     near = alt.selection_point(
@@ -162,13 +171,13 @@ def cost_chart(rows: pd.DataFrame, methods: list[str]) -> dict[str, Any]:
     tips = {"method": "", "rule": "rule", "cost_text": "cost", "accuracy_text": "accuracy"}
     tooltip = [alt.Tooltip(f"{field}:N", title=title or "method") for field, title in tips.items()]
     seen = alt.when(chosen).then(alt.value(1.0)).otherwise(alt.value(0.12))
-    base = alt.Chart(rows).encode(x=x, y=y, tooltip=tooltip)
+    base = alt.Chart(alt.Data(values=values)).encode(x=x, y=y, tooltip=tooltip)
 
     def of(kind: str) -> alt.Chart:
         return base.transform_filter(alt.datum.kind == kind)
 
     line = of("curve").mark_line(strokeWidth=2).encode(color=color, opacity=seen)
-    line = line.encode(order="tolerance:Q")
+    line = line.encode(order="tolerance:Q", strokeDash=dash)
     under = of("curve").mark_point(size=60, filled=True).encode(color=color)
     marked = alt.when(near).then(alt.value(1.0)).otherwise(alt.value(0.0))
     under = under.encode(opacity=marked).add_params(near)

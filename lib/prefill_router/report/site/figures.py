@@ -40,7 +40,9 @@ def figures_in(figures: Path, label: str = "") -> list[Drawn]:
 def in_words(name: str) -> str:
     """The caption of a figure."""
     text = caption(name)
-    return text if text != name else f"{name.lstrip('0123456789_').replace('_', ' ').capitalize()}."
+    if text == name:
+        text = f"{name.lstrip('0123456789_').replace('_', ' ').capitalize()}."
+    return text.replace("<", "&lt;")
 
 
 def first_of(drawn: Sequence[Drawn], *starts: str) -> Drawn | None:

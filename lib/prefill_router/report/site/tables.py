@@ -14,7 +14,9 @@ from prefill_router.evaluate.decisions import CURVE
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
-from prefill_router.report.rivals import of_pools, semantic_ranking
+from prefill_router.report.held_out import METRICS, SHOWN, SPLITS
+from prefill_router.report.rivals import best_semantic, of_pools, semantic_ranking
+from prefill_router.report.site.claims import PANELS
 from prefill_router.report.site.titles import pool_title, profile_title
 from prefill_router.report.styles import label
 from prefill_router.report.tables import FIRST, LAST
@@ -122,21 +124,51 @@ def plan_rows(decisions: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def forest_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """The numbers of the forest: a row for each pool, a column for each panel."""
-    form = {"auc": signed, "own_saving": percent, "saving": points, "gain": points}
-    heads = {
-        "auc": "mean AUC minus the best text router's",
-        "own_saving": "planned saving",
-        "saving": "saving minus the best text router's, points",
-        "gain": "accuracy of the plan minus the best single target's, points",
+def families_rows(table: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """The main methods of each pool: every metric on the random split and with families held out.
+
+    Parameters
+    ----------
+    table : of `held_out.side_by_side`
+    metrics : ``metrics.csv`` of the profile that holds families out; names the best text baseline
+    """
+    rows = []
+    for pool in dict.fromkeys(table["pool"]):
+        of_pool = table[table["pool"] == pool]
+        wanted = [*SHOWN[:3], best_semantic(metrics, pool), *SHOWN[3:]]
+        for method in (m for m in dict.fromkeys(wanted) if m in set(of_pool["method"])):
+            cell = of_pool[of_pool["method"] == method].set_index(["metric", "split"])
+            cells = {"method": label(str(method)), "pool": f"pool {pool_title(pool)}"}
+            for metric, columns in _families_columns().items():
+                for split, column in columns.items():
+                    form = HEADLINE[metric][1]
+                    cells[column] = interval_cell(cell.loc[(metric, split)], form)
+            rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def families_spanners() -> dict[str, list[str]]:
+    """The columns of `families_rows` under the name of their metric."""
+    return {METRICS[metric][0]: list(of.values()) for metric, of in _families_columns().items()}
+
+
+def _families_columns() -> dict[str, dict[str, str]]:
+    """Metric to split to column; equal names differ by the spaces after them."""
+    return {
+        metric: {split: name + " " * at for split, name in SPLITS.items()}
+        for at, metric in enumerate(METRICS)
     }
+
+
+def differences_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """`pool_differences` as people read them: a row for each pool, a column for each panel."""
+    form = {"auc": signed, "own_saving": percent, "saving": points, "gain": points}
     table = []
     for (profile, pool), of in rows.groupby(["profile", "pool"], sort=False):
         values = of.set_index("panel")[["value", "ci_low", "ci_high"]].astype(float)
         cells = {"pool": pool_title(str(pool)), "profile": profile_title(str(profile))}
-        for panel, head in heads.items():
-            value, low, high = values.loc[panel]
-            cells[head] = "–" if pd.isna(value) else form[panel]((value, low, high))
+        for panel, head in PANELS.items():
+            there = panel in values.index
+            cells[head] = form[panel](tuple(values.loc[panel])) if there else "–"
         table.append(cells)
     return pd.DataFrame(table)
