@@ -192,6 +192,7 @@ def test_environment_agrees_with_the_lock():
 
 def test_every_import_of_the_library_is_a_dependency():
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+    distributions["vl_convert"] = "vl-convert-python"
     known = {canonical(requirement.split(">=")[0]) for requirement in direct_dependencies(but=())}
     standard = set(__import__("sys").stdlib_module_names) | {"prefill_router"}
     for path in sorted((ROOT / "lib" / "prefill_router").rglob("*.py")):
@@ -311,7 +312,7 @@ def test_make_help_lists_every_target():
         "lint",
         "test",
         "lab",
-        "html",
+        "site",
         "export",
         "collect",
         "audit",
