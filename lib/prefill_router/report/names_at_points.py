@@ -1,0 +1,84 @@
+"""Names beside their points, where they cover neither each other nor a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
+from prefill_router.report.styles import INK
+
+# Offsets in points with the alignment that goes with them, the best first.
+PLACES = [
+    *((6, 0, "left"), (-6, 0, "right"), (0, 8, "center"), (0, -8, "center")),
+    *((6, 8, "left"), (-6, 8, "right"), (6, -8, "left"), (-6, -8, "right")),
+    *((8, 18, "left"), (-8, 18, "right"), (8, -18, "left"), (-8, -18, "right")),
+    *((12, 30, "left"), (-12, 30, "right"), (12, -30, "left"), (-12, -30, "right")),
+    *((16, 44, "left"), (-16, 44, "right"), (16, -44, "left"), (-16, -44, "right")),
+]
+FAR = 15  # points; a name farther off is joined to its point
+
+
+def name_points(
+    ax: Axes,
+    points: Sequence[tuple[float, float, str]],
+    avoid: np.ndarray | None = None,
+    taken: Sequence[Bbox] = (),
+    size: float = 7.5,
+) -> list[Bbox]:
+    """Write the name of each point (x, y, name) beside it; limits and layout must stand.
+
+    Parameters
+    ----------
+    avoid : ndarray [m, 2], optional
+        What names should not cover, in data coordinates: points of curves.
+    taken : boxes in pixels that are occupied already
+
+    Returns
+    -------
+    list of Bbox
+        All boxes that are occupied now.
+    """
+    renderer = ax.figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg has it
+    dots = [(x, y) for x, y, _ in points]
+    shown = np.array([*dots, *([] if avoid is None else avoid)], dtype=float).reshape(-1, 2)
+    pixels = ax.transData.transform(shown)
+    frame, boxes = ax.get_window_extent(renderer), list(taken)
+    for x, y, name in points:
+        found = []
+        for at, (dx, dy, align) in enumerate(PLACES):
+            text = ax.annotate(
+                name,
+                (x, y),
+                xytext=(dx, dy),
+                textcoords="offset points",
+                ha=align,
+                va="center",
+                fontsize=size,
+                color=INK,
+                zorder=8,
+                arrowprops={"arrowstyle": "-", "color": "0.5", "linewidth": 0.5}
+                if max(abs(dx), abs(dy)) > FAR
+                else None,
+            )
+            box = text.get_window_extent(renderer).expanded(1.02, 1.05)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
+            inside &= frame.y0 <= box.y0 and box.y1 <= frame.y1
+            covered = sum(box.overlaps(other) for other in boxes)
+            hit = np.count_nonzero(
+                (pixels[:, 0] > box.x0)
+                & (pixels[:, 0] < box.x1)
+                & (pixels[:, 1] > box.y0)
+                & (pixels[:, 1] < box.y1)
+            )
+            found.append((1000 * covered + 300 * (not inside) + 3 * hit + at, text, box))
+            if found[-1][0] == at:
+                break
+        best = min(found, key=lambda entry: entry[0])
+        for entry in found:
+            if entry is not best:
+                entry[1].remove()
+        boxes.append(best[2])
+    return boxes
