@@ -6,6 +6,7 @@ job, each a short text that says what to read and write. Results are bytes and s
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -128,7 +129,7 @@ class RayEngine:
                 " on every machine of the cluster"
             ) from error
         if not ray.is_initialized():
-            ray.init(address=self.address, log_to_driver=False, logging_level="warning")
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
         return ray
 
 
