@@ -1,14 +1,36 @@
 """A cluster of Ray on this machine: two nodes with a core each, for tests and nothing else."""
 
 import os
+import socket
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 HERE = Path(__file__).resolve()
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
+PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "dashboard_agent_listen_port",
+    "runtime_env_agent_port",
+)
+
+
+def _node():
+    """Of one core. A node waits 15 seconds for its agent to say these ports, unless they are
+    given.
+    """
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        ports = [free.getsockname()[1] for free in sockets]
+    return {
+        "num_cpus": 1,
+        "object_store_memory": 100_000_000,
+        **dict(zip(PORTS, ports, strict=True)),
+    }
 
 
 def _patiently(function, seconds):
@@ -38,6 +60,7 @@ def two_nodes():
     os.environ.update(
         PYTHONPATH=os.pathsep.join([str(HERE.parents[1]), str(HERE.parents[2] / "lib")]),
         RAY_worker_register_timeout_seconds="240",
+        RAY_agent_register_timeout_ms="240000",
         # a node that is only slow is not dead
         RAY_health_check_timeout_ms="30000",
     )
@@ -47,8 +70,8 @@ def two_nodes():
     node.Node.start_api_server = lambda *_, **__: None
     cluster = None
     try:
-        cluster = Cluster(initialize_head=True, head_node_args=NODE)
-        cluster.add_node(**NODE)
+        cluster = Cluster(initialize_head=True, head_node_args=_node())
+        cluster.add_node(**_node())
         cluster.wait_for_nodes(timeout=240)
         yield cluster
     finally:
