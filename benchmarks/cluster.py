@@ -114,7 +114,7 @@ def run() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     ray.init(num_cpus=max(WORKERS), log_to_driver=False, include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    rows, load, ratios = [], [], {}
+    rows, load, tokens = [], [], 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for count in COUNTS:
@@ -125,23 +125,22 @@ def run() -> None:
                     for who, do in (("ours", ours), ("recipe", recipe)):
                         output = folder / f"{who}-{count}-{workers}-{repeat}"
                         load.append(psutil.getloadavg()[0])
-                        seconds, manifest = timed(
+                        seconds, made = timed(
                             lambda do=do, output=output, workers=workers: do(
                                 folder / "in.parquet", output, workers
                             )
                         )
                         times.setdefault((who, workers), []).append(seconds)
-                        tokens = manifest["tokens"] if manifest else tokens
+                        tokens = made["tokens"] if who == "ours" else tokens
             for workers in WORKERS:
                 both = times["recipe", workers], times["ours", workers]
-                ratios[workers] = ratio(*both)
                 rows.append(
                     {
                         "prompts": count,
                         "tokens": tokens,
                         "workers": workers,
                         "seconds": {"recipe": spread(both[0]), "ours": spread(both[1])},
-                        "ratio": ratios[workers],
+                        "ratio": ratio(*both),
                     }
                 )
         last = (max(WORKERS), REPEATS - 1)
