@@ -240,7 +240,7 @@ def test_a_finished_job_computes_nothing_again_and_changes_nothing(encoder, done
     folder, *_, manifest = done
     before = everything(folder / "out")
     monkeypatch.setattr(
-        "prefill_router.scale.extract.ShardWork.open", lambda _: pytest.fail("it computes")
+        "prefill_router.scale.reading.ShardWork.open", lambda _: pytest.fail("it computes")
     )
     assert shards(folder / "in", folder / "out", encoder) == manifest
     assert everything(folder / "out") == before and damaged(Address.of(folder / "out")) == []
