@@ -6,12 +6,14 @@ job, each a short text that says what to read and write. Results are bytes and s
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import pyarrow as pa
 import torch
 
 from prefill_router.scale.addresses import ScaleError
@@ -104,6 +106,7 @@ class RayEngine:
             _Worker,
             fn_constructor_args=(work,),
             batch_size=1,
+            batch_format="pyarrow",  # numpy would drop zeros at the end of bytes
             compute=ray.data.ActorPoolStrategy(
                 min_size=1, max_size=max(1, min(self.workers or room, len(jobs)))
             ),
@@ -111,7 +114,7 @@ class RayEngine:
         )
         try:
             for row in found.iter_rows():
-                yield int(row["number"]), bytes(row["result"])
+                yield row["number"], row["result"]
         except ray.exceptions.RayError as error:
             raise ScaleError(
                 f"a job failed on the cluster: {_cause(error)}. Shards that are finished are kept;"
@@ -128,7 +131,7 @@ class RayEngine:
                 " on every machine of the cluster"
             ) from error
         if not ray.is_initialized():
-            ray.init(address=self.address, log_to_driver=False, logging_level="warning")
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
         return ray
 
 
@@ -141,9 +144,9 @@ class _Worker:
         torch.set_num_threads(1)
         self._do = work.open()
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list]:
-        numbers, jobs = batch["number"].tolist(), batch["job"].tolist()
-        return {"number": numbers, "result": [self._do(job) for job in jobs]}
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        done = [self._do(job) for job in batch["job"].to_pylist()]
+        return pa.table({"number": batch["number"], "result": pa.array(done, pa.large_binary())})
 
 
 def _cause(error: BaseException) -> str:
