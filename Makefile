@@ -7,6 +7,7 @@ RIGHT_FROM ?=
 # Only from the command line: some shells export a PROMPT of their own.
 PROMPT  :=
 MODELS  ?=
+METHODS ?=
 FORMAT  ?= own
 POOL    ?=
 METHOD  ?=
@@ -24,7 +25,7 @@ PY   := $(VENV)/bin/python
 # lock, a changed pyproject or a moved folder asks for another stamp.
 STAMP := $(VENV)/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d' ' -f1)
 
-RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(RIGHT_FROM),--right-from "$(RIGHT_FROM)") $(if $(PROMPT),--prompt "$$PROMPT") $(if $(MODELS),--models "$(MODELS)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
+RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(RIGHT_FROM),--right-from "$(RIGHT_FROM)") $(if $(PROMPT),--prompt "$$PROMPT") $(if $(MODELS),--models "$(MODELS)") $(if $(METHODS),--methods "$(METHODS)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
 
 # No packages of the user's home, and string hashes that repeat.
 export PYTHONNOUSERSITE := 1
@@ -49,6 +50,7 @@ help: ## This list
 	@echo "  RIGHT_FROM=0.5  from which grade on an answer of that table is right"
 	@echo "  PROMPT=         joins columns of that table to the prompt: PROMPT='{context} {question}'"
 	@echo "  MODELS=a,b      the models of that table to keep; says which columns of a wide one are models"
+	@echo "  METHODS=a,b     the methods to train (paper among them); results get folders of their own"
 	@echo "  ENCODER=        another encoder than the profile's; its results get folders of their own"
 	@echo "  FORMAT= POOL= METHOD= NAMES= ENCODER_NAME= ALLOW_PICKLE=1   of make export, see docs/formats.md"
 	@echo "  DEVICE=         auto, cpu, mps, cuda or cuda:N"

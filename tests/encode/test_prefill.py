@@ -13,6 +13,7 @@ from prefill_router.encode.prefill import ActivationError, Prefill, batches, poo
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.weights import WHEELS
 from prefill_router.files import cache_root
+from prefill_router.serve.asking import Vectors
 from tiny import tiny_encoder, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -246,3 +247,22 @@ def test_bfloat16_on_any_device_reads_what_float32_reads_here(name, device):
 
 def test_batches_by_hand():
     assert list(batches([3, 3, 2], 6)) == [[0, 1], [2]] and list(batches([], 6)) == []
+
+
+def test_only_what_is_read_is_pooled(llama):
+    """Layers 1 and 3 of four, one of them both ways: the same vectors, and nothing else."""
+    encoder, token_ids = tiny_encoder(llama), [[1, 5, 7, 2], [1, 9, 2]]
+    with Prefill(encoder) as prefill:
+        prefill.agree_on(token_ids[0])
+        whole = prefill(token_ids, ["a", "b"])
+        prefill.reads = {(1, "last"), (3, "last"), (3, "mean")}
+        part = prefill(token_ids, ["a", "b"])
+    assert prefill.hooked and part["last"].shape == (2, 2, encoder.hidden_size)
+    np.testing.assert_array_equal(part["last"], whole["last"][[1, 3]])
+    np.testing.assert_array_equal(part["mean"][1], whole["mean"][3])
+    assert not part["mean"][0].any()
+    states = Vectors(part, ["a", "b"], [1, 3], encoder.n_layers)
+    assert states.n_layers == encoder.n_layers
+    np.testing.assert_array_equal(states.read(3, "mean", ["b"]), whole["mean"][3][[1]])
+    with pytest.raises(KeyError):
+        states.read(2, "last", ["a"])

@@ -4,6 +4,8 @@ byte.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -21,6 +23,8 @@ from prefill_router.data.splits import subset_rows
 from prefill_router.files import project_root, replacing
 from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.run import profile_files
+from prefill_router.run.arguments import command_line, profile_of
+from prefill_router.run.own_profile import write_profile_of_methods
 from prefill_router.run.profile import ProfileError
 from prefill_router.run.profile_files import load_profile
 from prefill_router.run.profile_types import Ensemble
@@ -287,3 +291,19 @@ def test_the_paper_profile_names_a_hub_encoder_and_the_specifications_network():
     assert source.kind == "hub" and "Qwen3.5" in source.location
     assert TrunkConfig(**profile.ensemble) == TrunkConfig()
     assert set(profile.pools) == {"frontier", "small", "mixed"}
+
+
+def test_methods_may_be_chosen_for_a_profile(tmp_path):
+    profile = load_profile(str(write_profile_of_methods("smoke", ["ours", "paper"], tmp_path)))
+    assert profile.methods == ("ours", "paper") and profile.label == "smoke_ours_paper"
+    base = load_profile("smoke").as_dict()
+    assert {k for k, v in profile.as_dict().items() if v != base[k]} == {"name", "methods", "label"}
+    with pytest.raises(ProfileError, match=r"no method 'papr'; did you mean 'paper'\? Known: "):
+        write_profile_of_methods("smoke", ["papr"], tmp_path)
+    with pytest.raises(ProfileError, match=r"'methods' must be .*with paper among them"):
+        write_profile_of_methods("smoke", ["ours"], tmp_path)
+    arguments = command_line("reproduce", "", "profile", "outcomes", "methods", "build-dir")
+    given = ["--profile", "smoke", "--methods", "paper, ours", "--build-dir", str(tmp_path)]
+    path = Path(profile_of(arguments.parse_args(given)))
+    assert path == tmp_path / "own" / "smoke_paper_ours.yaml" and path.is_file()
+    assert profile_of(arguments.parse_args(["--profile", "smoke"])) == "smoke"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,6 +60,11 @@ def pool_states(
     for layer, states in enumerate(hidden_states):
         pool.take(layer, states)
     return dict(zip(POOLINGS, pool.vectors, strict=True))
+
+
+def layers_of(reads: Collection[tuple[int, str]]) -> list[int]:
+    """The layers among pairs (layer, pooling), ascending."""
+    return sorted({layer for layer, _ in reads})
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -116,6 +121,10 @@ class Prefill:
         False where the blocks were not found or do not see what the network reports as its hidden
         states; it is then asked for all of them at once, which gives the same vectors and takes
         more memory.
+    reads : collection of (layer, pooling), or None
+        What is pooled, for a caller that reads no more; None: every layer, both ways. The vectors
+        of a forward pass then are those of the layers named, in ascending order; a pooling of one
+        of them that is not named is zero.
     """
 
     def __init__(self, encoder: Any) -> None:
@@ -127,6 +136,7 @@ class Prefill:
         self._batch = threading.local()
         self._handles: list[Any] = []
         self.hooked = False
+        self.reads: Collection[tuple[int, str]] | None = None
 
     def __enter__(self) -> Prefill:
         keep_memory()
@@ -182,7 +192,7 @@ class Prefill:
     def __call__(
         self, token_ids: Sequence[TokenIds], query_ids: Sequence[str]
     ) -> dict[str, np.ndarray]:
-        """One forward pass: ``{pooling: float32 [L + 1, B, d]}``.
+        """One forward pass: ``{pooling: float32 [L + 1, B, d]}``, or as ``reads`` says.
 
         Raises
         ------
@@ -209,7 +219,7 @@ class Prefill:
         }
         try:
             with torch.inference_mode():
-                pool = _Pool(mask, encoder.n_layers + 1)
+                pool = _Pool(mask, encoder.n_layers + 1, self.reads)
                 if self.hooked:
                     self._batch.pool = pool
                     try:
@@ -261,9 +271,11 @@ class Prefill:
 
 
 class _Pool:
-    """Vectors [2, layers, B, d] of a batch, filled layer by layer."""
+    """Vectors [2, layers, B, d] of a batch, filled layer by layer; ``reads`` as in `Prefill`."""
 
-    def __init__(self, mask: torch.Tensor, layers: int) -> None:
+    def __init__(
+        self, mask: torch.Tensor, layers: int, reads: Collection[tuple[int, str]] | None = None
+    ) -> None:
         mask = mask.bool()
         self._counts = mask.sum(dim=1)[:, None]
         if bool((self._counts == 0).any()):
@@ -274,23 +286,29 @@ class _Pool:
         # by mask, never [:, -1]: that is a pad under right padding
         self._last = torch.where(mask, positions, -1).amax(dim=1)
         self._rows = torch.arange(mask.shape[0], device=mask.device)
-        self._pad, self._layers = (None if bool(mask.all()) else ~mask[..., None]), layers
+        self._pad = None if bool(mask.all()) else ~mask[..., None]
+        self._reads = reads
+        kept = range(layers) if reads is None else layers_of(reads)
+        self._place = {layer: place for place, layer in enumerate(kept)}
         self.vectors: Any = None
         self.layers_seen = 0
 
     def take(self, layer: int, states: torch.Tensor) -> None:
         """Pool the token states [B, T, d] of a layer."""
         if self.vectors is None:
-            self.vectors = torch.empty(
-                len(POOLINGS), self._layers, states.shape[0], states.shape[2], device=states.device
-            )
+            shape = (len(POOLINGS), len(self._place), states.shape[0], states.shape[2])
+            self.vectors = torch.zeros(shape, device=states.device)
         self.layers_seen += 1
-        if layer < self._layers:
-            self.vectors[0, layer] = states[self._rows, self._last]
+        place = self._place.get(layer)
+        if place is None:
+            return
+        if self._reads is None or (layer, "last") in self._reads:
+            self.vectors[0, place] = states[self._rows, self._last]
+        if self._reads is None or (layer, "mean") in self._reads:
             # masked_fill, not a product: attention may leave NaN at fully masked positions, and 0 *
             # NaN is NaN
             real = states if self._pad is None else states.masked_fill(self._pad, 0.0)
-            self.vectors[1, layer] = real.sum(dim=1, dtype=torch.float32) / self._counts
+            self.vectors[1, place] = real.sum(dim=1, dtype=torch.float32) / self._counts
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

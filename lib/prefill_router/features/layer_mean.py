@@ -46,6 +46,11 @@ class LayerMean:
         self.reduction = ScaledPCA.fit(self.averaged(store, train_query_ids), self.n_components)
         return self
 
+    @property
+    def reads(self) -> list[tuple[int, str]]:
+        """The (layer, pooling) that are read."""
+        return [(layer, "last") for layer in self.layers]
+
     def _standardise(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> None:
         scalers = [
             StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64))

@@ -87,6 +87,11 @@ class FeaturePipeline:
         ]
         return np.hstack(blocks).astype(np.float32)
 
+    @property
+    def reads(self) -> list[tuple[int, str]]:
+        """The (layer, pooling) that are read."""
+        return [(choice.layer, choice.pooling) for choice in self.choices]
+
     def of_targets(self, targets: Sequence[str]) -> FeaturePipeline:
         """The choices of these targets alone, not fitted."""
         choices = {choice.target: choice for choice in self.choices}
@@ -164,6 +169,11 @@ class SharedBlock:
     ) -> None:
         self.n_components, self.pooling = n_components, pooling
         self.layers = () if layers is None else tuple(layers)
+
+    @property
+    def reads(self) -> list[tuple[int, str]]:
+        """The (layer, pooling) that are read."""
+        return [(layer, self.pooling) for layer in self.layers]
 
     def fit(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> SharedBlock:
         """Fit the scaler and the components on these rows.

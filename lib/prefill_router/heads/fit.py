@@ -19,6 +19,7 @@ from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
 from prefill_router.features.probes import layer_table
 from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.heads.adapter import AdapterEnsemble, adapter_config
+from prefill_router.heads.gram import upper_layers
 from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.names import DEFAULT_BASELINES
 from prefill_router.heads.network import TrunkConfig
@@ -143,6 +144,12 @@ class Fitted:
         if self.features is None:
             return states_of(store, query_ids)
         return self.features.transform(store, query_ids)
+
+    def reads(self, n_layers: int) -> list[tuple[int, str]]:
+        """The (layer, pooling) that :meth:`read` asks for of an encoder of so many layers."""
+        if self.features is None:
+            return [(layer, p) for layer in upper_layers(n_layers) for p in ("last", "mean")]
+        return self.features.reads
 
     def predict(self, read: Mapping[str, np.ndarray | StoredStates]) -> np.ndarray:
         """P(correct) float64 [n, K] from :meth:`read` of every encoder."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from prefill_router.files import project_root
-from prefill_router.run.own_profile import write_own_profile
-from prefill_router.run.profile import DEFAULT
+from prefill_router.run.own_profile import write_own_profile, write_profile_of_methods
+from prefill_router.run.profile import DEFAULT, METHODS
 from prefill_router.run.subcommands import COMMAND, SUBCOMMANDS
 
 OWN_TABLE = ("outcomes", "prices", "right-from", "prompt", "models")
@@ -42,6 +42,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "the models of that table to keep, with commas between; says which columns of a"
         " wide one are models",
     },
+    "methods": {
+        "type": _names,
+        "help": f"the methods to train, with commas between: paper, and any of {', '.join(METHODS)}"
+        " (the kernel router `ours` is always trained); the results get folders of their own",
+    },
     "encoder": {"help": "another encoder than the profile's; its results get folders of their own"},
     "device": {"help": "auto, cpu, mps, cuda or cuda:N"},
     "build-dir": {"type": Path, "help": "another folder than build/"},
@@ -68,16 +73,23 @@ def command_line(module: str, description: str, *options: str) -> argparse.Argum
 
 def profile_of(arguments: argparse.Namespace) -> str:
     """The profile that was asked for: its name, or the file that is written here for a table of
-    one's own (`OWN_TABLE`).
+    one's own (`OWN_TABLE`) or for chosen methods.
+
+    Raises
+    ------
+    ProfileError
+        An unknown profile or method.
     """
-    if not arguments.outcomes:
-        return arguments.profile
-    own = write_own_profile(
-        arguments.outcomes,
-        arguments.prices,
-        (arguments.build_dir or project_root() / "build") / "own",
-        arguments.right_from,
-        arguments.prompt,
-        arguments.models or (),
-    )
-    return str(own)
+    folder = (arguments.build_dir or project_root() / "build") / "own"
+    methods, profile = getattr(arguments, "methods", None), arguments.profile
+    if arguments.outcomes:
+        own = write_own_profile(
+            arguments.outcomes,
+            arguments.prices,
+            folder,
+            arguments.right_from,
+            arguments.prompt,
+            arguments.models or (),
+        )
+        profile = str(own)
+    return profile if methods is None else str(write_profile_of_methods(profile, methods, folder))

@@ -184,7 +184,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "export",
         "Train a router on a profile's pool and write it in a format. The profile, or the table of"
         " one's own, is one whose notebooks ran.",
-        *("profile", *OWN_TABLE, "encoder", "device", "build-dir"),
+        *("profile", *OWN_TABLE, "methods", "encoder", "device", "build-dir"),
     )
     parser.add_argument(
         "--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)"

@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from prefill_router.files import project_root, replacing
-from prefill_router.run.profile_files import profile_names
+from prefill_router.run.profile import METHODS, ProfileError, suggest
+from prefill_router.run.profile_files import load_profile, profile_names
 
 
 def write_own_profile(
@@ -59,3 +60,31 @@ def write_own_profile(
             yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
     return folder / f"{name}.yaml"
+
+
+def write_profile_of_methods(profile: str, methods: Sequence[str], folder: Path) -> Path:
+    """Write a profile that trains these methods and is otherwise as another: that of a name, or of
+    a file. Its name, and that of its folders, has the methods in it.
+
+    Returns
+    -------
+    Path of the YAML file.
+
+    Raises
+    ------
+    ProfileError
+        An unknown profile or method, or a choice that a profile cannot have.
+    """
+    for method in methods:
+        if method not in METHODS:
+            raise ProfileError(f"there is no method '{method}'{suggest(method, METHODS)}")
+    base = load_profile(profile)
+    content = {k: v for k, v in base.as_dict().items() if k != "label"}
+    content |= {"name": "_".join([base.name, *methods]), "methods": list(methods)}
+    path = folder / f"{content['name']}.yaml"
+    with replacing(path) as temporary:
+        temporary.write_text(
+            yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+    load_profile(str(path))
+    return path

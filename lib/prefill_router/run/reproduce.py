@@ -39,7 +39,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = command_line(
         "reproduce",
         "Run the notebooks of a profile; unchanged ones are skipped.",
-        *("profile", "encoder", *OWN_TABLE, "device", *FOLDERS),
+        *("profile", "encoder", *OWN_TABLE, "methods", "device", *FOLDERS),
     )
     parser.add_argument("--notebooks-dir", type=Path, help="another folder than notebooks/")
     parser.add_argument("--notebooks", help="only these numbers, for example 01,03")
@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if threading.current_thread() is threading.main_thread()
         else None
     )
-    parameters = _parameters(arguments)
     try:
+        parameters = _parameters(arguments)
         _reproduce(arguments, parameters)
         return 0
     except (ProfileError, NotebookError, OutcomesError) as error:

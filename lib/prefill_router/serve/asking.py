@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from prefill_router.encode.network import Encoder
-from prefill_router.encode.prefill import ActivationError, Prefill, batch_tokens_of, batches, listed
+from prefill_router.encode.prefill import (
+    ActivationError,
+    Prefill,
+    batch_tokens_of,
+    batches,
+    layers_of,
+    listed,
+)
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.sources import EncoderError
 from prefill_router.hardware import on_every_core, torch_threads
@@ -24,24 +31,35 @@ class Vectors:
 
     Parameters
     ----------
-    vectors : dict of pooling to float32 ndarray [L + 1, n, d]
+    vectors : dict of pooling to float32 ndarray [layers, n, d]
         As :class:`prefill_router.encode.prefill.Prefill` gives them.
     query_ids : n strings
+    layers : sequence of int, optional
+        Those of the vectors; default: all, 0 to L.
+    n_layers : int, optional
+        L; default: as many as there are vectors, less one.
     """
 
     def __init__(
-        self, vectors: Mapping[str, np.ndarray], query_ids: Sequence[str] | np.ndarray
+        self,
+        vectors: Mapping[str, np.ndarray],
+        query_ids: Sequence[str] | np.ndarray,
+        layers: Sequence[int] | None = None,
+        n_layers: int | None = None,
     ) -> None:
         self._vectors, self._row = (
             vectors,
             {query_id: row for row, query_id in enumerate(query_ids)},
         )
-        layers, _, self.hidden_size = next(iter(vectors.values())).shape
-        self.n_layers = layers - 1
+        count, _, self.hidden_size = next(iter(vectors.values())).shape
+        self.n_layers = count - 1 if n_layers is None else n_layers
+        self._place = {layer: place for place, layer in enumerate(layers or range(count))}
 
     def read(self, layer: int, pooling: str, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Vectors of one layer and pooling: float32 [m, d], in the order of ``query_ids``."""
-        return self._vectors[pooling][layer][[self._row[query_id] for query_id in query_ids]]
+        return self._vectors[pooling][self._place[layer]][
+            [self._row[query_id] for query_id in query_ids]
+        ]
 
 
 def ask(
@@ -198,4 +216,6 @@ def _read(
             ]
         reasons[names[0]] = str(error)
         return []
-    return list(zip(names, read(Vectors(vectors, names), names), strict=True))
+    layers = None if prefill.reads is None else layers_of(prefill.reads)
+    states = Vectors(vectors, names, layers, prefill.encoder.n_layers)
+    return list(zip(names, read(states, names), strict=True))

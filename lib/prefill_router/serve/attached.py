@@ -51,7 +51,8 @@ def attach(
     given: Encoder | str | Mapping[str, Encoder | str] | None,
     device: str,
 ) -> dict[str, Attached]:
-    """The encoders of these notes, given or loaded by name; their hooks stay as long as ``owner``.
+    """The encoders of these notes, given or loaded by name; their hooks stay as long as ``owner``,
+    a router, and pool what its method reads.
 
     Raises
     ------
@@ -74,6 +75,7 @@ def attach(
         prefill = Prefill(encoder).__enter__()
         weakref.finalize(owner, prefill.__exit__)
         prefill.agree_on(render_prompt(encoder, "x"))
+        prefill.reads = frozenset(owner.fitted.reads(encoder.n_layers))
         found[name] = Attached(encoder, prefill)
     return found
 
