@@ -46,15 +46,16 @@ def workspace(smoke_run):
 
 
 def test_every_file_and_figure_is_there(workspace):
-    assert {p.name for p in workspace.results.iterdir()} >= FILES
-    svgs, pngs = ({p.stem for p in workspace.figures.glob(f"*.{kind}")} for kind in ("svg", "png"))
+    assert {p.name for p in workspace.published_results.iterdir()} >= FILES
+    figures = workspace.published_figures
+    svgs, pngs = ({p.stem for p in figures.glob(f"*.{kind}")} for kind in ("svg", "png"))
     assert svgs == pngs and len(svgs) >= 7
     executed = sorted(p.name for p in (workspace.build / "notebooks").glob("*.ipynb"))
     sources = sorted((project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     apply = [p.name for p in sources if not not_for(nbformat.read(p, 4), workspace)]
     # families are held out, and targets asked several times, elsewhere
     assert executed == apply and len(apply) == len(sources) - 2
-    manifest = json.loads((workspace.results / "manifest.json").read_text())
+    manifest = json.loads((workspace.published_results / "manifest.json").read_text())
     assert manifest["profile"]["name"] == "smoke"
 
 
@@ -110,15 +111,12 @@ def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(
     assert reproduce_smoke(smoke_run) == 0
     assert "0 notebook(s) ran" in capsys.readouterr().out
     before = {
-        p.name: p.read_bytes()
-        for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()]
-        if p.name != "manifest.json"
+        p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()]
     }
     assert reproduce_smoke(smoke_run, "--force") == 0
+    assert "smoke: reproduced: " in capsys.readouterr().out
     after = {
-        p.name: p.read_bytes()
-        for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()]
-        if p.name != "manifest.json"
+        p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()]
     }
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []
@@ -182,11 +180,11 @@ def test_families_held_out_beside_the_random_split(workspace, tmp_path):
     folders = {f"{kind}_dir": str(tmp_path / kind) for kind in ("build", "results", "figures")}
     source = project_root() / "notebooks" / "16_families_held_out.ipynb"
     execute(source, tmp_path / "executed.ipynb", {"profile": str(path), **folders})
-    table = pd.read_csv(results / "held_out" / "families.csv")
+    table = pd.read_csv(tmp_path / "build" / "held_out" / "results" / "families.csv")
     assert set(table["split"]) == {"random", "families"} and {"ours", "paper"} <= set(
         table["method"]
     )
     wide = table.pivot_table(index=["pool", "method", "metric"], columns="split", values="value")
     assert wide["random"].equals(wide["families"].rename("random"))  # the same tables twice
-    figures = {p.name for p in (tmp_path / "figures" / "held_out").glob("*.png")}
+    figures = {p.name for p in (tmp_path / "build" / "held_out" / "figures").glob("*.png")}
     assert figures == {"16_families_all.png", "16_layers.png"}

@@ -239,9 +239,11 @@ def workspace(tmp_path):
 def test_workspace_folders(workspace, tmp_path):
     assert (workspace.build, workspace.results, workspace.figures) == (
         tmp_path / "b" / "tiny",
-        tmp_path / "r" / "tiny",
-        tmp_path / "f" / "tiny",
+        tmp_path / "b" / "tiny" / "results",
+        tmp_path / "b" / "tiny" / "figures",
     )
+    assert workspace.published_results == tmp_path / "r" / "tiny"
+    assert workspace.published_figures == tmp_path / "f" / "tiny"
     assert all(
         folder.is_dir() for folder in (workspace.build, workspace.results, workspace.figures)
     )
@@ -257,6 +259,19 @@ def test_tables_round_trip_in_one_format(workspace):
     pd.testing.assert_frame_equal(workspace.read_table("p.parquet"), table)
     with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=tiny"):
         workspace.read_table("absent")
+
+
+def test_a_published_table_is_read_until_the_run_has_its_own(workspace):
+    workspace.published_results.mkdir(parents=True)
+    workspace.published_figures.mkdir(parents=True)
+    (workspace.published_results / "t.csv").write_text("a\n1\n")
+    (workspace.published_figures / "f.png").write_text("x")
+    assert workspace.read_table("t")["a"].tolist() == [1]
+    assert workspace.find_figure("f") == workspace.published_figures / "f.png"
+    workspace.write_table(pd.DataFrame({"a": [2]}), "t")
+    assert workspace.read_table("t")["a"].tolist() == [2]
+    assert (workspace.published_results / "t.csv").read_text() == "a\n1\n"
+    assert workspace.find_figure("absent") is None and workspace.find_table("absent") is None
 
 
 def test_a_failed_write_leaves_the_old_file(workspace):

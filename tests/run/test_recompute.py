@@ -104,7 +104,9 @@ def written(tmp_path_factory):
         )
     ws.write_table(pd.concat(tables, ignore_index=True), "metrics")
     evaluation_files.write_evaluation(ws, loaded)
-    shutil.rmtree(ws.build)
+    for name in ("predictions", "splits.parquet"):  # what is published must do
+        path = ws.build / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return ws, loaded
 
 
@@ -178,7 +180,7 @@ def test_no_word_of_a_prompt_or_group_is_written(written):
 def test_large_predictions_are_a_file_per_split_seed(written, tmp_path, monkeypatch):
     ws, loaded = written
     monkeypatch.setattr(evaluation_files, "ONE_FILE", 1000)
-    other = dataclasses.replace(ws, results_dir=tmp_path)
+    other = dataclasses.replace(ws, build_dir=tmp_path)
     other.results.mkdir(parents=True)
     (other.results / "predictions.parquet").write_bytes(b"of an earlier run")
     files = evaluation_files.write_evaluation(other, loaded)

@@ -29,7 +29,7 @@ folders = {"build_dir": build_dir, "results_dir": results_dir, "figures_dir": fi
 ws = open_workspace(profile, **folders)"""
 # Without the library, so that the kernel is ready sooner.
 WRITE = """import pathlib
-folder = pathlib.Path(results_dir) / 'tiny'
+folder = pathlib.Path(build_dir) / 'tiny' / 'results'
 (folder / '{0}.csv').write_text('a\\n{1}\\n')"""
 
 
@@ -57,7 +57,8 @@ class Project:
         self.write_profile()
         self.stamps = folder / "build" / "tiny" / "stamps"
         self.executed = folder / "build" / "tiny" / "notebooks"
-        self.results = folder / "results" / "tiny"
+        self.results = folder / "build" / "tiny" / "results"
+        self.published = folder / "results" / "tiny"
 
     def write_profile(self, **changes) -> None:
         self.profile.write_text(
@@ -99,9 +100,8 @@ def pretend(monkeypatch, outputs=("a",)):
     def fake(source, target, parameters):
         ran.append(source.stem)
         for name in outputs:
-            (Path(parameters["results_dir"]) / "tiny" / f"{source.stem}_{name}.csv").write_text(
-                "a\n1\n"
-            )
+            folder = Path(parameters["build_dir"]) / "tiny" / "results"
+            (folder / f"{source.stem}_{name}.csv").write_text("a\n1\n")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text())
         return 1.0, 2**20
@@ -168,18 +168,19 @@ def test_a_real_run_in_order_then_a_skip_then_a_change(project, capfd):
     executed = nbformat.read(project.executed / "01_first.ipynb", as_version=4)
     assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells)
 
-    manifest = json.loads((project.results / "manifest.json").read_text())
-    assert set(manifest["notebooks"]) == {"01_first", "02_second"}
-    assert all(
-        found["seconds"] > 0 and found["peak_mb"] > 10 for found in manifest["notebooks"].values()
-    )
-    assert manifest["inputs"]["outcomes"].keys() == {"queries.parquet"} and manifest["seeds"] == [
-        0,
-        1,
-        2,
-        3,
-        4,
-    ]
+    assert (project.published / "first.csv").read_bytes() == (
+        project.results / "first.csv"
+    ).read_bytes()
+    manifest = json.loads((project.published / "manifest.json").read_text())
+    assert set(manifest) == {"profile", "seeds", "versions", "inputs", "machine"}
+    assert manifest["inputs"]["outcomes"].keys() == {"queries.parquet"}
+    assert manifest["seeds"] == [0, 1, 2, 3, 4]
+    times = json.loads((project.stamps.parent / "times.json").read_text())
+    assert set(times) == {"01_first", "02_second"}
+    assert all(found["seconds"] > 0 and found["peak_mb"] > 10 for found in times.values())
+    log = (project.stamps.parent / "reproduce.log").read_text().splitlines()
+    assert [line[21:] for line in log] == [line.rstrip() for line in printed.splitlines()]
+    assert "started, about 50 % of what is to run" in printed
 
     assert project.run() == 0
     assert capfd.readouterr().out.count("unchanged") == 2
@@ -250,29 +251,31 @@ def test_a_selected_notebook_alone_does_not_count_as_up_to_date_for_ever(
     for name in ("01_a", "02_b"):
         notebook(project.notebooks / f"{name}.ipynb")
     assert project.run("--notebooks", "02") == 0
-    assert ran == ["02_b"] and not (project.results / "manifest.json").exists()
+    assert ran == ["02_b"] and not (project.published / "manifest.json").exists()
     assert "manifest.json is not rewritten" in capsys.readouterr().out
     assert project.run() == 0
-    assert ran == ["02_b", "01_a", "02_b"] and (project.results / "manifest.json").exists()
+    assert ran == ["02_b", "01_a", "02_b"] and (project.published / "manifest.json").exists()
 
 
 def test_leftover_tables_are_named(project, monkeypatch, capsys):
     pretend(monkeypatch)
     notebook(project.notebooks / "01_a.ipynb")
-    project.results.mkdir(parents=True)
-    (project.results / "old.csv").write_text("a\n")
+    project.published.mkdir(parents=True)
+    (project.published / "old.csv").write_text("a\n")
     assert project.run() == 0
     assert "no notebook writes results/old.csv" in capsys.readouterr().out
+    assert (project.published / "old.csv").is_file()
 
 
 def test_another_encoder_does_not_touch_the_profiles_results(project, monkeypatch):
     given = []
+    nothing = notebooks.Ran([], {}, {}, False)
     monkeypatch.setattr(
-        reproduce, "run", lambda ws, parameters, *rest: given.append((ws, parameters)) or []
+        reproduce, "run", lambda ws, parameters, *rest: given.append((ws, parameters)) or nothing
     )
     assert project.run("--encoder", "org/Other", "--device", "cpu") == 0
     ((workspace, parameters),) = given
-    assert workspace.results == project.folder / "results" / "tiny--other"
+    assert workspace.published_results == project.folder / "results" / "tiny--other"
     assert parameters["encoder"] == "org/Other" and parameters["device"] == "cpu"
 
 
@@ -330,10 +333,7 @@ def test_a_failing_notebook(project, capfd):
         "01_good.ipynb",
         "02_bad.failed.ipynb",
     ]
-    assert (
-        not (project.results / "after.csv").exists()
-        and not (project.results / "manifest.json").exists()
-    )
+    assert not (project.results / "after.csv").exists() and not project.published.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -399,45 +399,6 @@ def test_missing_outcomes_and_no_notebooks(project, capsys):
     project.write_profile(outcomes=str(project.folder / "nowhere"))
     assert project.run() == 2
     assert "nowhere does not exist" in capsys.readouterr().err
-
-
-def test_headline(project):
-    workspace = open_workspace(
-        str(project.profile),
-        results_dir=project.folder / "results",
-        build_dir=project.folder / "b",
-        figures_dir=project.folder / "f",
-    )
-    assert "no headline table" in reproduce.headline(workspace)
-    row = {
-        "pool": "all",
-        "method": "paper",
-        "operating_point": "argmax",
-        "metric": "accuracy",
-        "value": 0.5,
-        "ci_low": 0.4,
-        "ci_high": 0.6,
-        "n": 9,
-        "target": None,
-    }
-    workspace.write_table(
-        pd.DataFrame(
-            [
-                row,
-                row | {"metric": "mean_auc", "value": 0.7, "ci_low": None},
-                row | {"method": "oracle", "value": 0.9},
-                row | {"pool": "other", "value": 0.1},
-                row | {"target": "t", "value": 0.2},
-                row | {"operating_point": "calibrated", "value": 0.3},
-            ]
-        ),
-        "metrics",
-    )
-    text = reproduce.headline(workspace)
-    lines = [line.split() for line in text.splitlines()]
-    assert lines[0] == ["accuracy", "mean_auc"]
-    assert lines[1] == ["paper", "0.500", "[0.400,", "0.600]", "0.700"] and lines[2][0] == "oracle"
-    assert "n = 9" in text and not {"0.100", "0.200", "0.300"} & set(text.split())
 
 
 def test_machine_class_names_no_machine():

@@ -29,8 +29,11 @@ class Matched:
     def name(self, label: tuple | int) -> str:
         """What a report calls a row: the values of its keys."""
         if isinstance(label, tuple):
-            return str(label[0])
-        return ", ".join("" if pd.isna(v) else str(v) for v in self.committed.loc[label, self.keys])
+            parts = str(label[0]).split(", ")
+        else:
+            values = self.committed.loc[label, self.keys]
+            parts = ["" if pd.isna(value) else str(value) for value in values]
+        return ", ".join(part for part in parts if part)
 
 
 def matched(committed: pd.DataFrame, new: pd.DataFrame) -> Matched:

@@ -139,8 +139,11 @@ def publish(
             before, now = published / name, run / name
             fate = _fate(before, now, accept, name if kind == "results" else None, bad)
             found[fate].append(f"{kind}/{name}")
-            if fate in ("new", "replaced"):
-                _copy(now, before)
+    # after all are judged: an SVG is judged by the published PNG beside it
+    for full in found["new"] + found["replaced"]:
+        kind, name = full.split("/", 1)
+        run, published = places[kind]
+        _copy(run / name, published / name)
     _manifests(workspace, ran, accept, found["new"] + found["replaced"], say)
     if ran.complete:
         _name_strays(places, names, say)
