@@ -236,6 +236,36 @@ def test_notebooks_are_thin_sources(path):
     assert notebook.metadata.get("kernelspec", {}).get("name") == "python3"
 
 
+def names_of(module: str) -> set[str]:
+    """What a module of the library defines or imports at its top, and the modules of a folder."""
+    path = ROOT / "lib" / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not file.is_file():
+        return set()
+    found = {below.stem for below in path.glob("*") if path.is_dir()}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.Import | ast.ImportFrom):
+            found |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            found |= {n.asname or n.name for n in ast.walk(node) if isinstance(n, ast.alias)}
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_notebooks_import_is_there(path):
+    cells = nbformat.read(path, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    wanted = [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "", code, flags=re.MULTILINE)))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("prefill_router")
+        for alias in node.names
+    ]
+    assert wanted
+    assert [pair for pair in wanted if pair[1] not in names_of(pair[0])] == []
+
+
 def test_no_large_file():
     large = {
         path.relative_to(ROOT).as_posix(): path.stat().st_size

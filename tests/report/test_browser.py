@@ -23,14 +23,14 @@ EVIL = "<img src=x onerror='window.ran = 1'><script>window.ran = 2</script>"
 
 @pytest.fixture(scope="module")
 def lab(smoke_run, tmp_path_factory) -> Iterator[str]:
-    """Address of a JupyterLab over notebooks 08 and 13, whose parameters say where the smoke
+    """Address of a JupyterLab over notebooks 13 and 18, whose parameters say where the smoke
     profile ran.
     """
     folder = tmp_path_factory.mktemp("lab")
     run = shutil.copytree(
         smoke_run, folder / "run"
     )  # other tests compare the files of the run itself
-    for number in ("08", "18"):
+    for number in ("13", "18"):
         [source] = (project_root() / "notebooks").glob(f"{number}_*.ipynb")
         notebook = nbformat.read(source, as_version=4)
         cell = next(
@@ -102,19 +102,25 @@ def run_all(page, address: str, name: str) -> None:
 
 def test_the_explorer_in_jupyterlab(browser, lab):
     page, errors = opened(browser)
-    run_all(page, lab, "08_curves")
-    slider = page.get_by_role("slider").first
-    slider.wait_for(timeout=300_000)
-    slider.scroll_into_view_if_needed()
-    shown = page.locator(".widget-html img")
-    before = shown.get_attribute("alt")
-    assert "tolerance 0.05" in before and "Traffic:" in before
+    run_all(page, lab, "13_decisions")
+    shown = page.locator(".widget-html svg[role='img']")
+    shown.wait_for(timeout=300_000)
+    shown.scroll_into_view_if_needed()
+    before = shown.get_attribute("aria-label")
+    assert "utility rule" in before and "Traffic:" in before
+    assert "accuracy" in shown.locator("title").first.text_content()
     shoot(page, "lab_explorer")
+    rule = page.locator(".widget-dropdown select").nth(2)
+    rule.select_option("tolerance")
+    page.locator(".widget-html svg[aria-label*='tolerance rule']").wait_for(timeout=60_000)
+    slider = page.get_by_role("slider").first
     slider.focus()
-    for _ in range(15):
-        page.keyboard.press("ArrowRight")
-    page.locator(".widget-html img[alt*='tolerance 0.2.']").wait_for(timeout=60_000)
-    assert shown.get_attribute("alt") != before
+    page.keyboard.press("End")
+    page.wait_for_function(
+        "text => document.querySelector('.widget-html svg').getAttribute('aria-label') !== text",
+        arg=shown.get_attribute("aria-label"),
+        timeout=60_000,
+    )
     shoot(page, "lab_explorer_moved")
     page.locator(
         ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] >> text=Traceback"
@@ -127,18 +133,17 @@ def test_a_prompt_routed_in_jupyterlab(browser, lab):
     run_all(page, lab, "18_route_your_own_prompt")
     button = page.get_by_role("button", name="Route", exact=True)
     button.wait_for(timeout=300_000)
-    page.locator("textarea.widget-input, .widget-textarea textarea").first.fill(
-        f"Name a river in France. {EVIL}"
-    )
-    button.scroll_into_view_if_needed()
+    field = page.locator("textarea.widget-input, .widget-textarea textarea").first
+    field.fill(f"Name a river in France. {EVIL}")
     view = page.locator(".widget-html").last
-    before = view.inner_text()
-    button.click()
-    page.wait_for_function(
-        "([node, text]) => node.innerText !== text",
-        arg=[view.element_handle(), before],
-        timeout=60_000,
-    )
-    assert "Send it to" in view.inner_text()
+    view.get_by_text("Press Enter").wait_for(timeout=60_000)  # the old answer is gone
+    field.press("Enter")
+    view.get_by_text("Send it to").wait_for(timeout=60_000)
+    assert "Name a river" in view.inner_text() and field.input_value().endswith(">")
+    view.scroll_into_view_if_needed()
     shoot(page, "lab_route")
+    field.fill("")
+    button.click()
+    view.locator("[role=alert]").wait_for(timeout=60_000)
+    shoot(page, "lab_route_error")
     assert page.evaluate("window.ran") is None and errors == []

@@ -98,12 +98,14 @@ def test_operating_points_stand_side_by_side():
 
 
 def test_differences_have_no_minus_before_zero():
-    rows = [("mine", "ours", "tfidf", "accuracy", -0.0001), ("mine", "ours", "tfidf", "ece", 0.5)]
-    table = differences_table(
-        pd.DataFrame(rows, columns=["pool", "method_a", "method_b", "metric", "diff"])
-    )
-    assert list(table.columns) == ["accuracy"]
-    assert str(table.iloc[0, 0]) == "0.0"
+    rows = [
+        ("mine", "ours", "tfidf", "accuracy", -0.0001, -0.2, 0.1),
+        ("mine", "ours", "tfidf", "ece", 0.5, 0.4, 0.6),
+    ]
+    columns = ["pool", "method_a", "method_b", "metric", "diff", "ci_low", "ci_high"]
+    table = differences_table(pd.DataFrame(rows, columns=columns))
+    assert list(table.columns) == ["accuracy"] and table.index.names[1:] == ["method", "minus"]
+    assert table.iloc[0, 0] == "+0.000 [-0.200, +0.100]"
 
 
 def test_sentences_about_methods():

@@ -7,7 +7,7 @@ import pytest
 
 from prefill_router.encode.sources import EncoderError
 from prefill_router.serve import live
-from prefill_router.serve.routed import Route
+from prefill_router.serve.routed import UNLIKE, Route
 
 
 class FakeRouter:
@@ -93,12 +93,21 @@ def test_where_nobody_presses_the_answer_stands_there(asked):
     )  # in the sentence and in the table
 
 
+def values_of(view):
+    """What the page shows one after the other: each value is sent as it is set."""
+    seen = []
+    view.observe(lambda change: seen.append(change["new"]), "value")
+    return seen
+
+
 def test_a_press_and_a_tolerance(asked):
     text, how, slider, button, view, _ = asked
     assert how.options == ("plan no_loss", "tolerance") and slider.disabled
     text.value = "a"
-    assert "Send it to <b>de&amp;ar" in view.value  # only the button asks
+    assert view.value == live.HINT  # only the button asks, and no old answer stays
+    seen = values_of(view)
     button.click()
+    assert seen[0] == live.BUSY and len(seen) == 2 and not button.disabled
     assert (
         "Send it to <b>cheap</b> (1 tokens read)" in view.value and "<td>0.800</td>" in view.value
     )
@@ -110,8 +119,48 @@ def test_a_press_and_a_tolerance(asked):
     assert "Send it to <b>cheap" in view.value
 
 
+def from_page(widget, value):
+    """As the page's message sets it."""
+    widget.set_state({"value": value})
+
+
+def test_enter_at_the_end_asks_and_elsewhere_breaks_the_line(asked):
+    text, *_, view, _ = asked
+    from_page(text, "a")
+    seen = values_of(view)
+    from_page(text, "a\n")
+    assert seen[0] == live.BUSY and "<p>a</p><p>Send it to <b>cheap</b>" in view.value
+    assert text.value == "a"
+    for prompt in ("a\nb", "a\nb c\nd\n", "\n", ""):  # in the middle; pasted; nothing to ask
+        from_page(text, prompt)
+        assert view.value == live.HINT and text.value == prompt
+
+
 def test_a_prompt_that_cannot_be_read_is_told(asked):
     text, _, _, button, view, _ = asked
     text.value = ""
     button.click()
-    assert view.value == "<p role='alert'>the prompt is &lt;empty&gt;</p>"
+    assert "role='alert'" in view.value and ">the prompt is &lt;empty&gt;</p>" in view.value
+
+
+def test_whatever_fails_is_told_in_the_field(asked, monkeypatch):
+    _, _, _, button, view, _ = asked
+
+    def fails(*_, **__):
+        raise MemoryError("no <room>")
+
+    monkeypatch.setattr(FakeRouter, "route", fails)
+    button.click()
+    assert "role='alert'" in view.value and "MemoryError: no &lt;room&gt;" in view.value
+    assert not button.disabled
+
+
+def test_a_prompt_unlike_the_training_has_a_warning_and_what_is_done(asked, monkeypatch):
+    _, _, _, button, view, _ = asked
+    p, cost = {"cheap": 0.9, "de&ar": 0.2}, {"cheap": 1.5, "de&ar": 20.0}
+    unlike = Route("de&ar", p, cost, 3, f"{UNLIKE}: familiarity 0.0010", "no_loss", 0.001)
+    monkeypatch.setattr(FakeRouter, "route", lambda *_, **__: unlike)
+    button.click()
+    assert "role='alert'" in view.value and "familiarity 0.0010" in view.value
+    assert "sends the prompt to its fallback, de&amp;ar" in view.value
+    assert "Send it to <b>de&amp;ar</b>" in view.value

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from prefill_router.evaluate.curves import convex_hull
 from prefill_router.report.curve_plots import cost_axis
@@ -199,13 +200,17 @@ def _targets(view: View, ax: Axes, factor: float, tips: _Tips) -> None:
     for row in view.points[inside].to_dict("records"):
         is_best = row["target"] == view.best
         ax.plot(factor * row["cost"], row["accuracy"], "o", color="black", ms=5, zorder=6)
+        left = row["cost"] > 0.6 * edge  # there a name would leave the axes
         ax.annotate(
             row["target"],
             (factor * row["cost"], row["accuracy"]),
-            xytext=(5, -9),
+            xytext=(-5 if left else 5, -10),
             textcoords="offset points",
+            ha="right" if left else "left",
             fontsize=7,
             fontweight="bold" if is_best else "normal",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            zorder=9,
         )
         tips.add(pd.Series(row), row["target"])
     ax.set_xlim(0, factor * edge)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED
 from prefill_router.evaluate.pools import LoadedPools
+from prefill_router.report.readable import intervals
 from prefill_router.report.rivals import best_semantic, of_pools
 
 # none of them reads a query closely enough for a diagram of its own
@@ -74,7 +75,7 @@ def operating_points(metrics: pd.DataFrame, shown: Mapping[str, Iterable[str]]) 
 
 
 def differences_table(paired: pd.DataFrame) -> pd.DataFrame:
-    """The main differences, a column a metric, to three digits.
+    """The main differences with their intervals, a column a metric; text for people.
 
     Parameters
     ----------
@@ -83,6 +84,4 @@ def differences_table(paired: pd.DataFrame) -> pd.DataFrame:
     """
     main = ["mean_auc", "disagreement_auc", "accuracy", "p_auccc", "gap_closed"]
     rows = paired[paired["metric"].isin(main)]
-    keys = ["pool", "method_a", "method_b"]
-    table = rows.pivot_table(index=keys, columns="metric", values="diff", sort=False)
-    return table.round(3) + 0.0  # + 0: no minus before a zero
+    return intervals(rows, ["pool", "method_a", "method_b"])
