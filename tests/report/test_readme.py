@@ -55,6 +55,12 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
+@pytest.fixture(scope="module")
+def known():
+    """Every block, made once."""
+    return blocks(ROOT)
+
+
 def test_every_block_and_page_is_what_the_results_give():
     found = pages(ROOT)
     assert README in found and len(found) > len(HAND)
@@ -66,8 +72,7 @@ def test_every_block_and_page_is_what_the_results_give():
     assert stale == [], "run python -m prefill_router.report.readme"
 
 
-def test_every_mark_has_a_block():
-    known = blocks(ROOT)
+def test_every_mark_has_a_block(known):
     for path in HAND:
         text = path.read_text(encoding="utf-8")
         for name in re.findall(r"<!-- (\w+): made by", text):
@@ -132,8 +137,8 @@ def test_the_readme_is_short_and_explains_its_words():
         assert word in text, word
 
 
-def test_text_comes_first():
-    said = blocks(ROOT)["findings"]
+def test_text_comes_first(known):
+    said = known["findings"]
     assert "text" in said.splitlines()[0]
     assert said in README.read_text(encoding="utf-8")
 

@@ -31,14 +31,17 @@ def _evidence(plan: Plan, best: str) -> str:
             f"the most accurate rule at the mean cost of always {best}; chosen without a test, it"
             " promises nothing"
         )
+    sure, loss = f"{100 * (1 - plan.delta):g} %", f"{100 * plan.epsilon:g}"
+    allowed = f"loses at most {loss} {'point' if loss == '1' else 'points'} of accuracy"
+    if not plan.epsilon:
+        allowed = "loses no accuracy"
     if plan.rule is None:
         return (
-            f"no cheaper rule is, with {1 - plan.delta:.0%} confidence, at most"
-            f" {100 * plan.epsilon:g} points less accurate than always {best}"
+            f"no cheaper rule passed the test that it {allowed} against it, with {sure} confidence"
         )
     return (
-        f"with {1 - plan.delta:.0%} confidence at most {100 * plan.epsilon:g} points less accurate"
-        f" than always {best} (lower bound of the difference: {100 * plan.bound:+.1f} points)"
+        f"with {sure} confidence it {allowed} against always {best} (lower bound of the difference:"
+        f" {100 * plan.bound:+.1f} points)"
     )
 
 

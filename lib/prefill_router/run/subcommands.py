@@ -76,10 +76,8 @@ SUBCOMMANDS = {
     ),
     "export": Subcommand(
         "prefill_router.run.export:main",
-        "write a router of a profile in a format that others load",
-        "export --profile local --format switchyard",
-        "notebooks",
-        True,
+        "write a router in a format that others load",
+        "export --router my-router --format switchyard --out exported",
     ),
     "verify": Subcommand(
         "prefill_router.run.verify:main",
