@@ -14,7 +14,7 @@ import pytest
 
 from prefill_router.files import project_root
 from prefill_router.report.contents import notebook_table, page_list, title
-from prefill_router.report.overview import COLUMNS, overview, overview_table
+from prefill_router.report.overview import COLUMNS, overview, overview_table, query_counts
 from prefill_router.report.published import profiles
 from prefill_router.report.readme import blocks, fill, main, marks, pages, without_blocks
 
@@ -149,7 +149,7 @@ def shown():
     start, end = marks("pools")
     block = README.read_text(encoding="utf-8").split(start)[1].split(end)[0]
     rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("| [")]
-    return {(re.match(r"\[(\w+)\]", row[0])[1], row[1]): row[2:] for row in rows}
+    return {re.match(r"\[(\w+)\]\(.*\): (\w+)$", row[0]).groups(): row[1:] for row in rows}
 
 
 def test_the_snippet_gives_the_table(shown, tmp_path):
@@ -167,13 +167,13 @@ def test_the_snippet_gives_the_table(shown, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     table = pd.read_pickle(tmp_path / "t.pkl")
-    assert [(profile, pool) for profile, pool, _ in table.index] == list(shown)
-    for (profile, pool, n), row in table.iterrows():
-        cells = [f"{n:,}"] + [
+    assert list(table.index) == list(shown)
+    for pool, row in table.iterrows():
+        cells = [
             f"{row[key]:.3f}" if key[0] == "mean_auc" else f"{100 * row[key]:.1f}"
             for key in COLUMNS
         ]
-        assert cells == shown[profile, pool]
+        assert cells == shown[pool]
 
 
 def metrics_of(rows):
@@ -202,13 +202,14 @@ def test_overview_by_hand():
         ("b", "prompt_length", None, None, None, "mean_auc", 0.65),
     ]
     table = overview({"p": metrics_of(one), "q": metrics_of(other)})
-    assert list(table.index) == [("q", "b", 10), ("p", "a", 10)]  # where text does best is first
-    row = table.loc[("p", "a", 10)]
+    assert list(table.index) == [("q", "b"), ("p", "a")]  # where text does best is first
+    row = table.loc[("p", "a")]
     assert row["mean_auc", "text"] == 0.78 and row["accuracy", "ours"] == 0.70
-    line = overview_table(table).splitlines()[3]
-    assert line == (
-        "| [p](docs/results/p.md) | a | 10 | 0.800 | – | 0.780 | 70.0 | – | – | – | 90.0 |"
+    shown = overview_table(table, query_counts({"p": metrics_of(one), "q": metrics_of(other)}))
+    assert shown.splitlines()[3] == (
+        "| [p](docs/results/p.md): a | 0.800 | – | 0.780 | 70.0 | – | – | – | 90.0 |"
     )
+    assert "10 to 10 test queries" in shown
 
 
 def test_a_new_profile_is_picked_up_by_itself(tmp_path):
@@ -244,7 +245,7 @@ def test_main_writes_once_what_differs(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "README.md: written" in told and "docs/results/local.md: written" in told
     text = readme.read_text()
-    assert "| [local](docs/results/local.md) | all |" in text and text.endswith("end\n")
+    assert "| [local](docs/results/local.md): all |" in text and text.endswith("end\n")
     page = (tmp_path / "docs" / "results" / "local.md").read_text()
     assert "# Results of local" in page and "Own questions." in page
     assert main(tmp_path) == 0 and "written" not in capsys.readouterr().out
