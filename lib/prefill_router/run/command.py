@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    if asks_for_help:
+        print(f"example: {COMMAND} {chosen.example}\n")
     try:
         status = int(getattr(module, chosen.where.partition(":")[2])(arguments.rest))
         sys.stdout.flush()
