@@ -32,16 +32,14 @@ def _evidence(plan: Plan, best: str) -> str:
             " promises nothing"
         )
     sure, loss = f"{100 * (1 - plan.delta):g} %", f"{100 * plan.epsilon:g}"
-    allowed = f"loses at most {loss} {'point' if loss == '1' else 'points'} of accuracy"
+    allowed = f"at most {loss} {'point' if loss == '1' else 'points'} of accuracy"
     if not plan.epsilon:
-        allowed = "loses no accuracy"
+        allowed = "no accuracy"
     if plan.rule is None:
-        return (
-            f"no cheaper rule passed the test that it {allowed} against it, with {sure} confidence"
-        )
+        return f"no cheaper rule was shown, with {sure} confidence, to lose {allowed}"
     return (
-        f"with {sure} confidence it {allowed} against always {best} (lower bound of the difference:"
-        f" {100 * plan.bound:+.1f} points)"
+        f"with {sure} confidence it loses {allowed} against always {best} (lower bound of the"
+        f" difference: {100 * plan.bound:+.1f} points)"
     )
 
 
