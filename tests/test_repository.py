@@ -190,6 +190,23 @@ def test_environment_agrees_with_the_lock():
     assert "-e ." in pip
 
 
+def test_every_dependency_is_there_for_a_reason():
+    """A row of docs/dependencies.md names it and says why, and names nothing else."""
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    told = {
+        canonical(name): cells[-1]
+        for cells in rows
+        if cells[0] != "package"
+        for name in cells[0].split(", ")
+    }
+    direct = {
+        canonical(re.split(r"\[|>=", requirement)[0]) for requirement in direct_dependencies(but=())
+    }
+    assert set(told) == direct and all(len(why) > 5 for why in told.values())
+    assert "](docs/dependencies.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_import_of_the_library_is_a_dependency():
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
     distributions["vl_convert"] = "vl-convert-python"

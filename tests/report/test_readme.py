@@ -14,7 +14,7 @@ import pytest
 
 from prefill_router.files import project_root
 from prefill_router.report.contents import notebook_table, page_list, title
-from prefill_router.report.overview import COLUMNS, overview, overview_table
+from prefill_router.report.overview import COLUMNS, overview, overview_table, query_counts
 from prefill_router.report.published import profiles
 from prefill_router.report.readme import blocks, fill, main, marks, pages, without_blocks
 
@@ -29,10 +29,7 @@ CONSTANTS = {
     "0.5": "AUC of a coin toss; a grade that counts as right",
     "1.5": "the largest encoder, in billions of parameters",
     "0.1": "the smallest one",
-    "3.11": "the version of Python",
-    "1.5 GB": "the size of .venv",
     "5.2": "a section of a book",
-    "100 questions": "the smallest table",
 }
 TYPED = re.compile(r"(?<![\w./-])[+-]?\d+\.\d+(?![\w.]*/)|\d+ ?%|\d+(?:\.\d+)? points?\b")
 
@@ -44,7 +41,8 @@ def typed_numbers(text: str) -> list[str]:
     text = re.sub(r"```.*?```|`[^`\n]*`", " ", without_blocks(text), flags=re.S)
     text = re.sub(r"\]\([^)]*\)|https?://\S+|arXiv[: ]\d+\.\d+", " ", text)
     # versions belong to a name before them: Python 3.11, Claude 3.5, Switchyard 0.3, Qwen2.5
-    text = re.sub(r"\b[A-Z]\w*[ -]?\d+(?:\.\d+)+\b", " ", text)
+    names = r"\b(?!AUC|MB|GB|P\b)[A-Z]\w*[ -]?\d+(?:\.\d+)+\b"
+    text = re.sub(names, " ", text)
     found = [match.strip() for match in TYPED.findall(text)]
     return [number for number in found if number not in CONSTANTS]
 
@@ -53,6 +51,12 @@ def anchors(text: str) -> set[str]:
     """Anchors of the headings of a page, as a code host makes them."""
     heads = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Every block, made once."""
+    return blocks(ROOT)
 
 
 def test_every_block_and_page_is_what_the_results_give():
@@ -66,8 +70,7 @@ def test_every_block_and_page_is_what_the_results_give():
     assert stale == [], "run python -m prefill_router.report.readme"
 
 
-def test_every_mark_has_a_block():
-    known = blocks(ROOT)
+def test_every_mark_has_a_block(known):
     for path in HAND:
         text = path.read_text(encoding="utf-8")
         for name in re.findall(r"<!-- (\w+): made by", text):
@@ -86,10 +89,9 @@ def test_no_result_is_typed_by_hand(path):
 
 
 def test_typed_numbers_are_found():
-    text = (
-        "AUC 0.938, +1.5 points, 12 % and 40% `0.1` [0.2](a-0.3.md) Python 3.11, Claude 3.5 Sonnet"
-    )
-    assert typed_numbers(text) == ["0.938", "+1.5", "12 %", "40%"]
+    text = "AUC of 0.938, +1.4 points, 12 % and 40% `0.1` [0.2](a-0.3.md) Python 3.11, Claude 3.5"
+    assert typed_numbers(text) == ["0.938", "+1.4", "12 %", "40%", "0.2"]
+    assert typed_numbers("a mean AUC 0.938") == ["0.938"]
     start, end = marks("pools")
     assert typed_numbers(f"{start}\n0.7\n{end}\n0.8") == ["0.8"]
 
@@ -132,8 +134,8 @@ def test_the_readme_is_short_and_explains_its_words():
         assert word in text, word
 
 
-def test_text_comes_first():
-    said = blocks(ROOT)["findings"]
+def test_text_comes_first(known):
+    said = known["findings"]
     assert "text" in said.splitlines()[0]
     assert said in README.read_text(encoding="utf-8")
 
@@ -144,7 +146,7 @@ def shown():
     start, end = marks("pools")
     block = README.read_text(encoding="utf-8").split(start)[1].split(end)[0]
     rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("| [")]
-    return {(re.match(r"\[(\w+)\]", row[0])[1], row[1]): row[2:] for row in rows}
+    return {re.match(r"\[(\w+)\]\(.*\): (\w+)$", row[0]).groups(): row[1:] for row in rows}
 
 
 def test_the_snippet_gives_the_table(shown, tmp_path):
@@ -162,13 +164,13 @@ def test_the_snippet_gives_the_table(shown, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     table = pd.read_pickle(tmp_path / "t.pkl")
-    assert [(profile, pool) for profile, pool, _ in table.index] == list(shown)
-    for (profile, pool, n), row in table.iterrows():
-        cells = [f"{n:,}"] + [
+    assert list(table.index) == list(shown)
+    for pool, row in table.iterrows():
+        cells = [
             f"{row[key]:.3f}" if key[0] == "mean_auc" else f"{100 * row[key]:.1f}"
             for key in COLUMNS
         ]
-        assert cells == shown[profile, pool]
+        assert cells == shown[pool]
 
 
 def metrics_of(rows):
@@ -197,13 +199,14 @@ def test_overview_by_hand():
         ("b", "prompt_length", None, None, None, "mean_auc", 0.65),
     ]
     table = overview({"p": metrics_of(one), "q": metrics_of(other)})
-    assert list(table.index) == [("q", "b", 10), ("p", "a", 10)]  # where text does best is first
-    row = table.loc[("p", "a", 10)]
+    assert list(table.index) == [("q", "b"), ("p", "a")]  # where text does best is first
+    row = table.loc[("p", "a")]
     assert row["mean_auc", "text"] == 0.78 and row["accuracy", "ours"] == 0.70
-    line = overview_table(table).splitlines()[3]
-    assert line == (
-        "| [p](docs/results/p.md) | a | 10 | 0.800 | – | 0.780 | 70.0 | – | – | – | 90.0 |"
+    shown = overview_table(table, query_counts({"p": metrics_of(one), "q": metrics_of(other)}))
+    assert shown.splitlines()[3] == (
+        "| [p](docs/results/p.md): a | 0.800 | – | 0.780 | 70.0 | – | – | – | 90.0 |"
     )
+    assert "10 to 10 test queries" in shown
 
 
 def test_a_new_profile_is_picked_up_by_itself(tmp_path):
@@ -239,7 +242,7 @@ def test_main_writes_once_what_differs(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "README.md: written" in told and "docs/results/local.md: written" in told
     text = readme.read_text()
-    assert "| [local](docs/results/local.md) | all |" in text and text.endswith("end\n")
+    assert "| [local](docs/results/local.md): all |" in text and text.endswith("end\n")
     page = (tmp_path / "docs" / "results" / "local.md").read_text()
     assert "# Results of local" in page and "Own questions." in page
     assert main(tmp_path) == 0 and "written" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Tables for people: which rows, in which order, and where the README keeps them."""
+"""Tables for people: which rows, in which order."""
 
 import json
 
@@ -7,9 +7,8 @@ import pytest
 
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED
 from prefill_router.report import cells
-from prefill_router.report import readme as report
+from prefill_router.report.benchmark_table import benchmark_table
 from prefill_router.report.cells import verdict
-from prefill_router.report.readme import fill_readme, marks
 from prefill_router.report.rivals import (
     best_semantic,
     rivals,
@@ -142,7 +141,7 @@ def test_rows_stand_in_order_and_only_those_asked_for(metrics):
     assert (
         "| 0.850 [0.850, 0.850] |" in table and "0.990" not in table
     )  # the target's own row is left out
-    # the README's: the best three semantic baselines, no single encoder
+    # the pages': the best three semantic baselines, no single encoder
     short = headline_table(metrics, SHORT)
     assert first_cells(short) == [
         "kernel router on prefill (ours)",
@@ -381,7 +380,7 @@ def test_the_table_of_benchmarks_says_what_the_files_say(tmp_path):
     }
     for name, of in content.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(of | {"machine": machine}))
-    text = report.benchmark_table(tmp_path)
+    text = benchmark_table(tmp_path)
     assert (
         "| extraction: prefill | 310 tokens/s in float32 | 2,500 tokens/s in bfloat16 | **8.0**"
         " (7.5 to 9.0) |" in text
@@ -394,42 +393,3 @@ def test_the_table_of_benchmarks_says_what_the_files_say(tmp_path):
         and "differ by at most 0.0012" in text
         and "missed 0.0030 AUC" in text
     )
-
-
-def test_the_readme_keeps_what_stands_around_the_marks():
-    start, end = marks("local")
-    text = f"before\n{start}\nold\n{end}\nafter"
-    filled = fill_readme(text, "local", "| new |")
-    assert filled == f"before\n{start}\n\n| new |\n\n{end}\nafter"
-    assert fill_readme(filled, "local", "| new |") == filled
-    with pytest.raises(ValueError, match="needs the marks"):
-        fill_readme(text, "zeroeval", "| new |")
-
-
-def test_main_fills_what_has_results_and_marks_and_says_the_rest(tmp_path, metrics, paired, capsys):
-    for profile in ("local", "zeroeval", "mmlu_pro"):
-        (tmp_path / "results" / profile).mkdir(parents=True)
-    for profile in ("local", "zeroeval"):  # mmlu_pro has not run yet
-        metrics.to_csv(tmp_path / "results" / profile / "metrics.csv", index=False)
-    paired.to_csv(tmp_path / "results" / "zeroeval" / "paired.csv", index=False)
-    readme = tmp_path / "README.md"
-    readme.write_text("\n".join([*marks("local"), *marks("bar"), "end\n"]))
-    assert report.main(tmp_path) == 0
-    told = capsys.readouterr().out
-    assert (
-        "local: written" in told
-        and "bar: written" in told
-        and "zeroeval: left out, README.md needs the marks" in told
-        and "mmlu_pro" not in told
-    )
-    text = readme.read_text()
-    assert (
-        headline_table(pd.read_csv(tmp_path / "results" / "local" / "metrics.csv"), SHORT) in text
-    )
-    assert (
-        "Profile `zeroeval`:" in text
-        and bar_table(metrics, paired) in text
-        and report.BAR_NOTE in text
-        and text.endswith("end\n")
-    )
-    assert report.main(tmp_path) == 0 and readme.read_text() == text

@@ -73,9 +73,9 @@ def text_is_the_rival(rows: pd.DataFrame) -> str:
     else:
         head = "*Reading the prefill saves more than reading the text, in every pool.*"
     return (
-        f"{head} Of {n} pools whose kinds of questions were seen in training, ours saves clearly"
-        f" more of the cost than the best text router in {more or 'none'}, clearly less in"
-        f" {less or 'none'}, and about as much in the other {n - more - less}."
+        f"{head} Of {n} pools with prices, whose kinds of questions were seen in training, ours"
+        f" saves clearly more of the cost than the best text router in {more or 'none'}, clearly"
+        f" less in {less or 'none'}, and about as much in the other {n - more - less}."
     )
 
 
@@ -108,7 +108,9 @@ def plans_save(rows: pd.DataFrame, kept: tuple[int, int, float] | None) -> str:
     ]
     if len(saves) < n:
         parts.append("; in the others it asks that target")
-    parts.append(f". It is clearly less accurate in {counted(lost, n)}.")
+    parts.append(
+        f". It is clearly less accurate in {f'{lost} of {n} pools' if lost else 'no pool'}."
+    )
     if kept:
         broken, draws, allowed = kept
         held = "" if broken / draws <= allowed else " (more than that)"

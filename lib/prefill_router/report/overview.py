@@ -11,20 +11,20 @@ from prefill_router.report.rivals import of_pools
 TEXT = "text"
 READ_TEXT = ("tfidf", "prompt_length")  # beside the methods that read a sentence embedding
 COLUMNS = {
-    ("mean_auc", "ours"): "AUC: ours",
-    ("mean_auc", "paper"): "paper",
-    ("mean_auc", TEXT): "best text",
-    ("accuracy", "ours"): "accuracy: ours",
-    ("accuracy", "paper"): "paper",
-    ("accuracy", TEXT): "best text",
-    ("accuracy", "best_single"): "best single",
-    ("accuracy", "oracle"): "oracle",
+    ("mean_auc", "ours"): "AUC ours",
+    ("mean_auc", "paper"): "AUC paper",
+    ("mean_auc", TEXT): "AUC text",
+    ("accuracy", "ours"): "% ours",
+    ("accuracy", "paper"): "% paper",
+    ("accuracy", TEXT): "% text",
+    ("accuracy", "best_single"): "% best single",
+    ("accuracy", "oracle"): "% oracle",
 }
 NOTE = (
-    "Rows begin where text does best and end where the prefill adds most: they are sorted by the"
-    " mean AUC of ours minus that of the best text router. The best text router is chosen in each"
-    " column on these very test rows, which favours text. `n`: test queries in each of five splits"
-    " (accuracy in %)."
+    "AUC: mean over targets. %: right answers. Rows begin where text does best and end where the"
+    " prefill adds most: they are sorted by the AUC of ours minus that of text. *Text* is the best"
+    " text router of each column, chosen on these very test rows, which favours it. Each row rests"
+    " on {} test queries in each of five splits."
 )
 
 
@@ -39,28 +39,40 @@ def overview(metrics: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index (profile, pool, n); columns the keys of `COLUMNS`. By rising difference of mean AUC
+        Index (profile, pool); columns the keys of `COLUMNS`. By rising difference of mean AUC
         between ours and text.
     """
     rows = pd.concat(of_pools(table).assign(profile=name) for name, table in metrics.items())
     rows = rows[rows["metric"].isin(["mean_auc", "accuracy"])]
     reads_text = rows["reads"].eq("sentence") | rows["method"].isin(READ_TEXT)
     table = rows.assign(who=rows["method"].mask(reads_text, TEXT)).pivot_table(
-        index=["profile", "pool", "n"], columns=["metric", "who"], values="value", aggfunc="max"
+        index=["profile", "pool"], columns=["metric", "who"], values="value", aggfunc="max"
     )
     table = table.reindex(columns=pd.MultiIndex.from_tuples(COLUMNS))
     gain = table["mean_auc", "ours"] - table["mean_auc", TEXT]
     return table.loc[gain.sort_values(kind="stable").index]
 
 
-def overview_table(table: pd.DataFrame) -> str:
-    """Markdown of `overview`, with `NOTE`; a dash where a method was not trained."""
-    heads = ["profile", "pool", "n", *COLUMNS.values()]
-    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    for (profile, pool, n), row in table.iterrows():
-        cells = [f"[{profile}](docs/results/{profile}.md)", str(pool), f"{n:,}"]
+def overview_table(table: pd.DataFrame, queries: str) -> str:
+    """Markdown of `overview`, with `NOTE`; a dash where a method was not trained.
+
+    Parameters
+    ----------
+    table : `overview`
+    queries : how many test queries a split has, as `query_counts` says it
+    """
+    heads = ["profile: pool", *COLUMNS.values()]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * len(COLUMNS)]
+    for (profile, pool), row in table.iterrows():
+        cells = [f"[{profile}](docs/results/{profile}.md): {pool}"]
         for (metric, _), value in row.items():
             form = "{:.3f}" if metric == "mean_auc" else "{:.1%}"
             cells.append("–" if pd.isna(value) else form.format(value).rstrip("%"))
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", NOTE])
+    return "\n".join([*lines, "", NOTE.format(queries)])
+
+
+def query_counts(metrics: Mapping[str, pd.DataFrame]) -> str:
+    """``75 to 1,804``: the fewest and the most test queries of a pool."""
+    numbers = [n for table in metrics.values() for n in of_pools(table)["n"].dropna()]
+    return f"{min(numbers):,.0f} to {max(numbers):,.0f}"

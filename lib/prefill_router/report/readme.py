@@ -17,7 +17,7 @@ from prefill_router.report.benchmark_table import benchmark_table, ratios_table
 from prefill_router.report.contents import notebook_table, page_list
 from prefill_router.report.findings import findings
 from prefill_router.report.forest import write_forest
-from prefill_router.report.overview import overview, overview_table
+from prefill_router.report.overview import overview, overview_table, query_counts
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.profile_page import profile_page
 from prefill_router.report.published import config, profiles
@@ -63,7 +63,7 @@ def blocks(root: Path) -> dict[str, str]:
     if said := findings(root):
         found["findings"] = said
     if metrics:
-        found["pools"] = overview_table(overview(metrics))
+        found["pools"] = overview_table(overview(metrics), query_counts(metrics))
     if bars := [*_bars(results, metrics)]:
         found["bar"] = "\n\n".join([*bars, BAR_NOTE])
     if planned := [*_plans(results, names)]:

@@ -57,14 +57,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def command_line(module: str, description: str, *options: str) -> argparse.ArgumentParser:
     """The parser of a module's command line, with some of `OPTIONS`; what is not given is None,
-    or the default of the option. That of a subcommand of `prefill-router` shows its example.
+    or the default of the option.
     """
-    known = SUBCOMMANDS.get(module)
+    known = module in SUBCOMMANDS
     parser = argparse.ArgumentParser(
         prog=f"{COMMAND} {module}" if known else f"python -m prefill_router.run.{module}",
         allow_abbrev=False,
         description=description,
-        epilog=f"example: {COMMAND} {known.example}" if known else None,
     )
     for name in options:
         parser.add_argument(f"--{name}", **OPTIONS[name])

@@ -6,6 +6,7 @@ prefill-router route my-router "What is 17 times 23?"
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -59,7 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    return int(getattr(module, chosen.where.partition(":")[2])(arguments.rest))
+    if asks_for_help:
+        print(f"example: {COMMAND} {chosen.example}\n")
+    try:
+        status = int(getattr(module, chosen.where.partition(":")[2])(arguments.rest))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `prefill-router … | head`: whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 if __name__ == "__main__":

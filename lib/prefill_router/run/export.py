@@ -182,10 +182,11 @@ def export_demo(
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = command_line(
         "export",
-        "Train a router on a profile's pool and write it in a format. The profile, or the table of"
-        " one's own, is one whose notebooks ran.",
+        "Write a router in a format: a saved one, or one that is trained on the pool of a profile"
+        " or of a table of one's own whose notebooks ran.",
         *("profile", *OWN_TABLE, "methods", "encoder", "device", "build-dir"),
     )
+    parser.add_argument("--router", type=Path, help="folder of a saved router; trains none")
     parser.add_argument(
         "--format", default="own", help=f"one of {', '.join(FORMATS)} (default: own)"
     )
@@ -214,7 +215,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="write a pickle, which the toolkit's checkpoint is",
     )
     parser.add_argument(
-        "--out", type=Path, help="where the files go (default: build/<profile>/export/<format>)"
+        "--out",
+        type=Path,
+        help="where the files go (default: build/<profile>/export/<format>;"
+        " of a saved router, export/<format>)",
     )
     return parser.parse_args(argv)
 
@@ -223,23 +227,29 @@ def _export(
     arguments: argparse.Namespace,
 ) -> tuple[Router, Mapping[str, str] | None, Sequence[Path]]:
     """The router, the names of its targets in the other project, and the files."""
-    workspace = open_workspace(
-        profile_of(arguments),
-        encoder=arguments.encoder,
-        device=arguments.device,
-        build_dir=arguments.build_dir,
-    )
     if arguments.format == "toolkit" and not arguments.allow_pickle:
         raise ExportError(
             "the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write"
             " one all the same"
         )
     names = parse_names(arguments.names) if arguments.names else None
-    router = router_for(workspace, arguments.format, arguments.method, arguments.pool, names=names)
+    if arguments.router is not None:
+        router = Router.load(arguments.router)
+        folder = Path("export") / arguments.format
+    else:
+        workspace = open_workspace(
+            profile_of(arguments),
+            encoder=arguments.encoder,
+            device=arguments.device,
+            build_dir=arguments.build_dir,
+        )
+        format, method, pool = arguments.format, arguments.method, arguments.pool
+        router = router_for(workspace, format, method, pool, names=names)
+        folder = workspace.build / "export" / format
     files = export(
         router,
         arguments.format,
-        arguments.out or workspace.build / "export" / arguments.format,
+        arguments.out or folder,
         arguments.encoder_name,
         arguments.allow_pickle,
         names,

@@ -18,6 +18,7 @@ from prefill_router.run.arguments import OWN_TABLE, command_line
 from prefill_router.run.extraction import extract_with, load_by_name
 from prefill_router.run.plan import plan_lines
 from prefill_router.run.profile import Profile
+from prefill_router.run.subcommands import COMMAND
 from prefill_router.run.workspace import Workspace
 from prefill_router.serve.routed import routable
 from prefill_router.serve.router import Router
@@ -34,7 +35,7 @@ def own_profile(arguments: argparse.Namespace) -> Profile:
         encoder=arguments.encoder or ENCODER,
         sentence_encoder="all-minilm-l6-v2",
         device=arguments.device or "auto",
-        dtype="auto",
+        dtype=arguments.dtype,
         component_sizes=(10, 25, 50, 100, 150, 200, 300),  # the small ones for small tables
         methods=("paper", "ours"),
         prices=None if prices is None else str(prices.resolve()),
@@ -87,6 +88,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--method", default="ours", choices=METHODS, help="what is trained (default: ours)"
     )
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="of the encoder; other projects read in float32 (default: what suits the machine)",
+    )
     parser.add_argument("--out", type=Path, help="the router's folder (default: TABLE-router)")
     parser.add_argument(
         "--build-dir",
@@ -115,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(f"\n{out}: {arguments.method}, trained on {router.trained_on} queries")
     print("\n".join(plan_lines(router)))
-    print(f'\nAsk it: prefill-router route {out} "…"')
+    print(f'\nTo ask it: {COMMAND} route {out} "…"')
     return 0
 
 

@@ -31,14 +31,15 @@ def _evidence(plan: Plan, best: str) -> str:
             f"the most accurate rule at the mean cost of always {best}; chosen without a test, it"
             " promises nothing"
         )
+    sure, loss = f"{100 * (1 - plan.delta):g} %", f"{100 * plan.epsilon:g}"
+    allowed = f"at most {loss} {'point' if loss == '1' else 'points'} of accuracy"
+    if not plan.epsilon:
+        allowed = "no accuracy"
     if plan.rule is None:
-        return (
-            f"no cheaper rule is, with {1 - plan.delta:.0%} confidence, at most"
-            f" {100 * plan.epsilon:g} points less accurate than always {best}"
-        )
+        return f"no cheaper rule was shown, with {sure} confidence, to lose {allowed}"
     return (
-        f"with {1 - plan.delta:.0%} confidence at most {100 * plan.epsilon:g} points less accurate"
-        f" than always {best} (lower bound of the difference: {100 * plan.bound:+.1f} points)"
+        f"with {sure} confidence it loses {allowed} against always {best} (lower bound of the"
+        f" difference: {100 * plan.bound:+.1f} points)"
     )
 
 

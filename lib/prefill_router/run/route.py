@@ -140,7 +140,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--fallback", help="target of prompts that are unlike the training")
     parser.add_argument("--device", default="auto", help=OPTIONS["device"]["help"])
-    return parser.parse_args(argv)
+    # intermixed: prompts may stand after options, as `route my-router --plan one_point "…"`
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

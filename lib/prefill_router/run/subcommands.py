@@ -76,10 +76,8 @@ SUBCOMMANDS = {
     ),
     "export": Subcommand(
         "prefill_router.run.export:main",
-        "write a router of a profile in a format that others load",
-        "export --profile local --format switchyard",
-        "notebooks",
-        True,
+        "write a router in a format that others load",
+        "export --router my-router --format switchyard --out exported",
     ),
     "verify": Subcommand(
         "prefill_router.run.verify:main",
@@ -89,15 +87,13 @@ SUBCOMMANDS = {
         True,
     ),
     "extract": Subcommand(
-        "prefill_router.scale.command:extract",
-        "read many prompts on many machines and keep their states",
-        "extract prompts.parquet --out states",
-        "cluster",
+        "prefill_router.scale.extract:main",
+        "read many prompts and keep their states, on one machine or many",
+        "extract prompts.parquet states --encoder smollm2-135m-instruct",
     ),
     "score": Subcommand(
-        "prefill_router.scale.command:score",
-        "predict P(correct) of many prompts on many machines",
-        "score my-router prompts.parquet --out scores",
-        "cluster",
+        "prefill_router.scale.score:main",
+        "predict P(correct) of many prompts, on one machine or many",
+        "score prompts.parquet scores --router my-router",
     ),
 }

@@ -1,0 +1,117 @@
+"""What the README finds: words that turn where the numbers turn."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from prefill_router.report.findings import (
+    counted,
+    extent,
+    luck_in_the_gap,
+    plans_save,
+    prefill_against_text,
+    text_is_the_rival,
+    unseen_kinds,
+)
+
+ABOVE, LEVEL, BELOW = (0.03, 0.01, 0.05), (0.01, -0.01, 0.03), (-0.03, -0.05, -0.01)
+
+
+def rows(panel, *intervals):
+    return pd.DataFrame(
+        [("p", f"pool{i}", panel, *interval) for i, interval in enumerate(intervals)],
+        columns=["profile", "pool", "panel", "value", "ci_low", "ci_high"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("intervals", "head", "counts"),
+    [
+        (
+            (LEVEL, LEVEL, BELOW),
+            "do as well in most pools",
+            "in none, clearly less in 1, and about",
+        ),
+        ((ABOVE, ABOVE, BELOW), "are the rival to beat", "in 2, clearly less in 1, and about"),
+        ((ABOVE, ABOVE, ABOVE), "saves more than reading the text", "in 3, clearly less in none"),
+    ],
+)
+def test_text_is_named_first_as_far_as_it_holds(intervals, head, counts):
+    said = text_is_the_rival(rows("saving", *intervals))
+    assert head in said and counts in said and "3 pools" in said
+
+
+def planned(saving, gain):
+    return pd.concat([rows("own_saving", *saving), rows("gain", *gain)])
+
+
+def test_plans_that_save_and_lose_nothing():
+    saving = [(0.4, 0.35, 0.45), (0.1, 0.05, 0.15), (0.0, 0.0, 0.0)]
+    said = plans_save(planned(saving, [LEVEL] * 3), (12, 1000, 0.05))
+    assert "need not lose accuracy" in said and "saves 10 to 40 %" in said
+    assert "in 2 of 3 pools; in the others it asks that target" in said
+    assert "clearly less accurate in no pool." in said
+    assert "Of 1,000 plans chosen on samples 1.2 % broke their promise; 5 % may." in said
+
+
+def test_plans_that_lose_or_break_promises_say_so():
+    said = plans_save(planned([(0.4, 0.35, 0.45)], [BELOW]), (80, 1000, 0.05))
+    assert "need not lose" not in said and "less accurate in 1 of 1 pools." in said
+    assert "8.0 % broke" in said and "(more than that)" in said
+    assert plans_save(planned([(0.0, 0.0, 0.0)], [LEVEL]), None).startswith("*No plan saves")
+
+
+@pytest.mark.parametrize(
+    ("intervals", "said"),
+    [
+        ((ABOVE, ABOVE), "better than the text*"),
+        ((ABOVE, ABOVE, LEVEL), "in most pools*"),
+        ((ABOVE, LEVEL, BELOW), "in some pools*"),
+        ((LEVEL, BELOW), "no better than the text*"),
+    ],
+)
+def test_the_prefill_is_better_only_where_it_is(intervals, said):
+    text = prefill_against_text(rows("auc", *intervals))
+    assert said in text
+    assert text.endswith("below in 1." if BELOW in intervals else "below in none.")
+
+
+def held_out(saving, auc):
+    return pd.concat([rows("own_saving", saving), rows("auc", auc)])
+
+
+def test_unseen_kinds():
+    alarms = pd.DataFrame({"false_alarms": [0.01, 0.05], "flagged": [0.94, 0.99]})
+    nothing = unseen_kinds(held_out((0.0, 0.0, 0.0), LEVEL), alarms)
+    assert "routing buys nothing" in nothing and "every plan is to ask" in nothing
+    assert "notices: set to take 1 % of known prompts for unknown, it recognises 94 %" in nothing
+    blind = unseen_kinds(held_out((0.0, 0.0, 0.0), LEVEL), alarms.assign(flagged=0.1))
+    assert "Nor does the router notice" in blind
+    saves = unseen_kinds(held_out((0.3, 0.2, 0.4), ABOVE), None)
+    assert "still saves in 1 of 1" in saves and "every plan" not in saves
+    assert unseen_kinds(rows("auc"), alarms) == ""
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "head"),
+    [(0.6, 0.9, "*Most of"), (0.2, 0.7, "*Much of"), (0.1, 0.3, "*A part of")],
+)
+def test_luck(least, most, head):
+    table = pd.DataFrame(
+        {
+            "pool": ["a", "a"],
+            "target": ["", ""],
+            "metric": ["luck_least", "luck_most"],
+            "value": [least, most],
+        }
+    )
+    said = luck_in_the_gap({"p": table})
+    assert said.startswith(head) and f"at least {100 * least:.0f} %" in said
+    assert luck_in_the_gap({}) == ""
+
+
+def test_counts_and_extents():
+    assert (counted(3, 3), counted(0, 3), counted(1, 3)) == ("all 3", "none of 3", "1 of 3")
+    assert extent([0.0204, 0.0196], "{:.2f}") == "0.02"
+    assert extent([12.0, 67.2], "{:.0f}", " %") == "12 to 67 %"

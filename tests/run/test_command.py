@@ -1,0 +1,246 @@
+"""The command `prefill-router`: what it lists, hands on and refuses; fit, route, plan and export
+on a small table.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tomllib
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from prefill_router.files import project_root
+from prefill_router.heads.fit import FitSettings
+from prefill_router.run import arguments, command, fit, plan, route
+from prefill_router.run.export import main as export_main
+from prefill_router.run.own_profile import write_own_profile
+from prefill_router.run.profile_files import load_profile
+from prefill_router.run.subcommands import SUBCOMMANDS, Subcommand
+from prefill_router.serve.router import Router
+from tiny import tiny_queries
+
+ROOT = project_root()
+N = 160
+
+
+def test_the_script_is_declared_and_its_extras_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"prefill-router": "prefill_router.run.command:main"}
+    extras = set(project["optional-dependencies"])
+    assert extras == {"notebooks", "serve", "cluster", "test", "site", "lint"}
+    assert {of.extra for of in SUBCOMMANDS.values()} - {""} <= extras
+
+
+def test_every_subcommand_has_help_with_its_example(capsys):
+    for name, of in SUBCOMMANDS.items():
+        assert of.example.split()[0] == name
+        if not of.is_there:
+            continue
+        with pytest.raises(SystemExit) as ended:
+            command.main([name, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert ended.value.code == 0 and f"prefill-router {name}" in shown
+        assert f"prefill-router {of.example}" in shown
+
+
+def test_the_list_leaves_out_what_is_not_there(monkeypatch, capsys):
+    monkeypatch.setitem(
+        SUBCOMMANDS, "fly", Subcommand("prefill_router.nowhere.fly:main", "x", "fly")
+    )
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    shown = capsys.readouterr().out
+    assert "\n  route " in shown and "fly" not in shown
+    with pytest.raises(SystemExit) as ended:
+        command.main(["fly"])
+    assert ended.value.code == 2
+
+
+def test_the_rest_of_the_line_is_handed_on(monkeypatch):
+    given = []
+    monkeypatch.setattr(plan, "main", lambda argv: given.append(argv) or 7)
+    assert command.main(["plan", "my-router", "--json"]) == 7
+    assert given == [["my-router", "--json"]]
+
+
+def test_a_missing_extra_and_a_missing_clone_are_said(monkeypatch, capsys, tmp_path):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'papermill'", name="papermill")
+
+    monkeypatch.setattr(command, "import_module", missing)
+    assert command.main(["verify"]) == 2
+    assert "pip install 'prefill-router[notebooks]'" in capsys.readouterr().err
+    with pytest.raises(ModuleNotFoundError):  # no extra would bring it
+        command.main(["route", "x"])
+    monkeypatch.setattr(command, "project_root", lambda: tmp_path)
+    assert command.main(["reproduce"]) == 2
+    assert "clone it" in capsys.readouterr().err
+
+
+def test_a_module_that_is_no_subcommand_keeps_its_name():
+    assert arguments.command_line("collect", "x").prog == "python -m prefill_router.run.collect"
+    assert arguments.command_line("fit", "x").prog == "prefill-router fit"
+
+
+def test_fit_has_the_settings_of_a_run_of_the_same_table(tmp_path):
+    table, prices = tmp_path / "mine.csv", tmp_path / "prices.yaml"
+    own = write_own_profile(table, prices, tmp_path, 0.8, "{a}", ("x", "y"))
+    run = load_profile(str(own))
+    given = [str(table), f"--prices={prices}", "--right-from=0.8", "--prompt={a}", "--models=x,y"]
+    for path in (table, prices):
+        path.touch()
+    ours = fit.own_profile(fit._arguments(given))
+    assert FitSettings.of(ours) == FitSettings.of(run)
+    for name in ("outcomes", "prices", "right_from", "prompt", "models", "encoder", "dtype"):
+        assert getattr(ours, name) == getattr(run, name), name
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Long prompts are too hard for the cheap target."""
+    folder = tmp_path_factory.mktemp("table")
+    _, prompts = tiny_queries(N)
+    long = np.array([len(p.split()) for p in prompts]) > 9
+    rng = np.random.default_rng(0)
+    right = {"cheap": np.where(rng.random(N) < 0.1, long, ~long), "dear": rng.random(N) < 0.8}
+    rows = [
+        (f"q{i}", prompts[i], model, int(right[model][i]), 5) for i in range(N) for model in right
+    ]
+    names = ["query_id", "question", "model", "isCorrect", "output_tokens"]
+    pd.DataFrame(rows, columns=names).to_csv(folder / "mine.csv", index=False)
+    prices = {"cheap": {"input": 1, "output": 2}, "dear": {"input": 10, "output": 20}}
+    (folder / "prices.yaml").write_text(yaml.safe_dump({"currency": "USD", "prices": prices}))
+    return folder
+
+
+@pytest.fixture
+def reads(monkeypatch, encoder):
+    """The tiny encoder in place of the embedded one."""
+    load = Router.load
+    monkeypatch.setattr(fit, "load_by_name", lambda workspace, name: encoder)
+    monkeypatch.setattr(
+        Router, "load", classmethod(lambda cls, folder, device="auto": load(folder, encoder))
+    )
+    return encoder
+
+
+@pytest.fixture
+def router(table, reads, capsys):
+    folder = table / "router"
+    if not folder.is_dir():
+        given = [str(table / "mine.csv"), f"--prices={table / 'prices.yaml'}", f"--out={folder}"]
+        assert fit.main([*given, f"--build-dir={table / 'build'}"]) == 0
+        shown = capsys.readouterr().out
+        assert f"trained on {N} queries" in shown and "no_loss" in shown
+    return folder
+
+
+def test_plan_lists_what_is_promised(router, capsys):
+    assert plan.main([str(router)]) == 0
+    shown = capsys.readouterr().out
+    assert "\nno_loss:" in shown and "at most 1 point of accuracy" in shown
+    assert "with 95 % confidence" in shown and f"{N} labelled queries" in shown
+    assert plan.main([str(router), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kept = Router.load(router).plans
+    assert set(found) == set(kept) == {"no_loss", "one_point", "budget"}
+    assert found["no_loss"]["best"] in ("cheap", "dear")
+    assert found["no_loss"]["accuracy"] == kept["no_loss"].accuracy
+
+
+def test_route_says_target_and_why(router, capsys):
+    assert route.main([str(router), "w1 w2", "w3 w4"]) == 0
+    shown = capsys.readouterr().out
+    expected = Router.load(router).route(["w1 w2", "w3 w4"])
+    assert [line for line in shown.splitlines() if "<-" in line] == [
+        f"{of.target}  <-  {prompt}"
+        for of, prompt in zip(expected, ("w1 w2", "w3 w4"), strict=True)
+    ]
+    assert shown.count("why: ") == 2 and f"P(correct) {expected[0].p_correct['dear']:.3f}" in shown
+
+
+def test_route_reads_files_and_the_standard_input(router, tmp_path, monkeypatch, capsys):
+    lines = tmp_path / "prompts.jsonl"
+    lines.write_text('{"prompt": "w1 w2"}\n\n"w3\\nw4"\n')
+    how = ["--json", "--tolerance=0.1", "--false-alarms=0"]
+    assert route.main([str(router), f"--file={lines}", *how]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = Router.load(router).route(["w1 w2", "w3\nw4"], tolerance=0.1, false_alarms=0)
+    assert [of["target"] for of in found] == [of.target for of in expected]
+    assert found[0]["p_correct"] == expected[0].p_correct and found[0]["plan"] is None
+    monkeypatch.setattr("sys.stdin", io.StringIO("w1 w2\n"))
+    assert route.main([str(router), "--file=-", *how]) == 0
+    assert json.loads(capsys.readouterr().out)["target"] == expected[0].target
+
+
+def test_a_prompt_that_cannot_be_read_goes_to_the_fallback(router, capsys):
+    long = " ".join(["w1"] * 60)  # the encoder reads 40 tokens
+    assert route.main([str(router), long, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["reason"] and found["p_correct"]["dear"] is None and found["tokens"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--plan=none", "w1"], "no plan 'none'"),
+        (["--tolerance=-1", "w1"], "tolerance must be"),
+        (["--file=nowhere.txt"], "nowhere.txt"),
+        (["--fallback=none", "w1"], "'none' is no target"),
+    ],
+)
+def test_route_refuses(router, capsys, given, said):
+    assert route.main([str(router), *given]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_lines_without_a_prompt_are_named():
+    assert list(route._prompts_of(io.StringIO("a\n \nb\n"), False)) == ["a", "b"]
+    for line, said in (("{", "line 2 is not JSON"), ('{"text": "a"}', "line 2 holds no prompt")):
+        with pytest.raises(ValueError, match=said):
+            list(route._prompts_of(io.StringIO(f'"a"\n{line}\n'), True))
+
+
+def test_no_router_and_no_prompt(tmp_path, router, monkeypatch, capsys):
+    for main in (route.main, plan.main):
+        monkeypatch.undo()
+        assert main([str(tmp_path / "nowhere"), *(["w1"] * (main is route.main))]) == 2
+        assert "error:" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(ValueError, match="no prompt"):
+        route.prompts_of(route._arguments([str(router)]))
+
+
+def test_a_saved_router_is_exported(router, tmp_path, capsys):
+    given = ["--router", str(router), "--out", str(tmp_path / "out")]
+    assert export_main(given) == 0
+    assert (tmp_path / "out" / "router.json").is_file()
+    assert "own: ours for cheap, dear" in capsys.readouterr().out
+    assert export_main([*given, "--format", "switchyard"]) == 2
+    assert "cannot hold a router of the method 'ours'" in capsys.readouterr().err
+
+
+def test_a_table_without_prices_is_refused_before_anything_is_read(table, reads, capsys):
+    given = [str(table / "mine.csv"), f"--build-dir={table / 'other'}", f"--out={table / 'no'}"]
+    with pytest.warns(UserWarning, match="no price"):
+        assert fit.main(given) == 2
+    assert "fewer than two targets have a price" in capsys.readouterr().err
+    assert reads.network.calls == 0 and not (table / "no").exists()
+
+
+def test_binder_reads_the_lock():
+    folder = ROOT / ".binder"
+    lines = [
+        line
+        for line in (folder / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    (path,) = [line.removeprefix("-r ") for line in lines]
+    assert (folder / path).resolve() == ROOT / "requirements.lock"
+    assert (folder / "runtime.txt").read_text() == "python-3.11\n"
+    script = folder / "postBuild"
+    assert script.stat().st_mode & 0o111 and script.read_text().startswith("#!/bin/sh")
