@@ -37,7 +37,7 @@ unexport PYTHONPATH PYTHONHOME
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke verify lint test bench html export lab collect audit clean
+.PHONY: help env reproduce smoke verify lint test bench site export lab collect audit clean
 
 help: ## This list
 	@echo "Targets:"
@@ -78,8 +78,8 @@ test: lint ## All checks and tests, the smoke profile among them
 bench: env ## Measure speed against the published recipe; writes results/benchmarks
 	@$(PY) -m benchmarks
 
-html: env ## Write all figures and rendered notebooks to build/html/index.html
-	@$(PY) -m prefill_router.run.gallery
+site: env ## Write the article to build/site/index.html: pages that open from disk
+	@$(PY) -m prefill_router.run.site
 
 export: env ## Write a router of PROFILE in FORMAT: own, switchyard, switchyard_json, toolkit
 	@$(PY) -m prefill_router.run.export --format "$(FORMAT)" $(RUN_OPTIONS) $(if $(POOL),--pool "$(POOL)") $(if $(METHOD),--method "$(METHOD)") $(if $(ENCODER_NAME),--encoder-name "$(ENCODER_NAME)") $(if $(NAMES),--names "$(NAMES)") $(if $(ALLOW_PICKLE),--allow-pickle)

@@ -64,7 +64,7 @@ def lock() -> dict[str, str]:
 def direct_dependencies() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return [*project["dependencies"], *extras["test"], *extras["lint"]]
+    return [*project["dependencies"], *extras["test"], *extras["site"], *extras["lint"]]
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -189,6 +189,7 @@ def test_environment_agrees_with_the_lock():
 
 def test_every_import_of_the_library_is_a_dependency():
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+    distributions["vl_convert"] = "vl-convert-python"
     known = {canonical(requirement.split(">=")[0]) for requirement in direct_dependencies()}
     standard = set(__import__("sys").stdlib_module_names) | {"prefill_router"}
     for path in sorted((ROOT / "lib" / "prefill_router").rglob("*.py")):
@@ -307,7 +308,7 @@ def test_make_help_lists_every_target():
         "lint",
         "test",
         "lab",
-        "html",
+        "site",
         "export",
         "collect",
         "audit",

@@ -1,8 +1,4 @@
-"""The gallery and a live JupyterLab in a real browser, as a reader and a user see them.
-
-Needs Playwright and a Chromium (Debian: ``apt install chromium``); without one of them the tests
-skip. Screenshots go to ``build/screenshots``.
-"""
+"""A live JupyterLab in a real browser, as a user sees it; `browsers` says what that needs."""
 
 from __future__ import annotations
 
@@ -14,103 +10,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import nbformat
 import pytest
 
+from browsers import browser, opened, shoot  # noqa: F401  # browser is a fixture
 from prefill_router.files import project_root
-from prefill_router.run.gallery import build_gallery
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
-SCREENSHOTS = project_root() / "build" / "screenshots"
 EVIL = "<img src=x onerror='window.ran = 1'><script>window.ran = 2</script>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if found is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
-    with playwright.sync_playwright() as started:
-        # a container has no user namespaces for Chromium's sandbox; the pages are our own
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def opened(browser, **context):
-    """A page, and the list in which its errors are collected."""
-    page, errors = (
-        browser.new_context(viewport={"width": 1300, "height": 950}, **context).new_page(),
-        [],
-    )
-    page.on(
-        "console",
-        lambda message: (
-            errors.append(f"{message.text} ({message.location.get('url', '')})")
-            if message.type == "error"
-            else None
-        ),
-    )
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    return page, errors
-
-
-def shoot(page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-@pytest.fixture(scope="module")
-def gallery(smoke_run, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("gallery")
-    shutil.copytree(
-        smoke_run / "build" / "smoke" / "notebooks", folder / "build" / "smoke" / "notebooks"
-    )
-    evil = [
-        nbformat.v4.new_output("display_data", data={"text/markdown": EVIL}),
-        nbformat.v4.new_output("display_data", data={"text/html": f"<p>{EVIL}</p>"}),
-    ]
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=evil)]),
-        folder / "build" / "smoke" / "notebooks" / "99_evil.ipynb",
-    )
-    return build_gallery(
-        folder / "build", smoke_run / "results", smoke_run / "figures", folder / "html"
-    )
-
-
-def test_the_gallery_from_disk_without_network(browser, gallery):
-    page, errors = opened(browser, offline=True)
-    page.goto(gallery.as_uri())
-    images = page.locator("figure img")
-    assert images.count() >= 8
-    # lazy ones load when they come into view
-    broken = page.evaluate(
-        "async () => { const all = [...document.images]; all.forEach(i => i.loading = 'eager');"
-        " await Promise.all(all.map(i => i.decode().catch(() => {}))); return all.filter(i =>"
-        " !i.naturalWidth || !i.alt).map(i => i.src) }"
-    )
-    assert broken == []
-    shoot(page, "gallery")
-    page.get_by_role("link", name="06 · Cost against accuracy").click()
-    assert page.evaluate("[...document.images].filter(i => !i.naturalWidth || !i.alt).length") == 0
-    code = page.locator("details.code")
-    assert code.count() >= 8 and page.locator("details.code[open]").count() == 0
-    page.locator(
-        "img[alt^='One operating point']"
-    ).scroll_into_view_if_needed()  # the explorer, as a figure
-    shoot(page, "gallery_notebook")
-    page.get_by_role("button", name="Show or hide all code").click()
-    assert page.locator("details.code[open]").count() == code.count()
-    page.get_by_role("link", name="All figures and notebooks").click()
-    page.get_by_role("link", name="99_evil").click()
-    assert page.get_by_text("window.ran = 2").count() == 2 and page.evaluate("window.ran") is None
-    assert errors == []
 
 
 @pytest.fixture(scope="module")

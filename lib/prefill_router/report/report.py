@@ -1,8 +1,7 @@
-"""The report of a profile: its verdicts as Markdown and as a page."""
+"""The report of a profile: its verdicts in words, and the tables of all methods."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pandas as pd
 from prefill_router.files import replacing
 from prefill_router.report import pool_sentences
 from prefill_router.report.folders import ProfileFolders
-from prefill_router.report.pages import page_templates
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.tables import BAR_NOTE, bar_table, headline_table, paired_sentences
 from prefill_router.report.verdict import verdicts
@@ -39,9 +37,7 @@ def write_summary(workspace: ProfileFolders) -> Path:
 
 
 def write_report(workspace: ProfileFolders) -> Path:
-    """Write ``report.md`` and ``report.html`` (one file, opens without network) into the results;
-    the path of the latter.
-    """
+    """Write ``report.md`` into the results; its path."""
     tables = {name: workspace.read_table(name) for name in ("metrics", "paired", "pools")}
     for name in ("learning_curve", "decisions", "decision_differences"):
         if (workspace.results / f"{name}.csv").is_file():
@@ -59,32 +55,9 @@ def write_report(workspace: ProfileFolders) -> Path:
         ),
         "notes": pd.read_json(note_file, typ="series").tolist() if note_file.is_file() else [],
     }
-    lines = list(_markdown(content))
-    with replacing(workspace.results / "report.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    figures = {
-        v.pool: [
-            (
-                title,
-                base64.b64encode(
-                    (workspace.figures / f"{name}_{v.pool}.png").read_bytes()
-                ).decode(),
-            )
-            for name, title in (
-                (
-                    "08_curves",
-                    "Cost against accuracy of the router, of single targets and of the oracle",
-                ),
-                ("07_methods", "All methods with 95 % intervals"),
-            )
-            if (workspace.figures / f"{name}_{v.pool}.png").is_file()
-        ]
-        for v in found
-    }
-    page = page_templates().get_template("report.html.j2")
-    path = workspace.results / "report.html"
+    path = workspace.results / "report.md"
     with replacing(path) as temporary:
-        temporary.write_text(page.render(**content, figures=figures), encoding="utf-8")
+        temporary.write_text("\n".join(_markdown(content)) + "\n", encoding="utf-8")
     return path
 
 
