@@ -2,7 +2,8 @@
 
 project = "prefill-router"
 html_title = "Routing by prefill activations"
-extensions = ["myst_nb"]
+# githubpages adds a file without which GitHub leaves folders out whose names begin with _
+extensions = ["myst_nb", "sphinx.ext.githubpages"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

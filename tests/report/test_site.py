@@ -20,6 +20,7 @@ from prefill_router.report.site.mirror import all_pages, mirrored
 from prefill_router.report.site.notebooks import FOLDED, clean, shown
 from prefill_router.report.site.tables import table_html
 from prefill_router.report.site.titles import in_order, pool_title, profile_title
+from prefill_router.report.styles import label
 
 RESULTS = project_root() / "results"
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)><iframe src='http://evil'></iframe>"
@@ -113,10 +114,12 @@ def test_points_of_the_chart_agree_with_the_metrics(profile, pool):
     best = of[(of["metric"] == "best_single_accuracy")]["value"].iloc[0]
     singles = rows[rows["kind"] == "target"]
     assert len(singles) == pools.set_index("pool").loc[pool, "targets"]
-    assert singles["accuracy"].max() == pytest.approx(100 * best, abs=1e-3)
+    # on each split the best of its own test rows counts, so that the mean of the best is the least
+    assert singles["accuracy"].max() <= 100 * best + 1e-3
+    assert profile != "local" or singles["accuracy"].max() == pytest.approx(100 * best, abs=1e-3)
     same = of[(of["method"] == "ours") & (of["operating_point"] == "argmax")]
     accuracy = same.set_index("metric")["value"]["accuracy"]
-    ours = rows[(rows["kind"] == "curve") & (rows["tolerance"] == 0)]
+    ours = rows[(rows["method"] == label("ours")) & (rows["tolerance"] == 0)]
     assert ours["accuracy"].iloc[0] == pytest.approx(100 * accuracy, abs=1e-3)
 
 

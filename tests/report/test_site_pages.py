@@ -56,7 +56,8 @@ def test_the_claim_and_the_forest_come_first(site, parsed):
     page = parsed[site / "index.html"]
     inside = page.select_one("article")
     claim, figure = inside.select_one(".claim"), inside.select_one("figure")
-    assert re.search(r"better than the best router .* in \d+ of \d+ pools", claim.get_text(" "))
+    said = " ".join(claim.get_text(" ").split())
+    assert re.search(r"better than the best router .* in \d+ of \d+ pools", said)
     assert "forest" in figure.img["src"] and figure.get_text().strip().startswith("Figure 1.")
     assert claim.sourceline < figure.sourceline < inside.select_one("h2").sourceline
     numbers = re.findall(r"Figure (\d+)\.", inside.get_text())
@@ -128,7 +129,8 @@ def test_no_page_is_wider_than_a_phone(browser, site, name):
     wide = page.evaluate(
         "() => [...document.querySelectorAll('article table, article figure')].filter(t => {"
         " const box = t.closest('.scrolls, .table-wrapper') ?? t;"
-        " return box.getBoundingClientRect().right > innerWidth + 1 }).map(t => t.outerHTML.slice(0, 80))"
+        " return box.getBoundingClientRect().right > innerWidth + 1 })"
+        ".map(t => t.outerHTML.slice(0, 80))"
     )
     assert wide == [] and errors == []
     shoot(page, f"site_{Path(name).stem}_phone")
@@ -142,14 +144,17 @@ CONTRASTS = """() => {
     for (const color of colors) { context.fillStyle = color; context.fillRect(0, 0, 1, 1); }
     return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
-  const light = rgb => rgb.map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+  const light = rgb => rgb.map(c => c / 255)
+    .map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
     .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
   const found = {};
-  for (const what of ['h1', 'p', 'li', 'td', 'th', 'figcaption', '.claim', 'summary', 'article a', '.chart svg text']) {
+  for (const what of ['h1', 'p', 'li', 'td', 'th', 'figcaption', '.claim', 'summary', 'a',
+                      '.chart svg text']) {
     const node = document.querySelector(`article ${what}`) ?? document.querySelector(what);
     if (!node) continue;
     const under = [];
-    for (let at = node; at; at = at.parentElement) under.unshift(getComputedStyle(at).backgroundColor);
+    for (let at = node; at; at = at.parentElement)
+      under.unshift(getComputedStyle(at).backgroundColor);
     const style = getComputedStyle(node);
     const ink = node instanceof SVGElement ? style.fill : style.color;
     const [a, b] = [light(over(under)), light(over([...under, ink]))];

@@ -88,9 +88,9 @@ def build_site(folders: Folders, out: Path, labels: Sequence[str] | None = None)
 
 def _sphinx(source: Path, out: Path) -> None:
     """Run Sphinx in a process of its own: it keeps state between two runs in one."""
+    options = ["-q", "-b", "html", "-d", str(out / ".doctrees")]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(out / ".doctrees")]
-        + [str(source), str(out)],
+        [sys.executable, "-m", "sphinx", *options, str(source), str(out)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONWARNINGS": "ignore"},
