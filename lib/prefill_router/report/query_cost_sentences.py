@@ -1,0 +1,30 @@
+"""The sentence about the cost of a query."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from prefill_router.report.words import points
+
+SAVED = "cost_saving_at_best_single"
+
+
+def query_cost_sentence(table: pd.DataFrame) -> str:
+    """What a predicted cost brings on every pool."""
+    parts = []
+    for pool, rows in table.groupby("pool", sort=False):
+        by = rows.set_index("metric")
+        saved, error = by.loc[SAVED], by.loc["log_error"]
+        over = points(tuple(saved[["over_mean", "mean_low", "mean_high"]].astype(float)))
+        parts.append(
+            f"Pool **{pool}**: the typical error of an answer's cost falls from a factor of"
+            f" {_factor(error['median'])} to {_factor(error['predicted'])}; deciding by it saves"
+            f" {over} points more than by the mean of the training."
+        )
+    return "\n\n".join(parts)
+
+
+def _factor(log_error: float) -> str:
+    return f"{math.exp(log_error):.2f}"
