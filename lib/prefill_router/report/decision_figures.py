@@ -55,7 +55,10 @@ def draw_plans(decisions: pd.DataFrame, promises: pd.DataFrame, plan: str = NO_L
     fig.suptitle(
         f"{_saving_pools(rows)}; promises broke in {broken / draws:.1%} of the draws"
         f" ({promises['delta'].iloc[0]:.0%} allowed)",
-        **{"fontsize": 9.5, "fontweight": "bold", "ha": "left", "x": 0.01},
+        fontsize=9.5,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
     )
     return fig
 

@@ -53,7 +53,10 @@ def draw_encoders(
     fig.suptitle(
         f"Which target is asked about moves AUC by {between:.2f}, which encoder reads by"
         f" {single.mean().max() - single.mean().min():.2f}",
-        **{"fontsize": 10, "fontweight": "bold", "ha": "left", "x": 0.01},
+        fontsize=10,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
     )
     return fig
 

@@ -82,8 +82,8 @@ def _unplanned(folder: Path, method: str) -> list[tuple[str, str, str, Interval]
         same &= (paired["metric"] == "mean_auc") & (
             paired["method_b"] == best_semantic(metrics, pool)
         )
-        for low in paired.loc[same, ["diff", "ci_low", "ci_high"]].itertuples(index=False):
-            rows.append((pool, "auc", "text", tuple(map(float, low))))
+        for of in paired[same].itertuples():
+            rows.append((pool, "auc", "text", (of.diff, of.ci_low, of.ci_high)))
     return rows
 
 
@@ -210,8 +210,8 @@ def _legend() -> list[Line2D]:
 
 
 def write_forest(root: Path, profiles: Sequence[str], figures: Path | None = None) -> Path | None:
-    """Draw the committed results into ``forest.svg`` and ``.png`` of the folder of figures; the path
-    of the former, None where no profile has results.
+    """Draw the committed results into ``forest.svg`` and ``.png`` of the folder of figures; the
+    path of the former, None where no profile has results.
     """
     rows = forest_rows(root / "results", profiles)
     if rows.empty:

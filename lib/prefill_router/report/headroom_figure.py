@@ -137,4 +137,7 @@ def _message(curve: pd.DataFrame, luck: pd.DataFrame | None, measured: bool) -> 
     )
     reach = luck[top] - luck["best_single"]
     share = ((luck[top] - luck[low]) / reach).mean()
-    return f"{words};\n{share:.0%} of what an oracle seems to win is luck, which no router can know (mean over pools)"
+    return (
+        f"{words};\n{share:.0%} of what an oracle seems to win is luck, which no router can know"
+        " (mean over pools)"
+    )

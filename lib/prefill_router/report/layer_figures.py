@@ -57,7 +57,10 @@ def draw_layers(layers: pd.DataFrame, choices: pd.DataFrame) -> Figure:
     fig.suptitle(
         f"Choosing the layer by J costs {lost.mean():.3f} of probe AUC on average, at most"
         f" {lost.max():.3f} ({choices.loc[lost.idxmax(), 'target']})",
-        **{"fontsize": 10, "fontweight": "bold", "ha": "left", "x": 0.01},
+        fontsize=10,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
     )
     handles, names = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", ncols=5)
@@ -83,16 +86,12 @@ def _layers_of_target(ax: Axes, of: pd.DataFrame, choice) -> None:  # type: igno
         linewidth=0,
         label="J, own scale",
     )
-    ax.plot(
-        *(choice.layer_by_auc, choice.auc_at_auc, "o"),
-        **{"color": AUC_COLOR, "markersize": 7, "zorder": 5, "linestyle": "none"},
-        label="chosen by probe AUC",
-    )
-    ax.plot(
-        *(choice.layer_by_j, choice.auc_at_j, "D"),
-        **{"color": J_COLOR, "markersize": 6, "zorder": 6, "linestyle": "none"},
-        label="chosen by J",
-    )
+    marks = (("auc", "o", AUC_COLOR, "probe AUC"), ("j", "D", J_COLOR, "J"))
+    for by, mark, color, name in marks:
+        layer, auc = getattr(choice, f"layer_by_{by}"), getattr(choice, f"auc_at_{by}")
+        ax.plot(
+            layer, auc, mark, color=color, markersize=6.5, zorder=6, label=f"chosen by {name}"
+        )  # fmt: skip
     ax.set_ylim(floor, top)
     ax.set_title(choice.target, fontsize=8)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -70,7 +71,7 @@ def draw_method() -> Figure:
     ax.axis("off")
     for box in (*PATH, *BEFOREHAND):
         _box(ax, *box)
-    for left, right in zip(PATH, PATH[1:], strict=False):
+    for left, right in pairwise(PATH):
         _arrow(ax, (left[0] + left[2], 3.95), (right[0], 3.95))
     _arrow(ax, (4.3, 1.2), (7.7, 1.2), QUIET)
     _arrow(ax, (8.8, 1.9), (8.8, 3.2), QUIET)

@@ -90,9 +90,8 @@ def _method_rows(ax: Axes, rows: pd.DataFrame) -> None:
         of = marks == mark
         color = colors[int(of.argmax())]
         ax.plot(
-            *(rows["value"].to_numpy()[of], y[of], mark),
-            **{"color": color, "markersize": 4, "rasterized": True},
-        )
+            rows["value"].to_numpy()[of], y[of], mark, color=color, markersize=4, rasterized=True
+        )  # fmt: skip
 
 
 def _methods_message(both: pd.DataFrame, pools: Sequence[str]) -> str:
@@ -129,7 +128,10 @@ def draw_calibration(bins: pd.DataFrame, metrics: pd.DataFrame, pools: Sequence[
     words = f"P(correct) of ours is off by {worst:.3f} on average in its worst pool (ECE)"
     fig.suptitle(
         words if worst == worst else "Calibration on test rows",
-        **{"fontsize": 10, "fontweight": "bold", "ha": "left", "x": 0.01},
+        fontsize=10,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
     )
     named: Mapping[str, Line2D] = {}
     for ax in axes[0]:
@@ -163,7 +165,10 @@ def draw_disagreement(pairs: pd.DataFrame, pools: Sequence[str]) -> Figure:
     fig.suptitle(
         f"Where just one of two targets is right, ours tells which with an AUC of"
         f" {ours['auc'].mean():.2f} on average",
-        **{"fontsize": 10, "fontweight": "bold", "ha": "left", "x": 0.01},
+        fontsize=10,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
     )
     return fig
 

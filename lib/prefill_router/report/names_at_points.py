@@ -14,10 +14,11 @@ from prefill_router.report.styles import INK
 PLACES = [
     *((6, 0, "left"), (-6, 0, "right"), (0, 8, "center"), (0, -8, "center")),
     *((6, 8, "left"), (-6, 8, "right"), (6, -8, "left"), (-6, -8, "right")),
-    *((8, 18, "left"), (-8, 18, "right"), (8, -18, "left"), (-8, -18, "right")),
-    *((12, 30, "left"), (-12, 30, "right"), (12, -30, "left"), (-12, -30, "right")),
-    *((-6, 12, "right"), (-6, 24, "right"), (-6, 36, "right"), (6, 24, "left"), (6, 36, "left")),
-    *((16, 44, "left"), (-16, 44, "right"), (16, -44, "left"), (-16, -44, "right")),
+    *(
+        (side * (4 + abs(dy) // 4), dy, "left" if side > 0 else "right")
+        for dy in (12, -12, 22, -22, 33, -33, 44, -44, 55, -55)
+        for side in (1, -1)
+    ),
 ]
 FAR = 15  # points; a name farther off is joined to its point
 

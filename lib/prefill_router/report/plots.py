@@ -48,11 +48,11 @@ def heat(
     )
     for (y, x), value in np.ndenumerate(values):
         if not np.isnan(value):
-            cell = mesh.cmap(mesh.norm(value))
+            red, green, blue, _ = mesh.cmap(mesh.norm(value))
             ax.text(
-                *(x + 0.5, y + 0.5, form.format(value)),
-                **{"ha": "center", "va": "center", "fontsize": 7.5, "color": ink_on(cell[:3])},
-            )
+                x + 0.5, y + 0.5, form.format(value), ha="center", va="center", fontsize=7.5,
+                color=ink_on((red, green, blue)),
+            )  # fmt: skip
     ax.set(xticks=np.arange(values.shape[1]) + 0.5, yticks=np.arange(values.shape[0]) + 0.5)
     ax.set_xticklabels(list(matrix.columns), rotation=30, ha="right", fontsize=7)
     ax.set_yticklabels(list(matrix.index), fontsize=7)

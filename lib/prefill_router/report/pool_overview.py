@@ -33,7 +33,8 @@ def draw_pools(pools: pd.DataFrame, targets: pd.DataFrame) -> Figure:
     fig.set_layout_engine("none")
     for right, pool in zip(axes[:, 1], pools["pool"], strict=True):
         of = targets[(targets["pool"] == pool)].dropna(subset="cost")
-        points = list(zip(100 * of["cost"] / of["cost"].max(), of["accuracy"], of["target"]))
+        share = 100 * of["cost"] / of["cost"].max()
+        points = list(zip(share, of["accuracy"], of["target"], strict=True))
         if points:
             name_points(right, points)
     return fig
@@ -122,13 +123,13 @@ def pool_sentence(found: PoolOverview) -> str:
         )
     if found.more_benchmarks:
         text += (
-            f" The figure names the {len(found.by_benchmark)} largest benchmarks;"
+            f" The table names the {len(found.by_benchmark)} largest benchmarks;"
             f" {found.more_benchmarks} more are left out of it."
         )
     blank = found.by_benchmark.isna().all(axis=1)
     if blank.any():
         names = ", ".join(found.by_benchmark.index[blank])
-        text += f" Of {names} every target answered no query: blank in the figure."
+        text += f" Of {names} every target answered no query: blank in the table."
     if found.unpriced:
         text += (
             f" No public price is known for {', '.join(found.unpriced)}: in the pool, but in"

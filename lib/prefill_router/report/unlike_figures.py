@@ -40,7 +40,10 @@ def draw_unlike(alarms: pd.DataFrame, bins: pd.DataFrame) -> Figure:
     fig.suptitle(
         f"An alarm meant for {row['false_alarms']:.0%} of familiar prompts rings for"
         f" {row['flagged']:.0%} of the test prompts",
-        **{"fontsize": 10, "fontweight": "bold", "ha": "left", "x": 0.01},
+        fontsize=10,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
     )
     return fig
 
