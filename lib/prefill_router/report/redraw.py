@@ -9,6 +9,7 @@ stay as they are, and are named. A kind exists if it has a caption.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 
+from prefill_router.files import file_hash, project_root, replacing
 from prefill_router.report.captions import caption
 from prefill_router.report.drawings import all_figures
 from prefill_router.report.forest import write_forest
@@ -54,13 +56,24 @@ def redraw_profile(results: Path, figures: Path) -> dict[str, list[str]]:
             path.unlink()
             path.with_suffix(".png").unlink(missing_ok=True)
             done["deleted"].append(path.stem)
+    _hash_again(figures)
     return done
+
+
+def _hash_again(figures: Path) -> None:
+    """Bring the hashes in the figures' ``manifest.json``, where there is one, up to date."""
+    path = figures / "manifest.json"
+    if not path.is_file():
+        return
+    content = json.loads(path.read_text(encoding="utf-8"))
+    there = sorted(file for kind in ("png", "svg") for file in figures.glob(f"*.{kind}"))
+    content["figures"] = {file.name: file_hash(file) for file in there}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
     """Command line. Returns 2 for a profile without results."""
-    from prefill_router.files import project_root
-
     parser = argparse.ArgumentParser(
         prog="python -m prefill_router.report.redraw",
         allow_abbrev=False,
