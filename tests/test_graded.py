@@ -11,14 +11,12 @@ from scipy.special import expit
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score, roc_curve
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from prefill_router.data.labels import check_grades, class_rows, has_both_classes
-from prefill_router.data.splits import Split
 from prefill_router.evaluate.agreement import agreement_zones, win_shares
 from prefill_router.evaluate.auc import pair_auc_rows, pairwise_disagreement, weighted_auc
 from prefill_router.evaluate.calibration import brier_rows, log_loss_rows
-from prefill_router.evaluate.diagnostics import roc_curves
 from prefill_router.evaluate.headroom import luck_of
 from prefill_router.evaluate.metrics import best_single, disagree_accuracy, oracle_accuracy
 from prefill_router.features.crossval import fold_aucs
@@ -217,18 +215,8 @@ def test_regressions_and_fisher_j_are_those_of_doubled_rows(seed):
         assert fisher_j(x, Y[:, k]) == pytest.approx(expected)
 
 
-def test_roc_curve_and_probe_of_grades():
+def test_probe_of_grades():
     x, Y = thirds(1, n=90)
-    p = expit(x[:, :3])
-
-    class Pool:
-        correct, target_names = Y, ["a", "b", "c"]
-
-    curves = roc_curves({0: p}, Pool, {0: Split(np.arange(0), np.arange(0), np.arange(90))})
-    q, labels, shares = doubled(p[:, 1], Y[:, 1])
-    fpr, tpr, _ = roc_curve(labels, q, sample_weight=shares)
-    area = [np.trapezoid(t, f) for f, t in ((fpr, tpr), curves["b"][["fpr", "tpr"]].to_numpy().T)]
-    assert area[0] == pytest.approx(area[1])
     aucs, rank = fold_aucs(x, Y, np.arange(90) % 3, [5])
     assert rank == 5 and aucs.mean() > 0.65
 

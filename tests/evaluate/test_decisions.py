@@ -12,20 +12,17 @@ from prefill_router.data.splits import Split
 from prefill_router.evaluate.auc import auc_boot
 from prefill_router.evaluate.cross_fitted import CrossFitted, Pool, evidence_of
 from prefill_router.evaluate.decisions import CURVE, best_texts, decide, plans_of
-from prefill_router.evaluate.decisions_of_pools import decide_pools, rule_curves, walks
+from prefill_router.evaluate.decisions_of_pools import decide_pools
 from prefill_router.evaluate.keys import ARGMAX, AtPoint
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.evaluate.promises import promises
 from prefill_router.evaluate.query_cost_plans import query_cost_plans
 from prefill_router.evaluate.query_costs import expected_costs_by_kind, query_cost_table
+from prefill_router.evaluate.routed import routed_shares
 from prefill_router.report import decision_figures, decision_sentences
 from prefill_router.report.plan_verdict import plan_table, planned
-from prefill_router.report.query_cost_figures import (
-    draw_query_cost_plans,
-    draw_query_costs,
-    query_cost_plan_sentence,
-    query_cost_sentence,
-)
+from prefill_router.report.query_cost_figures import draw_query_cost_plans
+from prefill_router.report.query_cost_sentences import query_cost_plan_sentence, query_cost_sentence
 
 N = 1200
 
@@ -143,18 +140,16 @@ def test_tables_figures_and_sentences(loaded):
     kept = tables.promises
     assert set(kept["epsilon"]) == {0.0, 0.01} and (kept["draws"] == 200).all()
     assert (kept["ci_low"] <= 0.05).all()
-    walked = walks(loaded)
-    taken = walked[walked["chosen"]]
-    assert (taken["bound"] >= -taken["epsilon"]).all() and len(taken) == 2
-    curves = rule_curves(loaded)
-    for figure in (
-        decision_figures.draw_rules(curves, ["made"]),
-        decision_figures.draw_rules(curves[:0], ["made", "dear"]),
-        decision_figures.draw_walks(walked),
-        decision_figures.draw_plans(tables.decisions),
-        decision_figures.draw_promises(kept),
-    ):
-        figure.canvas.draw()
+    decision_figures.draw_plans(tables.decisions, kept).canvas.draw()
+    shares = routed_shares(loaded, tables)
+    assert set(shares["method"]) == {"ours", "tfidf"}
+    assert shares.groupby("method")["share"].sum().to_numpy() == pytest.approx([1, 1])
+    # the mean over splits of what the plan is expected to pay, from the shares alone
+    pool = loaded["made"][0]
+    ours = shares[shares["method"] == "ours"].set_index("target")["share"]
+    cost = np.mean([pool.cost[s][at.test].mean(axis=0) for s, at in pool.splits.items()], axis=0)
+    paid = tables.decisions.set_index(["method", "operating_point", "metric"])["value"]
+    assert ours.to_numpy() @ cost == pytest.approx(paid["ours", "no_loss", "cost"], rel=0.1)
     said = decision_sentences.plans(tables.decisions, tables.differences, "made")
     assert "ours saves more" in said and "TF-IDF" in said
     assert "2 of 2 splits for `no_loss`" in decision_sentences.chosen(tables.plans, "made")
@@ -194,7 +189,6 @@ def test_a_predicted_cost_that_knows_the_length_saves_more(loaded):
     assert saved["over_mean"] == pytest.approx(saved["predicted"] - saved["mean"])
     errors = table.loc["log_error"]
     assert errors["predicted"] < 0.1  # two of three targets always cost the same
-    draw_query_costs(table.reset_index()).canvas.draw()
     assert "Pool **made**" in query_cost_sentence(table.reset_index())
     # a plan that knows the length saves more of what is paid, and the promise holds by each cost
     made = query_cost_plans({"made": (paying, methods)}, expected, 40)

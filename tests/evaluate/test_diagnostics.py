@@ -1,4 +1,4 @@
-"""Test AUC, ROC and reliability of targets over splits, by hand."""
+"""Test AUC of targets over splits, by hand."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.data.splits import Split
-from prefill_router.evaluate.diagnostics import auc_on_test_rows, reliability, roc_curves
+from prefill_router.evaluate.diagnostics import auc_on_test_rows
 
 NAN = np.full((4, 2), np.nan)
 
@@ -26,7 +26,7 @@ def split(*test):
     return Split(np.arange(0), np.arange(0), np.array(test))
 
 
-def test_the_mean_over_splits_and_the_curve_over_all_rows(outcomes):
+def test_the_mean_over_splits(outcomes):
     # first split: both pairs right; second split: 0.3 < 0.4, the pair is wrong
     p = {
         0: np.array([[0.9, 0.5], [0.1, 0.5], [0, 0], [0, 0]]),
@@ -35,17 +35,3 @@ def test_the_mean_over_splits_and_the_curve_over_all_rows(outcomes):
     splits = {0: split(0, 1), 1: split(2, 3)}
     auc = auc_on_test_rows(p, outcomes, splits).set_index("target")["value"]
     assert auc["x"] == pytest.approx((1 + 0) / 2) and np.isnan(auc["y"])
-    curves = roc_curves(p, outcomes, splits)
-    # scores 0.9 right, 0.4 wrong, 0.3 right, 0.1 wrong
-    assert list(zip(curves["x"]["fpr"], curves["x"]["tpr"], strict=True)) == [
-        (0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1),
-    ]  # fmt: skip
-    table = reliability(p, outcomes, splits, bins=2)["x"]
-    assert table["p_mean"].tolist() == pytest.approx([0.2, 0.65])
-    assert table["accuracy"].tolist() == [0.5, 0.5]
-
-
-def test_a_target_without_outcomes_on_test_rows_is_passed_over(outcomes):
-    p = {0: np.full((4, 2), 0.5)}
-    assert list(roc_curves(p, outcomes, {0: split(1, 3, 0)})) == ["x", "y"]
-    assert list(reliability(p, outcomes, {0: split(1, 3)})) == ["x"]

@@ -14,8 +14,8 @@ from prefill_router.evaluate.auc import mean_auc
 from prefill_router.evaluate.keys import CALIBRATED, AtPoint
 from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
-from prefill_router.report import curve_plots, styles, tables
 from prefill_router.report import readme as report
+from prefill_router.report import tables
 from prefill_router.run import handover
 from prefill_router.run.profile_files import load_profile
 from prefill_router.run.workspace import Workspace
@@ -533,38 +533,3 @@ def test_report_rows_and_verdicts():
         and "(worse)" in text
         and "(no clear difference)" in text
     )
-
-
-def test_curve_figure_is_the_same_twice_and_shows_every_reference(workspace):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    styles.use_style()
-    curves = pd.DataFrame(
-        {
-            "method": "paper",
-            "cost": [1.0, 2.0],
-            "accuracy": [0.4, 0.6],
-            "ci_low": [0.3, 0.5],
-            "ci_high": [0.5, 0.7],
-        }
-    )
-    points = pd.DataFrame({"target": ["a", "b"], "cost": [1.0, 2.0], "accuracy": [0.4, 0.5]})
-    files = []
-    for name in ("one", "two"):
-        fig, ax = plt.subplots()
-        curve_plots.plot_curves(
-            curves, points, points, (1.5, 0.8), "TFLOP", ["paper"], ["paper"], ax
-        )
-        assert {
-            "best single target",
-            "zero router (mix of targets)",
-            "SharedTrunkNet on prefill",
-            "oracle",
-        } <= set(ax.get_legend_handles_labels()[1])
-        files.append(workspace.save_figure(fig, name))
-        plt.close(fig)
-    assert files[0].read_bytes() == files[1].read_bytes()
-    assert files[0].with_suffix(".png").read_bytes() == files[1].with_suffix(".png").read_bytes()

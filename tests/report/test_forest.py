@@ -6,7 +6,8 @@ import pytest
 
 from prefill_router.evaluate.decisions import CURVE
 from prefill_router.evaluate.plans import NO_LOSS
-from prefill_router.report.forest import draw_forest, forest_rows, write_forest
+from prefill_router.report.forest import draw_forest, forest_rows, message, write_forest
+from prefill_router.report.styles import VERDICTS
 
 
 @pytest.fixture
@@ -24,7 +25,11 @@ def root(tmp_path):
     ).to_csv(folder / "decisions.csv", index=False)
     rows = []
     for other, by_auc in (("tfidf", False), ("kernel_minilm", True)):
-        for point, metric in ((CURVE, "mean_auc"), (NO_LOSS, "saving_over_best_single")):
+        for point, metric in (
+            (CURVE, "mean_auc"),
+            (NO_LOSS, "saving_over_best_single"),
+            (NO_LOSS, "accuracy_over_best_single"),
+        ):
             diff = 0.02 if by_auc else -0.03
             rows.append(
                 {**key, "method_a": "ours", "method_b": other, "operating_point": point}
@@ -36,15 +41,48 @@ def root(tmp_path):
 
 
 def test_auc_against_the_best_by_auc_and_saving_against_the_best_by_plan(root):
-    rows = forest_rows(root / "results", ["mine", "absent"]).set_index("panel")["value"]
-    assert rows.to_dict() == {"auc": 0.02, "saving": -0.03, "own_saving": 0.4, "gain": 0.4}
+    rows = forest_rows(root / "results", ["mine", "absent"]).set_index(["panel", "against"])
+    assert rows["value"].to_dict() == {
+        ("auc", "text"): 0.02,
+        ("gain", "text"): -0.03,
+        ("gain", "single"): 0.4,
+        ("saving", "text"): -0.03,
+        ("saving", "single"): 0.4,
+    }
 
 
-def test_colours_say_what_is_clear(root):
+def test_the_message_counts_clear_intervals(root):
+    said = message(forest_rows(root / "results", ["mine"]))
+    assert "cheaper than the best single target on 1 of 1 pools, clearly less accurate on 0" in said
+    assert (
+        "AUC clearly higher on 1 of 1, lower on 0; clearly cheaper on 0 of 1, dearer on 1" in said
+    )
+
+
+def test_colours_say_what_is_clear_and_cost_goes_to_the_left(root):
     fig = draw_forest(forest_rows(root / "results", ["mine"]))
-    colors = [ax.lines[1].get_color() for ax in fig.axes]  # the points
-    assert colors == ["#0072B2", "#0072B2", "#D55E00", "0.45"]
+    better, unclear, worse = (VERDICTS[name][0] for name in VERDICTS)
+    points = [[line for line in ax.lines if line.get_marker() in "oD"] for ax in fig.axes]
+    colors = [[line.get_color() for line in of] for of in points]
+    assert colors == [[better], [worse, unclear], [worse, better]]
+    assert [float(line.get_xdata()[0]) for line in points[2]] == pytest.approx([3, -40])
     plt.close(fig)
+
+
+def test_a_profile_without_plans_has_its_auc(tmp_path):
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    auc = {"pool": "a", "metric": "mean_auc", "operating_point": "", "target": "", "value": 0.7}
+    pd.DataFrame([{**auc, "method": "knn_minilm", "reads": "sentence"}]).to_csv(
+        folder / "metrics.csv"
+    )
+    pair = {"pool": "a", "method_a": "ours", "method_b": "knn_minilm", "metric": "mean_auc"}
+    pd.DataFrame([{**pair, "diff": 0.1, "ci_low": 0.05, "ci_high": 0.2}]).to_csv(
+        folder / "paired.csv"
+    )
+    rows = forest_rows(tmp_path, ["plain"])
+    assert rows[["panel", "value", "ci_low"]].to_numpy().tolist() == [["auc", 0.1, 0.05]]
+    assert message(rows) == "AUC: clearly above the best text router on 1 of 1 pools"
 
 
 def test_files_are_the_same_each_time_and_none_comes_of_nothing(root):

@@ -65,19 +65,18 @@ def test_markdown_of_the_readme(both):
 
 
 def test_figures(both):
-    fig = held_out.draw_side_by_side(held_out.side_by_side(both), "a")
+    fig = held_out.draw_families(held_out.side_by_side(both))
+    assert "falls from 0.90 to 0.60" in fig.get_suptitle()
     names = [tick.get_text() for tick in fig.axes[0].get_yticklabels()]
     assert names == ["kernel router on prefill (ours)", "kNN on MiniLM"]
     layers = pd.DataFrame(
         [
-            {"pooling": pooling, "layer": layer, "target": "t", "probe_auc": auc, "fisher_j": 1}
+            {"pooling": pooling, "layer": layer, "target": "t", "probe_auc": auc}
             for pooling, of in {"last": (0.5, 0.6, 0.65), "mean": (0.5, 0.7, 0.6)}.items()
             for layer, auc in enumerate(of)
         ]
     )
     tables = {"random": layers, "families": layers.assign(probe_auc=layers["probe_auc"] - 0.1)}
-    fig2 = held_out.draw_layers_of_splits(tables, {"a": ["t"]})
-    assert len(fig2.axes[0].lines) == 4
     text = held_out.layers_sentence(tables)
     assert (
         "random split: best at layer 1, mean pooling (0.700); last token of the last layer 0.650"

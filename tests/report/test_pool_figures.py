@@ -7,11 +7,11 @@ import pytest
 
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, OF_ANSWERS
 from prefill_router.report import pool_sentences
-from prefill_router.report.pool_plots import (
-    plot_calibration,
-    plot_disagreement,
-    plot_luck,
-    plot_measured_luck,
+from prefill_router.report.headroom_figure import (
+    LUCK_ROWS,
+    MEASURED_ROWS,
+    draw_headroom,
+    luck_in_columns,
 )
 from prefill_router.report.report import write_summary
 from prefill_router.report.shown import (
@@ -198,16 +198,31 @@ def test_sentences_about_headroom():
     assert pool_sentences.luck(curve, informed, headroom(), "other") == ""
 
 
+def learning():
+    rows = [
+        ("mine", size, metric, 0.6 + size / 4000, 0.5, 0.9)
+        for size in (250, 500)
+        for metric in ("mean_auc", "disagreement_auc")
+    ]
+    columns = ["pool", "training_queries", "metric", "value", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def test_luck_is_the_shade_between_what_is_expected_and_the_independent_oracle():
     table = pd.concat([headroom(), headroom().assign(pool="yours")])
-    fig, axes = plt.subplots(1, 2)
-    plot_luck(table, axes)
-    [shade] = axes[0].patches
+    fig = draw_headroom(learning(), table, measured=False)
+    panel = fig.axes[2]
+    [shade] = panel.patches
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.55, 0.8))
-    assert [label.get_text() for label in axes[0].get_yticklabels()][-1] == "best single target"
-    assert {"luck", "52.0%", "70.0%"} <= {text.get_text() for text in axes[0].texts}
-    assert axes[1].get_title() == "Pool yours"
+    shown = [label.get_text() for label in panel.get_yticklabels()]
+    assert shown == list(LUCK_ROWS.values())[::-1]
+    assert {"luck: 25 points", "52.0%", "70.0%"} <= {text.get_text() for text in panel.texts}
+    assert fig.axes[3].get_title() == "Pool yours"
+    # of 30 points from 0.5 to 0.8 are 25 luck; 250 more queries bring 0.0625
+    assert "brings +0.062 AUC" in fig.get_suptitle() and "83% of what" in fig.get_suptitle()
     plt.close(fig)
+    assert len(draw_headroom(learning(), None, measured=False).axes) == 2
+    plt.close("all")
 
 
 def measured():
@@ -239,31 +254,13 @@ def test_measured_luck_in_words_and_as_a_figure():
         assert "closes 10% [-10%, 20%] of that gap, and 30% [20%, 40%] where it is told" in text
         assert "42% to 81%, depending on the target" in text and "it is 25% [20%, 30%]" in text
         assert pool_sentences.measured_luck(table, "other") == ""
-    fig, axes = plt.subplots(1, 2)
-    plot_measured_luck(pd.concat([measured(), measured().assign(pool="a second")]), axes)
-    [shade] = axes[0].patches
+    wide = luck_in_columns(pd.concat([measured(), measured().assign(pool="a second")]))
+    fig = draw_headroom(learning(), wide, measured=True)
+    [shade] = fig.axes[2].patches
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.7, 0.8))
-    labels = [label.get_text() for label in axes[0].get_yticklabels()]
-    assert labels[::-1][:2] == ["best single target", "the router"]
-    assert [ax.get_title() for ax in axes] == ["Pool mine", "Pool a second"]
-    plt.close(fig)
-
-
-def test_a_matrix_of_pairs_is_symmetric_and_of_the_first_method():
-    pairs = pd.DataFrame(
-        {"method": ["ours", "tfidf"], "target_a": "a", "target_b": "b", "auc": [0.75, 0.2]}
-    )
-    fig, ax = plt.subplots()
-    plot_disagreement(pairs, ["a", "b"], ax)
-    assert [text.get_text() for text in ax.texts] == ["0.75", "0.75"]
-    plt.close(fig)
-
-
-def test_calibration_has_a_line_a_method_and_the_diagonal():
-    bins = pd.DataFrame({"method": ["ours", "tfidf"], "p_mean": [0.2, 0.3], "accuracy": 0.5})
-    fig, ax = plt.subplots()
-    plot_calibration(bins, ax)
-    assert len(ax.lines) == 3
+    labels = [label.get_text() for label in fig.axes[2].get_yticklabels()]
+    assert labels[::-1] == [MEASURED_ROWS[name] for name in MEASURED_ROWS if name != "text"]
+    assert [ax.get_title() for ax in fig.axes[2:]] == ["Pool mine", "Pool a second"]
     plt.close(fig)
 
 

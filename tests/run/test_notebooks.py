@@ -187,4 +187,4 @@ def test_families_held_out_beside_the_random_split(workspace, tmp_path):
     wide = table.pivot_table(index=["pool", "method", "metric"], columns="split", values="value")
     assert wide["random"].equals(wide["families"].rename("random"))  # the same tables twice
     figures = {p.name for p in (tmp_path / "build" / "held_out" / "figures").glob("*.png")}
-    assert figures == {"16_families_all.png", "16_layers.png"}
+    assert figures == {"16_families.png"}

@@ -11,7 +11,7 @@ from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.evaluate import evaluation as experiment
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.files import project_root
-from prefill_router.report.baseline_figures import baseline_sentence
+from prefill_router.report.baseline_sentences import baseline_sentence
 from prefill_router.run import evaluation_files, handover, recompute
 from prefill_router.run.profile_files import load_profile
 from prefill_router.run.workspace import Workspace

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 
 from prefill_router.encode.network import Encoder
@@ -83,15 +82,3 @@ def _pooled(encoder: Encoder, rows: Sequence[Sequence[int]], left: bool) -> dict
     return {
         name: np.asarray(torch.as_tensor(v).cpu()) for name, v in pool_states(states, mask).items()
     }
-
-
-def vector_lengths(store: ActivationStore) -> pd.DataFrame:
-    """Mean Euclidean norm of the pooled vectors: DataFrame[layer, pooling, norm]."""
-    return pd.DataFrame(
-        [
-            (layer, pooling, float(np.linalg.norm(store.read(layer, pooling), axis=1).mean()))
-            for pooling in POOLINGS
-            for layer in range(store.n_layers + 1)
-        ],
-        columns=["layer", "pooling", "norm"],
-    )

@@ -1,7 +1,8 @@
 """What figures need beside the committed tables, from the files that lie next to them.
 
 A run writes ``targets.csv``, ``calibration.csv`` and ``routed.csv`` itself. In the results of an
-earlier version they are computed here, from ``outcomes``, ``splits``, ``costs`` and ``predictions``.
+earlier version they are computed here, from the Parquet files of outcomes, splits, costs and
+predictions.
 """
 
 from __future__ import annotations

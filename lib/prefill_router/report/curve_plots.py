@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
-
-from prefill_router.report.styles import label, style
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
@@ -39,9 +35,7 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
     """Single targets in the cost/accuracy plane, lettered by falling accuracy; the legend says
     which is which.
 
-    `points`: target, cost, accuracy; those without a cost have no place in the plane. Names beside
-    the points would cover each other and the curves, so draw the legend with
-    :func:`legend_outside`.
+    `points`: target, cost, accuracy; those without a cost have no place in the plane.
     """
     ax = axes_or_new(ax)
     factor, label_of_cost = cost_axis(unit)
@@ -98,83 +92,4 @@ def plot_target_points(points: pd.DataFrame, unit: str, ax: Axes | None = None) 
                 markersize=6,
                 label=row.target,
             )
-    return ax
-
-
-def legend_outside(ax: Axes, title: str | None = None) -> None:
-    """The legend to the right of the axes, where it covers nothing."""
-    ax.legend(
-        loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize=8, title=title
-    )
-
-
-def legend_below(ax: Axes) -> None:
-    """The legend under the axes, in two columns."""
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=7)
-
-
-def plot_curves(
-    curves: pd.DataFrame,
-    points: pd.DataFrame,
-    hull: pd.DataFrame,
-    oracle: tuple[float, float],
-    unit: str,
-    methods: Sequence[str],
-    bands: Sequence[str] = (),
-    ax: Axes | None = None,
-) -> Axes:
-    """Cost/accuracy curves of routers with single targets, zero router and oracle, the legend
-    beside them.
-
-    `curves`: method, cost, accuracy, ci_low, ci_high; `points`: target, cost, accuracy; `hull`:
-    cost, accuracy; `oracle`: (cost, accuracy); `bands`: methods drawn with their 95 % interval.
-
-    Notes
-    -----
-    Eight parameters: the four tables of a figure, and how they are drawn.
-    """
-    ax = axes_or_new(ax)
-    factor, _ = cost_axis(unit)
-    points = points.dropna(subset=["cost"])
-    for method in methods:
-        rows = curves[curves["method"] == method].sort_values("cost")
-        color, line = style(method)
-        ax.plot(
-            factor * rows["cost"],
-            rows["accuracy"],
-            color=color,
-            linestyle=line,
-            label=label(method),
-            zorder=3,
-        )
-        if method in bands:
-            ax.fill_between(
-                factor * rows["cost"],
-                rows["ci_low"],
-                rows["ci_high"],
-                color=color,
-                alpha=0.15,
-                linewidth=0,
-                label="its 95 % interval",
-            )
-    ax.plot(
-        factor * hull["cost"],
-        hull["accuracy"],
-        color="black",
-        linewidth=1,
-        linestyle="--",
-        label="zero router (mix of targets)",
-    )
-    ax.axhline(
-        points["accuracy"].max(),
-        color="0.5",
-        linewidth=0.8,
-        linestyle=(0, (1, 1)),
-        label="best single target",
-    )
-    ax.scatter(
-        factor * oracle[0], oracle[1], marker="*", s=90, color="#009E73", zorder=5, label="oracle"
-    )
-    plot_target_points(points, unit, ax)
-    legend_outside(ax)
     return ax

@@ -124,7 +124,15 @@ def _curves(ax: Axes, found: Decision) -> np.ndarray:
     for name in rest:
         rows = found.curves[found.curves["method"] == name].sort_values("cost")
         of = "all other methods" if name == rest[0] else None
-        ax.plot(rows["cost"], rows["accuracy"], color=OTHERS, lw=0.8, zorder=1, label=of, rasterized=True)
+        ax.plot(
+            rows["cost"],
+            rows["accuracy"],
+            color=OTHERS,
+            lw=0.8,
+            zorder=1,
+            label=of,
+            rasterized=True,
+        )
     points = found.points
     hull = points.iloc[convex_hull(points["cost"].to_numpy(), points["accuracy"].to_numpy())]
     ax.plot(
@@ -168,10 +176,7 @@ def _targets(ax: Axes, found: Decision, low: float, lines: np.ndarray) -> None:
         named.append((x, y, name))
     ax.plot(1, found.accuracy, "D", color=TARGET, markersize=8, zorder=6)
     marks = [(1.0, found.accuracy)]
-    for plan, mark, color, size in (
-        (found.text_plan, "^", TEXT, 8),
-        (found.plan, "*", OURS, 15),
-    ):
+    for plan, mark, color, size in ((found.text_plan, "^", TEXT, 8), (found.plan, "*", OURS, 15)):
         if plan is not None:
             ax.plot(*plan, mark, color=color, markersize=size, zorder=9, markeredgecolor="white")
             marks.append(plan)

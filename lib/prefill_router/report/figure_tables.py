@@ -110,12 +110,12 @@ class FigureTables:
         if not unit > 0:
             return None
         points, curves = (table.assign(cost=table["cost"] / unit) for table in (points, curves))
-        plans = [self._plan(pool, method, points, unit) for method in ("ours", text)]
+        plan, of_text = (self._plan(pool, method, points, unit) for method in ("ours", text))
         routed = self.get("routed") if self.has("plans") else None
         if routed is not None:
             routed = routed[routed["pool"] == pool]
         shown = routed if routed is not None and len(routed) else None
-        return Decision(pool, points, curves, name, accuracy, text, *plans, shown)
+        return Decision(pool, points, curves, name, accuracy, text, plan, of_text, shown)
 
     def _best_single(self, pool: str, points: pd.DataFrame) -> tuple[str, float, float]:
         """Name, mean cost and accuracy of the best single target on test rows: the one that plans
@@ -141,11 +141,11 @@ class FigureTables:
         if self.has("decisions") and pool in set(self["decisions"]["pool"]):
             of = self["decisions"], pool, method, NO_LOSS
             cost, accuracy = (found(*of, metric)[0] for metric in ("cost", "accuracy"))
-            return (cost / unit, accuracy) if cost == cost else None
+            return None if pd.isna(cost) else (cost / unit, accuracy)
         rows = of_pools(self["metrics"], CALIBRATED)
         rows = rows[(rows["pool"] == pool) & (rows["method"] == method)]
         value = rows.drop_duplicates("metric").set_index("metric")["value"]
         saved = value.get("cost_saving_vs_max", float("nan"))
-        if not saved == saved:
+        if pd.isna(saved):
             return None
         return (1 - saved) * points["cost"].max(), float(value["accuracy"])

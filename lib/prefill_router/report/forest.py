@@ -82,8 +82,8 @@ def _unplanned(folder: Path, method: str) -> list[tuple[str, str, str, Interval]
         same &= (paired["metric"] == "mean_auc") & (
             paired["method_b"] == best_semantic(metrics, pool)
         )
-        for low in paired.loc[same, ["diff", "ci_low", "ci_high"]].itertuples(index=False):
-            rows.append((pool, "auc", "text", tuple(map(float, low))))
+        for of in paired[same].itertuples():
+            rows.append((pool, "auc", "text", (of.diff, of.ci_low, of.ci_high)))
     return rows
 
 
@@ -129,8 +129,19 @@ def draw_forest(rows: pd.DataFrame) -> Figure:
         ax.set_title(title, fontweight="bold")
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="y", visible=False)
-        for pool in set(places) - set(rows.loc[rows["panel"] == panel, ["profile", "pool"]].apply(tuple, axis=1)):
-            ax.text(0.5, places[pool], "no plan", color=QUIET, ha="center", va="center", fontsize=7.5, transform=ax.get_yaxis_transform())
+        for pool in set(places) - set(
+            rows.loc[rows["panel"] == panel, ["profile", "pool"]].apply(tuple, axis=1)
+        ):
+            ax.text(
+                0.5,
+                places[pool],
+                "no plan",
+                color=QUIET,
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                transform=ax.get_yaxis_transform(),
+            )
         for y in list(places.values())[::2]:
             ax.axhspan(y - 0.5, y + 0.5, color="#F4F4F4", zorder=0, linewidth=0)
     ticks = {**{y: pool for (_, pool), y in places.items()}, **{y: p for p, y in heads.items()}}
@@ -198,15 +209,15 @@ def _legend() -> list[Line2D]:
     return handles
 
 
-def write_forest(root: Path, profiles: Sequence[str]) -> Path | None:
-    """Draw the committed results into ``figures/forest.svg`` and ``.png``; the path of the former,
-    None where no profile has results.
+def write_forest(root: Path, profiles: Sequence[str], figures: Path | None = None) -> Path | None:
+    """Draw the committed results into ``forest.svg`` and ``.png`` of the folder of figures; the
+    path of the former, None where no profile has results.
     """
     rows = forest_rows(root / "results", profiles)
     if rows.empty:
         return None
     use_style()
     fig = draw_forest(rows)
-    path = save_figure(fig, root / "figures", "forest")
+    path = save_figure(fig, figures or root / "figures", "forest")
     plt.close(fig)
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.rivals import best_semantic, of_pools
-from prefill_router.report.styles import label
+from prefill_router.report.styles import REFERENCE, label
+from prefill_router.report.styles import SPLITS as COLORS
 
 SPLITS = {"random": "random split", "families": "families held out"}
 METRICS = {
@@ -56,47 +57,49 @@ def in_columns(table: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[place.sort_values().index]
 
 
-def draw_side_by_side(table: pd.DataFrame, pool: str) -> Figure:
-    """A row for each method, an axis for each metric: both splits with their 95 % intervals."""
-    rows = table[(table["pool"] == pool) & (table["method"] != "random")]
-    held_out = rows[(rows["split"] == "families") & (rows["metric"] == "mean_auc")]
-    methods = held_out.sort_values("value")["method"].tolist()
-    fig, axes = plt.subplots(1, 3, figsize=(12, 0.24 * len(methods) + 1.1), sharey=True)
-    styles = {"random": ("#999999", "o", 0.15), "families": ("#000000", "s", -0.15)}
-    for ax, (metric, (title, chance)) in zip(axes, METRICS.items(), strict=True):
-        ax.axvline(chance, color="#999999", linestyle="--", linewidth=0.8)
-        for split, (color, marker, shift) in styles.items():
-            of = rows[(rows["metric"] == metric) & (rows["split"] == split)]
-            of = of.set_index("method").reindex(methods)
-            y = np.arange(len(methods)) + shift
-            ax.hlines(y, of["ci_low"], of["ci_high"], color=color, linewidth=1)
-            ax.plot(of["value"], y, marker, color=color, markersize=4, label=SPLITS[split])
-        ax.set(xlabel=title)
-    axes[0].set_yticks(range(len(methods)), [label(method) for method in methods])
-    axes[0].set(title=f"Pool {pool}")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return fig
+def draw_families(table: pd.DataFrame) -> Figure:
+    """A row of panels for each pool, a line for each of the main methods, an axis for each metric:
+    both splits with their 95 % intervals, the arrow from the random split to families held out.
 
-
-def draw_layers_of_splits(
-    layers: Mapping[str, pd.DataFrame], pools: Mapping[str, Sequence[str]]
-) -> Figure:
-    """Probe AUC and J over layers, means over all targets of the pools; ``layers``: split to
-    ``layers.csv``.
+    `table`: as ``families.csv``.
     """
-    targets = {target for names in pools.values() for target in names}
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3), sharex=True)
-    titles = {"probe_auc": "cross-validated probe AUC", "fisher_j": "Fisher separability J"}
-    for ax, (probe, title) in zip(axes, titles.items(), strict=True):
-        for split, color in (("random", "#999999"), ("families", "#000000")):
-            table = layers[split][layers[split]["target"].isin(targets)]
-            for pooling, line in (("last", "--"), ("mean", "-")):
-                mean = table[table["pooling"] == pooling].groupby("layer")[probe].mean()
-                name = f"{SPLITS[split]}, {pooling}"
-                ax.plot(mean.index, mean, line, color=color, linewidth=1.2, label=name)
-        ax.set(title=title, xlabel="layer (0 = embeddings)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    rows = table[table["method"] != "random"]
+    pools = list(dict.fromkeys(rows["pool"]))
+    held_out = rows[(rows["split"] == "families") & (rows["metric"] == "mean_auc")]
+    methods = held_out.groupby("method")["value"].mean().sort_values().index.tolist()
+    height = (0.155 * len(methods) + 0.4) * len(pools) + 1.3
+    fig, axes = plt.subplots(
+        len(pools), 3, figsize=(8.6, height), sharex="col", sharey=True, squeeze=False
+    )
+    for line, pool in zip(axes, pools, strict=True):
+        for ax, (metric, (title, chance)) in zip(line, METRICS.items(), strict=True):
+            ax.axvline(chance, color=REFERENCE, linestyle="--", linewidth=0.8)
+            for shift, (split, (color, mark)) in zip((0.16, -0.16), COLORS.items(), strict=True):
+                same = (rows["pool"] == pool) & (rows["metric"] == metric)
+                of = rows[same & (rows["split"] == split)].set_index("method").reindex(methods)
+                y = np.arange(len(methods)) + shift
+                ax.hlines(y, of["ci_low"], of["ci_high"], color=color, linewidth=1)
+                ax.plot(of["value"], y, mark, color=color, markersize=3, label=SPLITS[split])
+            ax.grid(axis="y", visible=False)
+            if line is axes[-1]:
+                ax.set_xlabel(title)
+        line[0].set_yticks(range(len(methods)), [label(m) for m in methods], fontsize=6.5)
+        line[0].set_ylim(-0.7, len(methods) - 0.3)
+        line[0].set_title(f"Pool {pool}", loc="left", fontweight="bold")
+    floor = rows.loc[rows["metric"] == "gap_closed", "ci_low"].quantile(0.1)
+    axes[0, 2].set_xlim(left=min(floor, -0.05))  # one wide interval would squeeze the others
+    fig.suptitle(_families_message(rows), fontsize=10, fontweight="bold", ha="left", x=0.01)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
+
+
+def _families_message(rows: pd.DataFrame) -> str:
+    ours = rows[(rows["method"] == "ours") & (rows["metric"] == "mean_auc")]
+    mean = ours.groupby("split")["value"].mean()
+    return (
+        f"With whole families held out the mean AUC of ours falls from {mean['random']:.2f} to"
+        f" {mean['families']:.2f}"
+    )
 
 
 def held_out_sentence(table: pd.DataFrame, metrics: pd.DataFrame, pool: str) -> str:

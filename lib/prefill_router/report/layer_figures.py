@@ -1,36 +1,19 @@
-"""The figures and sentences of the notebooks on activations and layers."""
+"""The figure and sentences of the notebooks on activations and layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prefill_router.report.plots import plain_log, plot_layers, plot_layers_label_free
+from prefill_router.report.styles import AUC_COLOR, J_COLOR
 
-MOST_TARGETS = 6  # a line for each is readable up to here
-
-
-def draw_activations(tokens: np.ndarray, benchmarks: Sequence[str], norms: pd.DataFrame) -> Figure:
-    """Prompt lengths [n] by benchmark, and the mean length of the vectors in every layer."""
-    fig, axes = plt.subplots(1, 2, figsize=(8.5, 2.8))
-    sns.histplot(x=tokens, hue=benchmarks, multiple="stack", bins=50, ax=axes[0], linewidth=0)
-    axes[0].set(
-        title="Prompt length", xlabel="encoder tokens, chat template included", ylabel="queries"
-    )
-    sns.lineplot(norms, x="layer", y="norm", style="pooling", color="black", ax=axes[1])
-    axes[1].set(
-        title="Mean length of the pooled vectors",
-        xlabel="layer (0 = embeddings)",
-        ylabel="Euclidean norm",
-        yscale="log",
-    )
-    plain_log(axes[1].yaxis)
-    return fig
+ACROSS = 4  # panels in a row
+POOLINGS = {"last": "--", "mean": "-"}
 
 
 def reading_sentence(tokens: np.ndarray, params: int) -> str:
@@ -44,22 +27,73 @@ def reading_sentence(tokens: np.ndarray, params: int) -> str:
     )
 
 
-def draw_layers(layers: pd.DataFrame, pools: Mapping[str, Sequence[str]]) -> Figure:
-    """The four probes over layers: a line for each target, or with many targets for each pool."""
-    shown, hue = layers, "target"
-    if layers["target"].nunique() > MOST_TARGETS:
-        parts = [layers[layers["target"].isin(t)].assign(pool=pool) for pool, t in pools.items()]
-        shown, hue = pd.concat(parts), "pool"
-    fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
-    plot_layers(shown, "probe_auc", "cross-validated probe AUC", axes[0, 0], hue=hue)
-    plot_layers(shown, "fisher_j", "Fisher separability J", axes[0, 1], hue=hue)
-    plot_layers_label_free(layers, "d_eff", "effective dimensionality", axes[1, 0])
-    plot_layers_label_free(layers, "anisotropy", "anisotropy (mean cosine)", axes[1, 1])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    for ax in axes.flat:
-        ax.get_legend().remove()
-    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+def draw_layers(layers: pd.DataFrame, choices: pd.DataFrame) -> Figure:
+    """A panel for each target: probe AUC over the layers above the embeddings, J on its own scale
+    under it, and what each of the two chooses.
+
+    Parameters
+    ----------
+    layers : as ``layers.csv``
+    choices : as ``layer_choice.csv``
+    """
+    targets = list(choices["target"])
+    columns = min(ACROSS, len(targets))
+    rows = math.ceil(len(targets) / columns)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(8.6, 1.75 * rows + 1.1), squeeze=False, sharex=True
+    )
+    for ax in axes.flat[len(targets) :]:
+        ax.set_visible(False)
+    for ax, choice in zip(axes.flat, choices.itertuples(), strict=False):
+        of = layers[(layers["target"] == choice.target) & (layers["layer"] > 0)]
+        _layers_of_target(ax, of, choice)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("probe AUC")
+    for k in range(columns):  # the lowest that is drawn in each column
+        lowest = axes[(len(targets) - 1 - k) // columns, k]
+        lowest.set_xlabel("layer")
+        lowest.tick_params(labelbottom=True)
+    lost = choices["auc_at_auc"] - choices["auc_at_j"]
+    fig.suptitle(
+        f"Choosing the layer by J costs {lost.mean():.3f} of probe AUC on average, at most"
+        f" {lost.max():.3f} ({choices.loc[lost.idxmax(), 'target']})",
+        fontsize=10,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
+    )
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=5)
     return fig
+
+
+def _layers_of_target(ax: Axes, of: pd.DataFrame, choice) -> None:  # type: ignore[no-untyped-def]
+    low, high = of["probe_auc"].min(), of["probe_auc"].max()
+    span = max(high - low, 0.01)
+    floor, top = low - 0.75 * span, high + 0.25 * span
+    for pooling, dashes in POOLINGS.items():
+        rows = of[of["pooling"] == pooling].sort_values("layer")
+        name = f"probe AUC, {'last token' if pooling == 'last' else 'mean over tokens'}"
+        ax.plot(rows["layer"], rows["probe_auc"], dashes, color=AUC_COLOR, lw=1.3, label=name)
+    j_high = of["fisher_j"].max() or 1.0
+    by_layer = of.groupby("layer")["fisher_j"].max()
+    ax.fill_between(
+        by_layer.index,
+        floor,
+        floor + 0.6 * span * by_layer / j_high,
+        color=J_COLOR,
+        alpha=0.25,
+        linewidth=0,
+        label="J, own scale",
+    )
+    marks = (("auc", "o", AUC_COLOR, "probe AUC"), ("j", "D", J_COLOR, "J"))
+    for by, mark, color, name in marks:
+        layer, auc = getattr(choice, f"layer_by_{by}"), getattr(choice, f"auc_at_{by}")
+        ax.plot(
+            layer, auc, mark, color=color, markersize=6.5, zorder=6, label=f"chosen by {name}"
+        )  # fmt: skip
+    ax.set_ylim(floor, top)
+    ax.set_title(choice.target, fontsize=8)
 
 
 def choice_sentence(choices: pd.DataFrame, last_layer: int) -> str:

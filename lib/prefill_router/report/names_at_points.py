@@ -14,9 +14,11 @@ from prefill_router.report.styles import INK
 PLACES = [
     *((6, 0, "left"), (-6, 0, "right"), (0, 8, "center"), (0, -8, "center")),
     *((6, 8, "left"), (-6, 8, "right"), (6, -8, "left"), (-6, -8, "right")),
-    *((8, 18, "left"), (-8, 18, "right"), (8, -18, "left"), (-8, -18, "right")),
-    *((12, 30, "left"), (-12, 30, "right"), (12, -30, "left"), (-12, -30, "right")),
-    *((16, 44, "left"), (-16, 44, "right"), (16, -44, "left"), (-16, -44, "right")),
+    *(
+        (side * (4 + abs(dy) // 4), dy, "left" if side > 0 else "right")
+        for dy in (12, -12, 22, -22, 33, -33, 44, -44, 55, -55)
+        for side in (1, -1)
+    ),
 ]
 FAR = 15  # points; a name farther off is joined to its point
 
@@ -46,6 +48,7 @@ def name_points(
     shown = np.array([*dots, *([] if avoid is None else avoid)], dtype=float).reshape(-1, 2)
     pixels = ax.transData.transform(shown)
     frame, boxes = ax.get_window_extent(renderer), list(taken)
+    weight = np.where(np.arange(len(pixels)) < len(dots), 60, 3)  # a dot under a name is lost
     for x, y, name in points:
         found = []
         for at, (dx, dy, align) in enumerate(PLACES):
@@ -67,13 +70,9 @@ def name_points(
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
             inside &= frame.y0 <= box.y0 and box.y1 <= frame.y1
             covered = sum(box.overlaps(other) for other in boxes)
-            hit = np.count_nonzero(
-                (pixels[:, 0] > box.x0)
-                & (pixels[:, 0] < box.x1)
-                & (pixels[:, 1] > box.y0)
-                & (pixels[:, 1] < box.y1)
-            )
-            found.append((1000 * covered + 300 * (not inside) + 3 * hit + at, text, box))
+            hit = ((pixels > [box.x0, box.y0]) & (pixels < [box.x1, box.y1])).all(axis=1)
+            price = 1000 * covered + 900 * (not inside) + int(weight[hit].sum()) + at
+            found.append((price, text, box))
             if found[-1][0] == at:
                 break
         best = min(found, key=lambda entry: entry[0])

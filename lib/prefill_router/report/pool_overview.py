@@ -1,27 +1,109 @@
-"""The figure and the sentences of a pool of targets, before any router is trained."""
+"""The figure and the sentence of pools of targets, before any router is trained."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from prefill_router.evaluate.complementarity import PoolOverview
-from prefill_router.report.curve_plots import legend_below, plot_target_points
-from prefill_router.report.plots import plot_matrix
+from prefill_router.report.names_at_points import name_points
+from prefill_router.report.styles import ORACLE, TARGET, ZONES, ink_on
 
 
-def draw_pool(found: PoolOverview) -> Figure:
-    """Cost and accuracy of single targets, who wins where another loses, accuracy by benchmark."""
-    fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.6), width_ratios=[1.1, 1, 1])
-    # before the letters, which are placed by it
-    axes[0].set(title="Accuracy and cost of single targets", ylim=(0, 1))
-    plot_target_points(found.points, found.cost_unit, axes[0])
-    oracle = found.row["oracle_accuracy"]
-    axes[0].axhline(oracle, color="#009E73", linewidth=1, linestyle="--", label="oracle")
-    legend_below(axes[0])
-    plot_matrix(found.wins, "Share of queries: row right, column wrong", ax=axes[1])
-    plot_matrix(found.by_benchmark, "Accuracy by benchmark", ax=axes[2])
+def draw_pools(pools: pd.DataFrame, targets: pd.DataFrame) -> Figure:
+    """A row for each pool. Left: zones of agreement, and the oracle's room above the best single
+    target; right: cost and accuracy of every target alone.
+
+    Parameters
+    ----------
+    pools : as ``pools.csv``
+    targets : DataFrame[pool, target, cost, accuracy]
+    """
+    fig, axes = plt.subplots(
+        len(pools), 2, figsize=(8.6, 2.6 * len(pools) + 0.7), width_ratios=[1, 1.35], squeeze=False
+    )
+    for (left, right), row in zip(axes, pools.itertuples(), strict=True):
+        _zones(left, row)
+        _prices(right, targets[targets["pool"] == row.pool], row.oracle_accuracy)
+    fig.suptitle(pools_message(pools), fontsize=10, fontweight="bold", ha="left", x=0.01)
+    fig.canvas.draw()
+    fig.set_layout_engine("none")
+    for right, pool in zip(axes[:, 1], pools["pool"], strict=True):
+        of = targets[(targets["pool"] == pool)].dropna(subset="cost")
+        share = 100 * of["cost"] / of["cost"].max()
+        points = list(zip(share, of["accuracy"], of["target"], strict=True))
+        if points:
+            name_points(right, points)
     return fig
+
+
+def pools_message(pools: pd.DataFrame) -> str:
+    """How often routing can matter at all."""
+    low, high = pools["disagree"].min(), pools["disagree"].max()
+    span = f"{low:.0%}" if len(pools) == 1 else f"{low:.0%} to {high:.0%}"
+    return f"Targets disagree on {span} of the queries: only there a router can win"
+
+
+def _zones(ax: Axes, row) -> None:  # type: ignore[no-untyped-def]  # of itertuples
+    start = 0.0
+    for zone, (name, color) in ZONES.items():
+        share = getattr(row, zone)
+        ax.barh(1.6, share, left=start, height=0.7, color=color)
+        ink = ink_on(color)
+        if share >= 0.08:
+            ax.text(start + share / 2, 1.6, f"{share:.0%}", ha="center", va="center", color=ink)
+        words = name.replace("targets ", "") if share < 0.2 else name
+        at, align = (1.0, "right") if zone == "all_wrong" else (start + share / 2, "center")
+        ax.text(at, 2.05, words, ha=align, va="bottom", fontsize=7.5)
+        start += share
+    best, oracle = row.best_single_accuracy, row.oracle_accuracy
+    ax.barh(0.2, best, height=0.45, color=TARGET)
+    ax.barh(0.2, oracle - best, left=best, height=0.45, color=ORACLE, alpha=0.45)
+    ax.text(best / 2, 0.2, f"best single {best:.1%}", ha="center", va="center", color="white")
+    gap = f"oracle {oracle:.1%}, +{100 * (oracle - best):.1f}"
+    ax.text(oracle, 0.55, gap, ha="right", va="bottom", fontsize=8, color=ORACLE)
+    ax.set(xlim=(0, 1), ylim=(-0.2, 2.5), yticks=[], xlabel="share of the queries")
+    ax.set_title(f"Pool {row.pool}: {row.targets} targets, {row.queries:,} queries", loc="left")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.spines["left"].set_visible(False)
+    ax.grid(visible=False)
+
+
+def _prices(ax: Axes, points: pd.DataFrame, oracle: float) -> None:
+    priced = points.dropna(subset="cost")
+    if priced.empty or not priced["cost"].max() > 0:
+        order = points.sort_values("accuracy")
+        ax.barh(order["target"], order["accuracy"], color=TARGET, height=0.6)
+        ax.axvline(oracle, color=ORACLE, linestyle="--", linewidth=1)
+        ax.set(xlim=(0, 1), xlabel="accuracy alone (no prices); dashed: oracle")
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        return
+    share = 100 * priced["cost"] / priced["cost"].max()
+    ax.axhline(oracle, color=ORACLE, linestyle="--", linewidth=1)
+    ax.text(
+        0.01,
+        oracle,
+        "oracle",
+        color=ORACLE,
+        fontsize=7.5,
+        va="bottom",
+        transform=ax.get_yaxis_transform(),
+    )
+    ax.plot(share, priced["accuracy"], "o", color=TARGET, markersize=5)
+    low = min(priced["accuracy"].min(), oracle)
+    ax.set(
+        xscale="log",
+        xlim=(share.min() / 1.8, 190),
+        ylim=(low - 0.12 * (oracle - low + 0.1), oracle + 0.12 * (oracle - low)),
+    )
+    ticks = [tick for tick in (0.1, 0.3, 1, 3, 10, 30, 100) if tick >= share.min() / 1.8]
+    ax.set_xticks(ticks, [f"{tick:g}%" for tick in ticks])
+    ax.minorticks_off()
+    ax.set(ylabel="accuracy", xlabel="mean cost of a query, % of the dearest target's (log)")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def pool_sentence(found: PoolOverview) -> str:
@@ -41,13 +123,13 @@ def pool_sentence(found: PoolOverview) -> str:
         )
     if found.more_benchmarks:
         text += (
-            f" The figure names the {len(found.by_benchmark)} largest benchmarks;"
+            f" The table names the {len(found.by_benchmark)} largest benchmarks;"
             f" {found.more_benchmarks} more are left out of it."
         )
     blank = found.by_benchmark.isna().all(axis=1)
     if blank.any():
         names = ", ".join(found.by_benchmark.index[blank])
-        text += f" Of {names} every target answered no query: blank in the figure."
+        text += f" Of {names} every target answered no query: blank in the table."
     if found.unpriced:
         text += (
             f" No public price is known for {', '.join(found.unpriced)}: in the pool, but in"

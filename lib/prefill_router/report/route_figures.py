@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from prefill_router.report.plots import plot_matrix
+from prefill_router.report.styles import TEXT
 
 LONGEST = 60  # characters of a prompt beside the figure
 
@@ -35,5 +36,5 @@ def draw_routes(
     plot_matrix(p, title, fmt=".2f", ax=ax)
     for row, target in enumerate(routes["target"]):
         at = (list(targets).index(target), row)
-        ax.add_patch(plt.Rectangle(at, 1, 1, fill=False, edgecolor="#D55E00", linewidth=2))
+        ax.add_patch(plt.Rectangle(at, 1, 1, fill=False, edgecolor=TEXT, linewidth=2.5))
     return fig

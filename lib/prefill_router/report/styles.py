@@ -2,14 +2,14 @@
 
 A colour says what a thing is, and a name has the same colour in every figure: black is ours, blue
 the paper's network, vermilion every router that reads the text, grey what reads no text. Pools have
-a colour and a marker each. Targets are named where they stand and share one colour, since no palette
-holds fifty of them apart.
+a colour and a marker each. Targets are named where they stand and share one colour, since no
+palette holds fifty of them apart.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,6 +17,8 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 
 from prefill_router.data.own.fonts import installed_fonts
+
+Color = str | tuple[float, float, float]
 
 NAMES = {
     "ours": "kernel router on prefill (ours)",
@@ -168,18 +170,18 @@ def pool_style(pool: str) -> tuple[str, str]:
     return POOLS.get(pool, MORE_POOLS[zlib.crc32(pool.encode()) % len(MORE_POOLS)])
 
 
-def luminance(color: str | Sequence[float]) -> float:
+def luminance(color: Color) -> float:
     """Relative luminance of an opaque colour (WCAG 2.2)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one: str | Sequence[float], other: str | Sequence[float]) -> float:
+def contrast(one: Color, other: Color) -> float:
     """Contrast ratio of two colours, from 1 to 21 (WCAG 2.2)."""
     low, high = sorted([luminance(one), luminance(other)])
     return (high + 0.05) / (low + 0.05)
 
 
-def ink_on(background: str | Sequence[float]) -> str:
+def ink_on(background: Color) -> str:
     """Black or white, whichever is easier to read on a background: at least 4.5 on any."""
     return max("#000000", "#FFFFFF", key=lambda ink: contrast(ink, background))

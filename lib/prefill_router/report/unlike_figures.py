@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from prefill_router.report.styles import OURS, REFERENCE, pool_style
+
 
 def draw_unlike(alarms: pd.DataFrame, bins: pd.DataFrame) -> Figure:
     """Share of test rows that are flagged against the share that was asked for; and, in bins of
@@ -14,26 +16,35 @@ def draw_unlike(alarms: pd.DataFrame, bins: pd.DataFrame) -> Figure:
 
     `alarms`, `bins`: `evaluate.unlike.unlike_tables`.
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.1))
     asked = alarms["false_alarms"]
-    left.plot([0, asked.max()], [0, asked.max()], color="0.6", linewidth=0.8, linestyle="--")
-    left.vlines(asked, alarms["least"], alarms["most"], color="black", linewidth=1.5)
-    left.plot(asked, alarms["flagged"], "o", color="black", markersize=4)
+    left.plot([0, asked.max()], [0, asked.max()], color=REFERENCE, lw=0.8, ls="--")
+    left.vlines(asked, alarms["least"], alarms["most"], color=OURS, linewidth=1.5)
+    left.plot(asked, alarms["flagged"], "o", color=OURS, markersize=5)
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
-    left.set(xlabel="familiarity below", ylabel="share of test rows", ylim=(0, None))
+    left.set(xlabel="alarm below this familiarity", ylabel="share of test rows", ylim=(0, None))
     left.set_xticks(asked)
     starts = sorted(bins["familiarity"].unique())
     for pool, rows in bins.groupby("pool", sort=False):
         x = [starts.index(start) for start in rows["familiarity"]]
         gain = 100 * (rows["accuracy"] - rows["best_single"])
-        right.plot(x, gain, marker="o", markersize=4, label=pool)
-    right.axhline(0, color="0.6", linewidth=0.8, linestyle="--")
-    right.set(xticks=range(len(starts)), xlabel="familiarity from")
+        color, mark = pool_style(str(pool))
+        right.plot(x, gain, color=color, marker=mark, markersize=5, label=f"pool {pool}")
+    right.axhline(0, color=REFERENCE, linewidth=0.8, linestyle="--")
+    right.set(xticks=range(len(starts)), xlabel="familiarity of the prompt, from")
     right.set_xticklabels([f"{start:g}" for start in starts])
-    right.set(ylabel="accuracy over best single, points")
-    right.legend(title="pool", loc="upper left", bbox_to_anchor=(1.02, 1))
-    fig.subplots_adjust(wspace=0.35)
+    right.set(ylabel="accuracy of ours minus\nbest single, points")
+    fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    row = alarms.iloc[(asked - 0.05).abs().argmin()]
+    fig.suptitle(
+        f"An alarm meant for {row['false_alarms']:.0%} of familiar prompts rings for"
+        f" {row['flagged']:.0%} of the test prompts",
+        fontsize=10,
+        fontweight="bold",
+        ha="left",
+        x=0.01,
+    )
     return fig
 
 
