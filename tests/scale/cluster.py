@@ -18,9 +18,7 @@ PORTS = (
 
 
 def _node():
-    """Of one core. A node waits 15 seconds for its agent to say these ports, unless they are
-    given.
-    """
+    """Of one core, with ports of its own."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
         for free in sockets:
@@ -49,6 +47,20 @@ def _patiently(function, seconds):
     return again
 
 
+def _with_ports(start_raylet):
+    """A node's daemon waits 15 seconds for its agents to write their ports to files: they are
+    written before it starts.
+    """
+
+    def start(self, *given, **named):
+        for name in PORTS:
+            path = Path(self.get_session_dir_path()) / f"{name}_{self._node_id}"
+            path.write_text(str(getattr(self._ray_params, name)))
+        return start_raylet(self, *given, **named)
+
+    return start
+
+
 @contextmanager
 def two_nodes():
     """A running cluster; its workers find the modules of the tests."""
@@ -64,10 +76,11 @@ def two_nodes():
         # a node that is only slow is not dead
         RAY_health_check_timeout_ms="30000",
     )
-    kept = services.get_node, node.Node.start_api_server
+    kept = services.get_node, node.Node.start_api_server, node.Node.start_raylet
     services.get_node = _patiently(services.get_node, 240)
     # the dashboard is not looked at, and takes a minute to start
     node.Node.start_api_server = lambda *_, **__: None
+    node.Node.start_raylet = _with_ports(node.Node.start_raylet)
     cluster = None
     try:
         cluster = Cluster(initialize_head=True, head_node_args=_node())
@@ -78,7 +91,7 @@ def two_nodes():
         ray.shutdown()
         if cluster is not None:
             cluster.shutdown()
-        services.get_node, node.Node.start_api_server = kept
+        services.get_node, node.Node.start_api_server, node.Node.start_raylet = kept
         os.environ.clear()
         os.environ.update(before)
 
