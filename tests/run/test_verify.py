@@ -64,6 +64,19 @@ def test_metric_rows_have_their_own_tolerance():
     ]
 
 
+def test_a_mean_limits_each_method_and_no_single_number():
+    rules = {"columns": {"p": {"mean": 0.02}}}
+    committed = pd.DataFrame({"method": list("aabb"), "p": [0.5, 0.5, 0.5, 0.5]})
+    # means of absolute differences: (0.039 + 0) / 2 = 0.0195 and 0; then 0 and (0.03 + 0.02) / 2
+    assert problems(committed, committed.assign(p=[0.539, 0.5, 0.5, 0.5]), rules) == []
+    found = compare.compare_tables(
+        committed, committed.assign(p=[0.5, 0.5, 0.53, 0.48]), "t.csv", rules
+    )
+    assert found[0]["problem"] == "mean difference of 1 of 2 methods out of tolerance"
+    assert found[0]["row"] == "mean of b" and found[0]["deviation"] == pytest.approx(0.025)
+    assert problems(committed, committed.assign(p=[np.nan, 0.5, 0.5, 0.5]), rules) != []
+
+
 def test_missing_numbers():
     committed = pd.DataFrame({"method": ["a", "b"], "value": [np.nan, 1.0]})
     assert problems(committed, committed) == []

@@ -72,8 +72,7 @@ def _by_plan_or_tolerance(
     if pd.isna(_interval(at, method, "accuracy")[0]):  # best single and oracle have no tolerance
         at = of_pools(metrics, ARGMAX)
     single = _interval(of_pools(metrics), "best_single", "cost_saving_vs_max")[0]
-    saving = _interval(at, method, "cost_saving_vs_max")[0]
-    cost = 1 - saving_against(saving, single)
+    cost = 1 - saving_against(_interval(at, method, "cost_saving_vs_max")[0], single)
     return {"accuracy": _interval(at, method, "accuracy"), "cost": (cost,) + (float("nan"),) * 2}
 
 

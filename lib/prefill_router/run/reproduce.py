@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ import pandas as pd
 
 from prefill_router.data.outcomes import OutcomesError
 from prefill_router.run.arguments import FOLDERS, OWN_TABLE, command_line, profile_of
-from prefill_router.run.headline import TABLES, headline, headline_tables, largest_difference
+from prefill_router.run.headline import TABLES, WIDTH, headline, headline_tables, largest_difference
 from prefill_router.run.kernel import NotebookFailed
 from prefill_router.run.notebooks import NotebookError, Ran, run
 from prefill_router.run.profile import ProfileError
@@ -169,7 +170,8 @@ def _publish_and_tell(
             if (workspace.results / f"{name}.csv").is_file()
         }
         difference = largest_difference(before, headline_tables(now))
-        say(f"{workspace.profile.label}: {outcome(done.comparison, difference)}.")
+        told = f"{workspace.profile.label}: {outcome(done.comparison, difference)}."
+        say(textwrap.fill(told, WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     for line in details(done, inputs):
         say(line)
     if not done.new and not done.replaced:
