@@ -154,11 +154,15 @@ class KernelRegression:
         rows, predicted = self._choose(kernels, components, groups)
         kernel = mean_kernel([kernels[name] for name in self.encoders_used])
         self._nearness = nearness_in_training(kernel, groups)
+        self._solve(kernel, components)
+        self._solved_for = components, groups
+        return rows, self._values(predicted)
+
+    def _solve(self, kernel: np.ndarray, components: np.ndarray) -> None:
         self._offset, self._dual = components.mean(axis=0), np.zeros_like(components)
         for ridge in np.unique(self.ridges_used):
             at = self.ridges_used == ridge
             self._dual[:, at] = solve_ridge(kernel, components[:, at] - self._offset[at], ridge)
-        return rows, self._values(predicted)
 
     def _fit_bounded(
         self, X: Mapping[str, Rows], values: np.ndarray, groups: np.ndarray
