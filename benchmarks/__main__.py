@@ -1,5 +1,5 @@
 """Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract
-sweep ensemble latency scale rows]
+sweep ensemble latency scale]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prefill_router.report.plots import plain_log
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
-from . import ensemble, extract, latency, rows, scale, sweep
+from . import ensemble, extract, latency, scale, sweep
 
 BENCHMARKS = {
     "extract": extract.run,
@@ -25,7 +25,6 @@ BENCHMARKS = {
     "ensemble": ensemble.run,
     "latency": latency.run,
     "scale": scale.run,
-    "rows": rows.run,
 }
 
 
@@ -91,19 +90,19 @@ def draw(folder: Path, target: Path) -> plt.Figure:
     if table := next(
         (c["milliseconds"] for n, c in found.items() if n.startswith("latency")), None
     ):
-        for method, lengths in table.items():
+        for method, rows in table.items():
             color, line = style(method)
             query.plot(
-                [int(n) for n in lengths],
-                [row["beyond_the_encoder"]["p50"] for row in lengths.values()],
+                [int(n) for n in rows],
+                [row["beyond_the_encoder"]["p50"] for row in rows.values()],
                 marker="o",
                 color=color,
                 linestyle=line,
                 label=f"beyond the encoder, {label(method)}",
             )
         query.plot(
-            [int(n) for n in lengths],
-            [row["encoder_alone"]["p50"] for row in lengths.values()],
+            [int(n) for n in rows],
+            [row["encoder_alone"]["p50"] for row in rows.values()],
             marker="s",
             color="#999999",
             linestyle="--",
@@ -116,8 +115,8 @@ def draw(folder: Path, target: Path) -> plt.Figure:
     query.set(
         title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds"
     )
-    if extracted := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
-        t = pd.DataFrame(extracted)
+    if rows := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
+        t = pd.DataFrame(rows)
         growth.plot(t["prompts"], t["seconds"], marker="o", color="#0072B2")
         growth.set(xscale="log", yscale="log", ylabel="seconds")
         plain_log(growth.xaxis)

@@ -53,8 +53,8 @@ def count_params(network: Any) -> int:
 
 
 def plain_attention(network: Any, device: torch.device) -> Any:
-    """The network with attention multiplied out, on the same weights: on a CPU an eighth faster than
-    the fused kernel, for up to `prefill.PLAIN_TOKENS`.
+    """The network with attention multiplied out, on the same weights: an eighth faster on a CPU
+    than the fused kernel, for up to `prefill.PLAIN_TOKENS`.
 
     These are modules of its own, and nothing is switched in the given ones: a thread that reads a
     long prompt at the same time shall not see them change. The results differ by rounding. On a
