@@ -155,7 +155,7 @@ def test_a_router_of_usual_width_has_at_most_50_megabytes():
 
 def test_what_is_shipped_of_an_exact_router_is_projected(monkeypatch):
     rng = np.random.default_rng(5)
-    x = (rng.normal(size=(300, 20)) @ rng.normal(size=(20, 60))).astype("f4")
+    x = (rng.normal(size=(300, 10)) @ rng.normal(size=(10, 60))).astype("f4")
     x += 0.1 * rng.normal(size=x.shape).astype("f4")
     Y = outcomes(x)
     router = KernelRouter().fit(x[:200], Y[:200])

@@ -194,9 +194,8 @@ class KernelRegression:
             components,
             Search(group_folds(groups, self.folds, self.seed), self._cv_rows(groups), self.ridges),
         )
-        self._offset, self._dual, self.ridges_used, self.r2_ = (
-            *(found.offset, found.dual, found.ridges, found.r2),
-        )
+        self._offset, self._dual = found.offset, found.dual
+        self.ridges_used, self.r2_ = found.ridges, found.r2
         self.cv_error.setdefault(self.encoders_used, found.error)
         self._nearness = nearness_in_training(found.kernel, groups[found.rows], groups[drawn])
         return found.rows, self._values(found.held_out)

@@ -12,7 +12,7 @@ and much alike, so that kernels are computed on some hundred directions
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -55,9 +55,12 @@ class Projected:
     scale: np.ndarray
     directions: np.ndarray
     points: np.ndarray
+    # what every query is multiplied with, once in the form that is multiplied fastest
+    _directions: torch.Tensor = field(init=False, repr=False, compare=False)
+    _points: torch.Tensor = field(init=False, repr=False, compare=False)
+    _own: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # what every query is multiplied with, once in the form that is multiplied fastest
         for name in ("directions", "points"):
             ready = np.ascontiguousarray(getattr(self, name), np.float32)
             object.__setattr__(self, "_" + name, torch.from_numpy(ready))
