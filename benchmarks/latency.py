@@ -18,7 +18,8 @@ import torch
 
 from prefill_router.encode.activations import extract
 from prefill_router.encode.encoders import load_encoder
-from prefill_router.encode.prefill import Prefill, plain_attention
+from prefill_router.encode.network import plain_attention
+from prefill_router.encode.prefill import Prefill
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.store import store_folder
 from prefill_router.hardware import torch_threads

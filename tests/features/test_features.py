@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from prefill_router.data.memory import drawn_rows
 from prefill_router.features.choice import FeatureChoice, choose_components, choose_layers
 from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
 from prefill_router.features.queries import LabelledQueries
@@ -225,3 +226,25 @@ def test_shared_block_is_scikit_learns_pca_of_all_layers_side_by_side():
     ):
         SharedBlock.from_state(tensors, {"pooling": "mean", "n_components": 5})
     assert meta == {"format": 2, "layers": [0, 1], "pooling": "mean", "n_components": 5}
+
+
+def test_a_block_of_very_many_rows_is_fitted_on_a_draw_of_them(monkeypatch):
+    assert drawn_rows(5, 5).tolist() == [0, 1, 2, 3, 4]
+    drawn = drawn_rows(1000, 50)
+    assert len(set(drawn)) == 50 and (np.diff(drawn) > 0).all() and drawn.max() < 1000
+    asked = []
+
+    class Store:
+        n_layers, hidden_size = 2, 4
+
+        def read(self, layer, pooling, query_ids):
+            asked.append(len(query_ids))
+            rng = np.random.default_rng(layer)
+            return rng.normal(size=(1000, 4)).astype("f4")[[int(q) for q in query_ids]]
+
+    monkeypatch.setattr(
+        "prefill_router.features.pipeline.drawn_rows", lambda n: drawn_rows(n, most=50)
+    )
+    ids = np.arange(1000).astype(str)
+    block = SharedBlock(n_components=3).fit(Store(), ids)
+    assert set(asked) == {50} and block.transform(Store(), ids).shape == (1000, 3)

@@ -93,19 +93,23 @@ def test_half_of_the_rows_as_landmarks_cost_little(problem):
     assert bounded.r2_[0] > 0.2 and abs(bounded.cv_error["",] / exact.cv_error["",] - 1) < 0.03
 
 
-def test_directions_keep_the_kernel_of_states_that_lie_along_them():
-    """Columns that are mixtures of three and a little noise: three directions are enough."""
+def test_directions_keep_the_distances_of_states():
+    """Along three columns' mixtures exactly, in what is left of them without bias."""
     rng = np.random.default_rng(3)
     mixed = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 40))
     x = (mixed + 0.01 * rng.normal(size=mixed.shape)).astype("f4")
+    projected = Projected.of(x[:80], 6)
+    assert projected.points.shape == (80, 6) and projected.points.dtype == np.float16
     whole = Block.of(x[:80]).kernel(x, 1.0)
-    projected = Projected.of(x[:80], 3)
-    np.testing.assert_allclose(projected.kernel(x, 1.0), whole, atol=0.02)
-    assert projected.points.shape == (80, 3) and projected.points.dtype == np.float16
-    # without a common direction the lengths remain: every distance is the sum of both
-    far = Projected.of(x[:80], 1).kernel(x[:80], 1.0)
-    values = np.linalg.eigvalsh(far.astype(float))
-    assert values[0] > -1e-3
+    np.testing.assert_allclose(projected.kernel(x, 1.0), whole, atol=0.05)
+    assert np.abs(projected.kernel(x, 1.0) - whole).mean() < 5e-3
+    copies = np.diag(projected.kernel(x[:80], 1.0))  # a copy is as near as can be
+    np.testing.assert_allclose(copies, 1.0, atol=1e-4)
+    noise = rng.normal(size=(300, 400)).astype("f4")
+    ratio = np.log(Projected.of(noise[:100], 200).kernel(noise[100:], 1.0)) / np.log(
+        Block.of(noise[:100]).kernel(noise[100:], 1.0)
+    )
+    assert ratio.mean() == pytest.approx(1, abs=0.02)
 
 
 def test_states_in_a_store_are_read_in_blocks_and_give_what_memory_gives(problem, monkeypatch):
@@ -144,14 +148,14 @@ def test_a_router_of_usual_width_has_at_most_50_megabytes():
     """Sizes of SmolLM2-135M: 11 layers, both poolings, 576 numbers; 11 targets."""
     columns, targets = 22 * 576, 11
     block = 2 * (memory.DIRECTIONS * columns + memory.LANDMARKS * memory.DIRECTIONS)
-    whole = block + 4 * (2 * columns + memory.LANDMARKS + 4000) + 8 * memory.LANDMARKS * targets
+    whole = block + 4 * (2 * columns + 4000) + 8 * memory.LANDMARKS * targets
     assert whole < 50e6
     assert whole + 2 * (memory.EXACT_ROWS - memory.LANDMARKS) * memory.DIRECTIONS < 50e6
 
 
 def test_what_is_shipped_of_an_exact_router_is_projected(monkeypatch):
     rng = np.random.default_rng(5)
-    x = (rng.normal(size=(300, 20)) @ rng.normal(size=(20, 60))).astype("f4")
+    x = (rng.normal(size=(300, 10)) @ rng.normal(size=(10, 60))).astype("f4")
     x += 0.1 * rng.normal(size=x.shape).astype("f4")
     Y = outcomes(x)
     router = KernelRouter().fit(x[:200], Y[:200])
@@ -160,7 +164,7 @@ def test_what_is_shipped_of_an_exact_router_is_projected(monkeypatch):
     monkeypatch.setattr("prefill_router.heads.kernel.DIRECTIONS", 30)
     compact = router.compact()
     assert compact.state()[0]["encoder0.points"].shape == (200, 30)
-    np.testing.assert_allclose(compact.predict_proba(x), router.predict_proba(x), atol=0.02)
+    np.testing.assert_allclose(compact.predict_proba(x), router.predict_proba(x), atol=0.05)
     assert isinstance(router._blocks[""], Block)
 
 

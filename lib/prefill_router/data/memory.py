@@ -4,6 +4,7 @@ before the work begins.
 
 from __future__ import annotations
 
+import numpy as np
 import psutil
 
 # At most so many rows are fitted with the exact kernel of all of them, beyond it with landmarks.
@@ -15,6 +16,15 @@ MEMORY_BASE, MEMORY_PER_PAIR = 1e9, 15.0  # bytes
 BLOCK_ROWS = 2048  # read at a time
 # Columns of the states that are read of an encoder of usual size, where it is not known yet.
 USUAL_COLUMNS = 13_000
+
+
+def drawn_rows(n: int, most: int = EXACT_ROWS) -> np.ndarray:
+    """Positions of all n rows, or of ``most`` of them where there are more: drawn at random, always
+    the same, ascending.
+    """
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
 
 
 def memory_of_exact(n: int) -> float:

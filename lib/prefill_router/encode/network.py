@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,3 +50,21 @@ def count_params(network: Any) -> int:
     if head is not None and head.weight is not network.get_input_embeddings().weight:
         total -= head.weight.numel()
     return total
+
+
+def plain_attention(network: Any, device: torch.device) -> Any:
+    """The network with attention multiplied out, on the same weights: an eighth faster on a CPU
+    than the fused kernel, for up to `prefill.PLAIN_TOKENS`.
+
+    These are modules of its own, and nothing is switched in the given ones: a thread that reads a
+    long prompt at the same time shall not see them change. The results differ by rounding. On a
+    GPU, or where the fused kernel is not used, it is the given network.
+    """
+    fused = getattr(getattr(network, "config", None), "_attn_implementation", None) == "sdpa"
+    if device.type != "cpu" or not fused or not hasattr(network, "set_attn_implementation"):
+        return network
+    twin = copy.deepcopy(
+        network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    )
+    twin.set_attn_implementation("eager")
+    return twin

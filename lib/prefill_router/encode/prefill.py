@@ -10,7 +10,6 @@ are.
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from prefill_router.encode.network import plain_attention
 from prefill_router.hardware import keep_memory, on_every_core
 
 TokenIds = Sequence[int] | np.ndarray
@@ -86,24 +86,6 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
 def batch_tokens_of(device: torch.device) -> int:
     """Padded tokens of a forward pass that suit a device."""
     return GPU_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS
-
-
-def plain_attention(network: Any, device: torch.device) -> Any:
-    """The network with attention multiplied out, on the same weights: for up to ``PLAIN_TOKENS`` on
-    a CPU an eighth faster than the fused kernel.
-
-    These are modules of its own, and nothing is switched in the given ones: a thread that reads a
-    long prompt at the same time shall not see them change. The results differ by rounding. On a
-    GPU, or where the fused kernel is not used, it is the given network.
-    """
-    fused = getattr(getattr(network, "config", None), "_attn_implementation", None) == "sdpa"
-    if device.type != "cpu" or not fused or not hasattr(network, "set_attn_implementation"):
-        return network
-    twin = copy.deepcopy(
-        network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    )
-    twin.set_attn_implementation("eager")
-    return twin
 
 
 class Prefill:

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import randomized_svd
 
+from prefill_router.data.memory import drawn_rows
 from prefill_router.features.choice import FeatureChoice
 from prefill_router.features.queries import States
 from prefill_router.features.reduction import ScaledPCA
@@ -180,8 +181,10 @@ class SharedBlock:
 
         The components come from a randomised decomposition (Halko, Martinsson and Tropp, SIAM
         Review 53, 2011) with a fixed seed: with all layers side by side both the rows and the
-        columns are too many for an exact one.
+        columns are too many for an exact one. Of more than `memory.EXACT_ROWS` rows so many are
+        read, drawn at random.
         """
+        train_query_ids = np.asarray(train_query_ids)[drawn_rows(len(train_query_ids))]
         width, self.layers = store.hidden_size, self.layers or tuple(range(store.n_layers))
         x = np.empty((len(train_query_ids), len(self.layers) * width), np.float32)
         mean, scale = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)

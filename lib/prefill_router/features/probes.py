@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from prefill_router.data.labels import has_both_classes
+from prefill_router.data.memory import drawn_rows
 from prefill_router.data.splits import group_folds
 from prefill_router.features.crossval import fold_aucs, nan_mean
 from prefill_router.features.queries import LabelledQueries
@@ -99,7 +100,7 @@ def layer_table(
     on the raw vectors, the AUC with scaler and PCA inside the training folds. Groups never straddle
     folds; the AUC is the mean of those of the folds in which it is defined (pooled scores of
     different fits are not comparable). d_eff and anisotropy need no labels and repeat for every
-    target.
+    target. Of more than `memory.EXACT_ROWS` queries so many are probed, drawn at random.
 
     Parameters
     ----------
@@ -117,6 +118,7 @@ def layer_table(
     DataFrame[encoder, pooling, layer, target, fisher_j, d_eff, anisotropy, probe_auc]
         One row per pooling, layer (0 = embeddings) and target, in this order.
     """
+    queries = queries.rows(drawn_rows(len(queries.query_ids)))
     store, fold = queries.store, group_folds(queries.groups, folds, seed)
 
     def probe(pooling: str, layer: int) -> list[dict]:

@@ -154,11 +154,15 @@ class KernelRegression:
         rows, predicted = self._choose(kernels, components, groups)
         kernel = mean_kernel([kernels[name] for name in self.encoders_used])
         self._nearness = nearness_in_training(kernel, groups)
+        self._solve(kernel, components)
+        self._solved_for = components, groups
+        return rows, self._values(predicted)
+
+    def _solve(self, kernel: np.ndarray, components: np.ndarray) -> None:
         self._offset, self._dual = components.mean(axis=0), np.zeros_like(components)
         for ridge in np.unique(self.ridges_used):
             at = self.ridges_used == ridge
             self._dual[:, at] = solve_ridge(kernel, components[:, at] - self._offset[at], ridge)
-        return rows, self._values(predicted)
 
     def _fit_bounded(
         self, X: Mapping[str, Rows], values: np.ndarray, groups: np.ndarray
@@ -190,9 +194,8 @@ class KernelRegression:
             components,
             Search(group_folds(groups, self.folds, self.seed), self._cv_rows(groups), self.ridges),
         )
-        self._offset, self._dual, self.ridges_used, self.r2_ = (
-            *(found.offset, found.dual, found.ridges, found.r2),
-        )
+        self._offset, self._dual = found.offset, found.dual
+        self.ridges_used, self.r2_ = found.ridges, found.r2
         self.cv_error.setdefault(self.encoders_used, found.error)
         self._nearness = nearness_in_training(found.kernel, groups[found.rows], groups[drawn])
         return found.rows, self._values(found.held_out)

@@ -5,14 +5,14 @@ The regression is a sum of kernels with m landmarks, rows drawn at random, inste
 rows: the Nystroem approximation (Williams and Seeger, NIPS 2000), with the ridge of kernel ridge
 regression (Rudi, Camoriano and Rosasco, NIPS 2015). All n rows are read once, in blocks, and leave
 their products in a matrix [m, m]: time grows with n m^2, memory with m^2. States are wide
-and much alike, so that kernels are computed on their leading principal directions
+and much alike, so that kernels are computed on some hundred directions
 (:class:`Projected`): a router holds m landmarks of some hundred numbers, not of ten thousand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -36,9 +36,10 @@ Rows = np.ndarray | StoredStates
 class Projected:
     """One encoder's landmarks, standardised and projected on some directions.
 
-    Inner products of standardised states are taken along the directions alone, squared lengths are
-    those of the whole states: for two rows that have nothing in common beyond the directions, the
-    distance is the true one. The kernel stays positive semidefinite.
+    Half of the directions are the leading principal ones, which hold most of the spread. The other
+    half are random ones in what is left, by whose squared length that of the rest is told without
+    bias (Johnson and Lindenstrauss, Contemp. Math. 26, 1984): principal directions alone would
+    make rows that differ in small things look alike.
 
     Attributes
     ----------
@@ -46,23 +47,24 @@ class Projected:
     directions : float16 ndarray [r, D]
     points : float16 ndarray [m, r]
         Rounded before the regression is fitted, so that no rounding is added when it is kept.
-    own : float32 ndarray [m]
-        Squared lengths of the standardised landmarks.
     """
 
-    KEPT: ClassVar = ("mean", "scale", "directions", "points", "own")
+    KEPT: ClassVar = ("mean", "scale", "directions", "points")
 
     mean: np.ndarray
     scale: np.ndarray
     directions: np.ndarray
     points: np.ndarray
-    own: np.ndarray
+    # what every query is multiplied with, once in the form that is multiplied fastest
+    _directions: torch.Tensor = field(init=False, repr=False, compare=False)
+    _points: torch.Tensor = field(init=False, repr=False, compare=False)
+    _own: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # what every query is multiplied with, once in the form that is multiplied fastest
         for name in ("directions", "points"):
             ready = np.ascontiguousarray(getattr(self, name), np.float32)
             object.__setattr__(self, "_" + name, torch.from_numpy(ready))
+        object.__setattr__(self, "_own", self._points.square().sum(dim=1).numpy())
 
     @classmethod
     def kept(cls, *arrays: np.ndarray) -> Projected:
@@ -71,30 +73,32 @@ class Projected:
 
     @classmethod
     def of(cls, states: np.ndarray, count: int) -> Projected:
-        """Landmarks [m, D], their standardisation, and at most ``count`` principal directions of
-        (at most ``LANDMARKS`` of) them.
+        """Landmarks [m, D], their standardisation, and at most ``count`` directions; the principal
+        ones are those of at most ``LANDMARKS`` of them.
         """
         block = Block.of(states)
         z = (block.states - block.mean) / block.scale
-        count = min(count, *z.shape)
-        if count < z.shape[1]:
-            sample = z[:: -(-len(z) // LANDMARKS)]
-            _, _, directions = randomized_svd(sample, count, n_iter=2, random_state=0)
+        if count >= z.shape[1]:
+            directions = np.eye(z.shape[1], dtype=np.float16)
         else:
-            directions = np.eye(z.shape[1])
-        directions = directions.astype(np.float16)
+            sample = z[:: -(-len(z) // LANDMARKS)]
+            few = min(count // 2, len(sample))
+            _, _, leading = randomized_svd(sample, few, n_iter=2, random_state=0)
+            drawn = np.random.default_rng(0).standard_normal((count - few, z.shape[1]), np.float32)
+            drawn -= (drawn @ leading.T) @ leading
+            directions = np.vstack([leading, drawn / np.sqrt(count - few)]).astype(np.float16)
         points = (z @ directions.T.astype(np.float32)).astype(np.float16)
-        return cls(block.mean, block.scale, directions, points, (z * z).sum(axis=1))
+        return cls(block.mean, block.scale, directions, points)
 
     def kernel(self, states: np.ndarray, width: float) -> np.ndarray:
         """Kernel of rows [n, D] with the landmarks, as `gram.Block.kernel`: float32 [n, m]."""
         z = (np.asarray(states, np.float32) - self.mean) / self.scale
         # by torch: see `gram.ReadyBlock.kernel`
-        inner = torch.from_numpy(z) @ self._directions.T @ self._points.T
-        squared = inner.numpy()
+        along = torch.from_numpy(z) @ self._directions.T
+        squared = (along @ self._points.T).numpy()
         squared *= -2
-        squared += (z * z).sum(axis=1)[:, None]
-        squared += self.own
+        squared += along.square().sum(dim=1, keepdim=True).numpy()
+        squared += self._own
         np.maximum(squared, 0, out=squared)
         squared *= -width / z.shape[1]
         return np.exp(squared, out=squared)
