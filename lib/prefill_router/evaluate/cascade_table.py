@@ -153,8 +153,9 @@ def compete(
     answered: dict[tuple[str, float], Answered] = {}
     rules: dict[tuple[str, float], Policy | float | int] = {}
     for budget in BUDGETS:
-        picked = {name: of.within(budget * best_cost) for name, of in options.items()}
-        if any(rule is None for rule in picked.values()):
+        kept = {name: of.within(budget * best_cost) for name, of in options.items()}
+        picked = {name: rule for name, rule in kept.items() if rule is not None}
+        if len(picked) < len(options):
             continue
         for name, rule in picked.items():
             rules[name, budget] = rule
