@@ -26,6 +26,7 @@ from prefill_router.evaluate.cascades import (
 from prefill_router.evaluate.cross_fitted import CrossFitted, Pool
 from prefill_router.evaluate.right_answers import Odds, agreement_table, given_answer, log_odds
 from prefill_router.evaluate.rules import Rule
+from prefill_router.report import cascade_figures
 
 
 class Told:
@@ -211,6 +212,11 @@ def test_the_table_of_cascades(loaded, capsys):
     assert won["over_low"] > 0
     pairs = chosen[chosen["method"] == "cascade_by_both"]
     assert set(pairs["seed"]) == {0, 1} and pairs["asks"].between(1, 3).all()
+    cascade_figures.draw_cascades(table).canvas.draw()
+    said = cascade_figures.cascade_sentences(table)
+    over = 100 * won["over_routing"]
+    assert "Pool **made**, visible tokens paid: a cascade chosen per query" in said
+    assert f"lies {over:+.1f} [" in said and "clearly better than routing in" in said
 
 
 def test_the_table_of_agreement(loaded):
@@ -233,3 +239,5 @@ def test_the_table_of_agreement(loaded):
         assert by[name, "auc_both"] > max(by[name, "auc_agreement"], by[name, "auc_prefill"])
         over = by[name, "auc_both"] - by[name, "auc_prefill"]
         assert by[name, "both_over_prefill"] == pytest.approx(over)
+    cascade_figures.draw_agreement(table).canvas.draw()
+    assert "than the prefill alone for" in cascade_figures.agreement_sentence(table)

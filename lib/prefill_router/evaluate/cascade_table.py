@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -73,7 +73,8 @@ def cascade_tables(
         ``cost_share``, paid, of that target's cost on the test rows; ``asked_again``, the share of
         queries on which a second target is asked. ``over_routing`` is the paired difference to
         ``routing`` at the same budget. Budgets below what the cheapest way costs are left out.
-    chosen : DataFrame[pool, cost, budget, method, seed, cheap, asks, threshold, fallback, price]
+    chosen : DataFrame[pool, cost, seed, budget, method, and what applies of cheap, asks, threshold,
+        prior, fallback, price]
         What was chosen on every split.
     """
     results, chosen = [], []
@@ -149,10 +150,12 @@ def compete(
         BY_BOTH: policies(fitted, True),
         PER_QUERY: at_prices(seen.act, fitted, prices),
     }
-    answered, rules = {}, {}
+    answered: dict[tuple[str, float], Answered] = {}
+    rules: dict[tuple[str, float], Policy | float | int] = {}
     for budget in BUDGETS:
-        picked = {name: of.within(budget * best_cost) for name, of in options.items()}
-        if any(rule is None for rule in picked.values()):
+        kept = {name: of.within(budget * best_cost) for name, of in options.items()}
+        picked = {name: rule for name, rule in kept.items() if rule is not None}
+        if len(picked) < len(options):
             continue
         for name, rule in picked.items():
             rules[name, budget] = rule
@@ -161,8 +164,8 @@ def compete(
             elif isinstance(rule, int):
                 answered[name, budget] = single(asked, rule)
             else:
-                act = now.act if name == PER_QUERY else partial(_routed, asked)
-                answered[name, budget] = act(rule)
+                per_query = name == PER_QUERY
+                answered[name, budget] = now.act(rule) if per_query else _routed(asked, rule)
     return answered, rules
 
 
@@ -173,7 +176,7 @@ def _routed(queries: Queries, price: float) -> Answered:
     return Answered(queries.grade[rows, target], cost, np.zeros(len(rows)))
 
 
-def _as_row(method: str, budget: float, rule: Policy | float | int, names: list[str]) -> dict:
+def _as_row(method: str, budget: float, rule: Policy | float | int, names: Sequence[str]) -> dict:
     row: dict = {"budget": budget, "method": method}
     if isinstance(rule, Policy):
         cheap, fallback = names[rule.cheap], names[rule.fallback]

@@ -54,7 +54,8 @@ class Odds:
         right : ndarray [n]
             0 to 1. Where it is nowhere above 0, or nowhere below 1, the odds are constant.
         """
-        self.rate_, self.model_ = float(right.mean()), None
+        self.rate_ = float(right.mean())
+        self.model_: LogisticRegression | None = None
         x = self._features(p, count)
         if has_both_classes(right[:, None])[0] and x.shape[1]:
             rows, labels, weights = class_rows(right)
