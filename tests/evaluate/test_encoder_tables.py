@@ -9,7 +9,12 @@ import pytest
 from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.baseline_table import baseline_table
-from prefill_router.evaluate.encoders import encoder_matrix, ours_by_encoder, self_and_foreign
+from prefill_router.evaluate.encoders import (
+    encoder_matrix,
+    encoder_tables,
+    ours_by_encoder,
+    self_and_foreign,
+)
 
 NAN = np.full((4, 2), np.nan)
 SPLITS = {s: Split(np.arange(0), np.arange(0), np.arange(4)) for s in (0, 1)}
@@ -36,6 +41,18 @@ def test_the_matrix_is_the_mean_over_splits_in_the_order_given(outcomes):
     matrix = encoder_matrix({"pool": outcomes}, p, SPLITS, ["bad", "good"])
     assert matrix.index.tolist() == ["bad", "good"]
     assert matrix.to_numpy().tolist() == [[0, 0], [0.75, 0.75]]
+
+
+def test_all_together_are_compared_with_the_best_single_encoder(outcomes):
+    right, wrong = outcomes.correct, 1 - outcomes.correct
+    p = {"good": {0: right, 1: right}, "bad": {0: wrong, 1: wrong}, "ours": {0: wrong, 1: right}}
+    table, gains = encoder_tables({"pool": outcomes}, {"pool": p}, SPLITS, 20)
+    auc = table[table["metric"] == "mean_auc"].set_index("encoder")["value"]
+    assert auc.to_dict() == {"good": 1, "bad": 0, "ours": 0.5}
+    gain = gains.set_index("metric").loc["mean_auc"]
+    assert gain[["pool", "method_a", "method_b", "diff"]].tolist() == ["pool", "ours", "good", -0.5]
+    del p["ours"]
+    assert encoder_tables({"pool": outcomes}, {"pool": p}, SPLITS, 20)[1].empty
 
 
 def test_targets_that_are_encoders_read_themselves():

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.auc import per_target_auc
 from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_intervals
 from prefill_router.evaluate.runs import auc_run
+from prefill_router.features.geometry import geometry
+from prefill_router.features.queries import LabelledQueries
 
 OURS = "ours"
 Predictions = Mapping[str, Mapping[str, Any]]
@@ -54,6 +57,50 @@ def encoder_table(averages: SeedAverages, pool: str) -> pd.DataFrame:
     table = table[table["metric"].isin(SHOWN)].assign(pool=pool)
     columns = ["pool", "encoder", "metric", "value", "ci_low", "ci_high", "n"]
     return table.rename(columns={"method": "encoder"})[columns]
+
+
+def encoder_tables(
+    pools: Mapping[str, Outcomes],
+    p: Mapping[str, Mapping[str, Mapping[int, np.ndarray]]],
+    splits: Mapping[int, Split],
+    bootstrap: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`encoder_table` of every pool, and, where ``OURS`` reads several encoders, its paired
+    differences from the best single one: [pool, method_a, method_b, metric, diff, ci_low, ci_high,
+    n]. The number of pools that are done is shown.
+    """
+    tables, gains = [], []
+    for pool, outcomes in tqdm(pools.items(), desc="pools", disable=len(pools) < 2):
+        averages = encoder_averages(p[pool], outcomes, splits, bootstrap)
+        tables.append(encoder_table(averages, pool))
+        if OURS in p[pool]:
+            single = [name for name in p[pool] if name != OURS]
+            best = max(single, key=lambda name: averages.point[name, "mean_auc"])
+            gains.append(averages.paired(OURS, best))
+            gains[-1].insert(0, "pool", pool)
+    return pd.concat(tables), pd.concat(gains) if gains else pd.DataFrame()
+
+
+def encoder_rows(
+    notes: Mapping[str, Mapping[str, Any]],
+    queries: LabelledQueries,
+    n_components: int,
+    matrix: pd.DataFrame,
+) -> pd.DataFrame:
+    """What is known of every encoder of ``notes``, in their order: size, tokens read, label-free
+    probes on ``queries``, and its mean test AUC in ``matrix`` (`encoder_matrix`).
+
+    Returns
+    -------
+    DataFrame[encoder, parameters_M, tokens, and the keys of `geometry`, test_auc]
+    """
+    rows = [
+        {"encoder": name, "parameters_M": note["params"] / 1e6, "tokens": note["tokens"]}
+        | geometry(queries.of_encoders([name]), n_components)
+        | {"test_auc": matrix.loc[name].mean()}
+        for name, note in tqdm(notes.items(), desc="encoders", disable=len(notes) < 2)
+    ]
+    return pd.DataFrame(rows)
 
 
 def encoder_matrix(
