@@ -32,6 +32,7 @@ def opened(browser, width: int = 1300, **context):
     """A page, and the list in which its errors are collected."""
     viewport = {"width": width, "height": 950}
     page, errors = browser.new_context(viewport=viewport, **context).new_page(), []
+    page.set_default_timeout(120_000)  # a busy machine is slow, not wrong
     page.on(
         "console",
         lambda message: (

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -149,7 +148,7 @@ def _plan_table(results: Path, label: str) -> str:
     return table_html(plan_rows(*of), title, group="pool", note=PLAN_NOTE, spanners=PLAN_SPANNERS)
 
 
-def _charts(results: Path, label: str, first: bool = False) -> list[dict[str, Any]]:
+def _charts(results: Path, label: str, first: bool = False) -> list[dict[str, str]]:
     """The linked curves of a profile's pools that have costs, or the first of them."""
     folder, found = results / label, []
     if not (folder / "curve.csv").is_file():

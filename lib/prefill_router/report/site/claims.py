@@ -35,7 +35,7 @@ def pool_differences(results: Path, labels: Sequence[str], method: str = "ours")
         ``panel``: the keys of ``PANELS``. A profile without plans has the AUC alone, against the
         semantic baseline with the highest on test rows.
     """
-    rows = []
+    rows: list[tuple] = []
     for profile in labels:
         folder = results / profile
         paths = [folder / f"{name}.csv" for name in ("decisions", "decision_differences")]

@@ -163,9 +163,8 @@ def cost_chart(rows: pd.DataFrame, methods: list[str]) -> dict[str, Any]:
         legend=alt.Legend(title=None),
     )
     chosen = alt.selection_point(name="chosen", fields=["method"], bind="legend")
-    near = alt.selection_point(
-        name="near", fields=["tolerance"], on="pointerover", nearest=True, empty=False
-    )
+    # not `nearest`: its cells tell no fields of the point
+    near = alt.selection_point(name="near", fields=["tolerance"], on="pointerover", empty=False)
     x = alt.X("cost:Q", title="cost, % of the best single target's").scale(domain=[0, widest])
     y = alt.Y("accuracy:Q", title="accuracy, %").scale(zero=False)
     tips = {"method": "", "rule": "rule", "cost_text": "cost", "accuracy_text": "accuracy"}
@@ -178,7 +177,7 @@ def cost_chart(rows: pd.DataFrame, methods: list[str]) -> dict[str, Any]:
 
     line = of("curve").mark_line(strokeWidth=2).encode(color=color, opacity=seen)
     line = line.encode(order="tolerance:Q", strokeDash=dash)
-    under = of("curve").mark_point(size=60, filled=True).encode(color=color)
+    under = of("curve").mark_point(size=110, filled=True).encode(color=color)
     marked = alt.when(near).then(alt.value(1.0)).otherwise(alt.value(0.0))
     under = under.encode(opacity=marked).add_params(near)
     mix = of("mix").mark_line(strokeDash=[5, 4], color="#888888")
