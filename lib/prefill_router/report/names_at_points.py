@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from prefill_router.report.styles import INK
@@ -66,7 +67,9 @@ def name_points(
                 if max(abs(dx), abs(dy)) > FAR
                 else None,
             )
-            box = text.get_window_extent(renderer).expanded(1.02, 1.05)
+            text.update_positions(renderer)
+            # of the words alone: that of an annotation holds its line and its point as well
+            box = Text.get_window_extent(text, renderer).expanded(1.02, 1.05)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
             inside &= frame.y0 <= box.y0 and box.y1 <= frame.y1
             covered = sum(box.overlaps(other) for other in boxes)
