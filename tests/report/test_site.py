@@ -239,7 +239,7 @@ def test_nothing_that_a_prompt_contains_runs():
 )
 def test_what_is_left_of_tags_and_attributes(text):
     left = clean(text).replace("&lt;svg", "")
-    assert not re.search(r"javascript:|https?:|evil|text/html|<[^>]+ on\w+=|<svg", left)
+    assert not re.search(r"javascript:|https?:|evil|text/html|<[^>]+ on\w+=|<svg|<img", left)
 
 
 def test_code_is_folded_and_images_have_a_text():

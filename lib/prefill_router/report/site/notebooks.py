@@ -19,6 +19,7 @@ TAGS = (
 ).split()
 # What a table of pandas brings along; its text would remain where only the tag is taken away.
 _PANDAS_STYLE = re.compile(r"<style scoped>.*?</style>", re.DOTALL)
+_NO_IMAGE = re.compile(r"<img(?![^>]*\ssrc=)[^>]*>")  # its source was not allowed
 _IMAGES = ("image/png", "image/jpeg")
 
 
@@ -37,12 +38,13 @@ def clean(text: Any) -> str:
     """HTML with the tags of prose, tables and images; everything else (scripts, frames, handlers)
     becomes text.
     """
-    return bleach.clean(
+    left = bleach.clean(
         _PANDAS_STYLE.sub("", str(text)),
         tags={*bleach.ALLOWED_TAGS, *TAGS},
         attributes=_allowed,
         protocols={*bleach.ALLOWED_PROTOCOLS, "data"},
     )
+    return _NO_IMAGE.sub("", left)
 
 
 def title_and_question(notebook: nbformat.NotebookNode, name: str) -> tuple[str, str]:
