@@ -11,7 +11,7 @@ from prefill_router.report import pool_sentences
 from prefill_router.report.held_out import families_table
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.published import config
-from prefill_router.report.query_cost_figures import query_cost_sentence
+from prefill_router.report.query_cost_sentences import query_cost_sentence
 from prefill_router.report.tables import BAR_NOTE, SHORT, bar_table, headline_table
 from prefill_router.report.unlike_figures import unlike_sentence
 
