@@ -108,8 +108,8 @@ def _write_sources(folders: Folders, labels: Sequence[str], source: Path) -> Non
     shutil.copytree(folders.root / "site" / "static", source / "_static")
     shutil.copyfile(folders.root / "site" / "conf.py", source / "conf.py")
     # in a scope of its own: its names would meet those of other scripts
-    bundle = f"(() => {{{vl_convert.javascript_bundle()}}})();"
-    (source / "_static" / "vega.js").write_text(bundle, encoding="utf-8")
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    (source / "_static" / "vega.js").write_text(f"(() => {{{bundle}}})();", encoding="utf-8")
     for path in folders.figures.rglob("*"):
         if path.suffix in (".svg", ".png") and path.parent.name in (
             *labels,
