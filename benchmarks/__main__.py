@@ -11,9 +11,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axis import Axis
+from matplotlib.ticker import NullFormatter
 
 from prefill_router.files import project_root
-from prefill_router.report.plots import plain_log
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
@@ -26,6 +27,14 @@ BENCHMARKS = {
     "latency": latency.run,
     "scale": scale.run,
 }
+
+
+def plain_log(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as plain numbers: matplotlib's own powers of ten are mathematics,
+    which the style draws as it is written.
+    """
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def main() -> None:

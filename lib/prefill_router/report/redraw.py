@@ -22,7 +22,7 @@ from prefill_router.report.captions import caption
 from prefill_router.report.drawings import all_figures
 from prefill_router.report.forest import write_forest
 from prefill_router.report.method_figure import write_method
-from prefill_router.report.readme import PLANNED
+from prefill_router.report.published import profiles
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import use_style
 
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
         print(flush=True)
     if not given.profile:
         write_method(figures)
-        write_forest(root, PLANNED, figures)
+        write_forest(root, profiles(root), figures)
         print("forest and method drawn")
     return 0
 
