@@ -110,8 +110,9 @@ class KernelRouter(KernelRegression):
         makes it smaller. A query is then answered several times faster; P(correct) changes by some
         thousandths.
         """
-        blocks = [self._blocks[name] for name in self.encoders_used]
-        if not all(isinstance(b, Block) and min(b.states.shape) > DIRECTIONS for b in blocks):
+        used = [self._blocks[name] for name in self.encoders_used]
+        blocks = [b for b in used if isinstance(b, Block) and min(b.states.shape) > DIRECTIONS]
+        if len(blocks) < len(used):
             return self
         router = copy(self)
         projected = [Projected.of(block.states, DIRECTIONS) for block in blocks]

@@ -82,6 +82,9 @@ class KernelRegression:
         Cross-validated share of each component's variance that is explained.
     """
 
+    cv_error: dict[tuple[str, ...], float]
+    _blocks: dict[str, Block | ReadyBlock | Projected]
+
     def __init__(
         self,
         width: float = 1.0,
@@ -139,18 +142,15 @@ class KernelRegression:
             return self._fit_bounded(X, values, groups)
         if not self.precomputed:
             check_free(memory_of_exact(len(values)), f"a kernel of {len(values):,} rows")
-            X = {name: states[:] for name, states in X.items()}  # those in a store are read
-        check_states(X, len(values), len(groups), square=self.precomputed)
+        kernels = {name: states[:] for name, states in X.items()}  # those in a store are read
+        check_states(kernels, len(values), len(groups), square=self.precomputed)
         components = self._rotate(values)
-        if self.precomputed:
-            kernels = X
-        else:
-            self._blocks: dict[str, Block | ReadyBlock | Projected] = {
-                name: Block.of(np.asarray(states, np.float32)) for name, states in X.items()
-            }
+        if not self.precomputed:
+            blocks = {name: Block.of(np.asarray(x, np.float32)) for name, x in kernels.items()}
             kernels = {
-                name: block.kernel(block.states, self.width) for name, block in self._blocks.items()
+                name: block.kernel(block.states, self.width) for name, block in blocks.items()
             }
+            self._blocks = dict(blocks)
         rows, predicted = self._choose(kernels, components, groups)
         kernel = mean_kernel([kernels[name] for name in self.encoders_used])
         self._nearness = nearness_in_training(kernel, groups)
@@ -187,9 +187,10 @@ class KernelRegression:
         if len(X) > 1:
             kernels = {name: blocks[name].kernel(x, self.width) for name, x in states.items()}
             self._choose(kernels, components[drawn], groups[drawn])
-        self._blocks = {name: blocks[name] for name in self.encoders_used}
+        used = {name: blocks[name] for name in self.encoders_used}
+        self._blocks = dict(used)
         found = fit_landmarks(
-            Features.of(self._blocks, [states[name] for name in self._blocks], self.width),
+            Features.of(used, [states[name] for name in used], self.width),
             X,
             components,
             Search(group_folds(groups, self.folds, self.seed), self._cv_rows(groups), self.ridges),
@@ -216,7 +217,7 @@ class KernelRegression:
         fold, of_rows = group_folds(groups[rows], self.folds, self.seed), components[rows]
         spread = np.maximum(of_rows.var(axis=0), np.finfo(np.float64).tiny)
         best = np.inf
-        self.cv_error: dict[tuple[str, ...], float] = {}
+        self.cv_error = {}
         sizes = range(1, len(kernels) + 1)
         for subset in (s for size in sizes for s in combinations(kernels, size)):
             kernel = mean_kernel([kernels[name] for name in subset])[np.ix_(rows, rows)]

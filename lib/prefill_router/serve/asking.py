@@ -144,10 +144,14 @@ def probabilities(
             return fitted.predict_with_familiarity({encoder: fitted.read(vectors, names)})
 
         return in_batches(prefill, token_ids[encoder], predict, on_error)
+
+    def states(vectors: Vectors, names: Sequence[str]) -> np.ndarray:
+        return fitted.read(vectors, names)[:]
+
     read: dict[str, dict[str, np.ndarray]] = {}
     reasons: dict[str, str] = {}
     for encoder, prefill in prefills.items():
-        read[encoder], more = in_batches(prefill, token_ids[encoder], fitted.read, on_error)
+        read[encoder], more = in_batches(prefill, token_ids[encoder], states, on_error)
         reasons |= more
     names = [name for name in next(iter(token_ids.values())) if name not in reasons]
     if not names:
