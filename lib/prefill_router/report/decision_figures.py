@@ -46,6 +46,9 @@ def draw_plans(decisions: pd.DataFrame, promises: pd.DataFrame, plan: str = NO_L
         line[0].set(yticks=range(len(methods)), ylim=(-0.6, len(methods) - 0.4))
         line[0].set_yticklabels([label(method) for method in methods], fontsize=7.5)
         line[0].set_title(f"Pool {pool}", loc="left", fontweight="bold")
+    for ax in axes[0, :2]:  # where every plan stays with the best single target, all are 0
+        low, high = ax.get_xlim()
+        ax.set_xlim(min(low, -1), max(high, 1))
     for ax, title in zip(
         axes[-1], [*METRICS.values(), "share of draws in which\nthe promise broke"], strict=True
     ):
