@@ -40,7 +40,9 @@ def site(tmp_path_factory) -> Path:
     notebooks.mkdir(parents=True)
     for name in ("01_evil", "02_lost.failed"):
         nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / f"{name}.ipynb")
-    return build_site(folders(build), build / "site", ["local", "reasoning_gym_families"]).parent
+    index = build_site(folders(build), build / "site", ["local", "reasoning_gym_families"])
+    assert sorted(path.name for path in build.iterdir()) == ["local", "site"]
+    return index.parent
 
 
 @pytest.fixture(scope="module")

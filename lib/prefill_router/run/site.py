@@ -72,7 +72,9 @@ def build_site(folders: Folders, out: Path, labels: Sequence[str] | None = None)
     if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
         raise FileExistsError(f"{out} holds other things than pages: name another with --out")
     # made aside and put in place at the end: whatever interrupts it, the old pages stay
-    source, fresh = (out.with_name(f".{out.name}.{part}.{os.getpid()}") for part in ("in", "out"))
+    # (and MyST-NB writes beside the pages, too)
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    source, fresh = aside / "in", aside / "out"
     try:
         _write_sources(folders, labels, source)
         _sphinx(source, fresh)
@@ -81,8 +83,7 @@ def build_site(folders: Folders, out: Path, labels: Sequence[str] | None = None)
             shutil.rmtree(out)
         fresh.rename(out)
     finally:
-        for folder in (source, fresh):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
     return out / "index.html"
 
 
