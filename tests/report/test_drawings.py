@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -118,6 +119,8 @@ def test_the_message_of_a_decision():
     )
     assert "all queries stay with b" in message(decision((1.0, 0.7)))
     assert "no plan" in message(decision(None))
+    uncertified = replace(decision((0.6, 0.71)), certified=False)
+    assert "the plan" not in message(uncertified) and "without a promise" in message(uncertified)
 
 
 def test_a_decision_names_targets_at_their_points_and_greys_the_rest():

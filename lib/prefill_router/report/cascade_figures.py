@@ -64,7 +64,6 @@ def draw_cascades(table: pd.DataFrame) -> Figure:
     for ax in axes[-1]:
         ax.set(xlabel="budget, % of best single")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-    fig.tight_layout()
     return fig
 
 

@@ -50,6 +50,8 @@ class Decision:
     plan, text_plan : (cost, accuracy) or None
         What the plans of ours and of the best text router do on test rows.
     routed : DataFrame[method, target, share] or None
+    certified : bool
+        Whether the points are plans with a promise; else tolerances chosen on calibration rows.
     """
 
     pool: str
@@ -61,6 +63,7 @@ class Decision:
     plan: tuple[float, float] | None
     text_plan: tuple[float, float] | None
     routed: pd.DataFrame | None
+    certified: bool = True
 
 
 def message(found: Decision) -> str:
@@ -72,8 +75,9 @@ def message(found: Decision) -> str:
     if abs(cost - 1) < STAYS:
         return f"Pool {found.pool}: no cheaper plan is safe, all queries stay with {found.best}"
     word = "less" if cost < 1 else "more"
+    what = "the plan" if found.certified else "the calibrated tolerance, without a promise,"
     return (
-        f"Pool {found.pool}: the plan costs {abs(1 - cost):.0%} {word} than {found.best},"
+        f"Pool {found.pool}: {what} costs {abs(1 - cost):.0%} {word} than {found.best},"
         f" at {points:+z.1f} points of accuracy"
     )
 

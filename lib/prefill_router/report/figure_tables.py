@@ -115,7 +115,8 @@ class FigureTables:
         if routed is not None:
             routed = routed[routed["pool"] == pool]
         shown = routed if routed is not None and len(routed) else None
-        return Decision(pool, points, curves, name, accuracy, text, plan, of_text, shown)
+        certified = self.has("decisions") and pool in set(self["decisions"]["pool"])
+        return Decision(pool, points, curves, name, accuracy, text, plan, of_text, shown, certified)
 
     def _best_single(self, pool: str, points: pd.DataFrame) -> tuple[str, float, float]:
         """Name, mean cost and accuracy of the best single target on test rows: the one that plans

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from prefill_router.report.forest import forest_rows
+from prefill_router.report.forest import pool_differences
 from prefill_router.report.published import holds_families_out, profiles
 
 MOST = 0.5  # from which share of the pools on a thing holds "in most"
@@ -16,7 +16,7 @@ MOST = 0.5  # from which share of the pools on a thing holds "in most"
 def findings(root: Path) -> str:
     """Markdown bullets from the tables of all profiles that have plans; "" where none has."""
     names = profiles(root)
-    rows = forest_rows(root / "results", names)
+    rows = pool_differences(root / "results", names)
     if rows.empty:
         return ""
     unseen = [name for name in names if holds_families_out(root, name)]

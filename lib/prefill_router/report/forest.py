@@ -36,6 +36,13 @@ OPPONENTS = {
     "single": ("minus the best single target", -0.17, 3.6),
 }
 COLUMNS = ["profile", "pool", "panel", "against", "value", "ci_low", "ci_high"]
+# the differences that sentences speak of, each under one name
+SAID = {
+    ("auc", "text"): "auc",
+    ("saving", "single"): "own_saving",
+    ("saving", "text"): "saving",
+    ("gain", "single"): "gain",
+}
 
 
 def forest_rows(results: Path, profiles: Sequence[str], method: str = "ours") -> pd.DataFrame:
@@ -57,6 +64,21 @@ def forest_rows(results: Path, profiles: Sequence[str], method: str = "ours") ->
             rows += [(profile, *row) for row in _unplanned(folder, method)]
     flat = [(*row[:-1], *row[-1]) for row in rows]
     return pd.DataFrame(flat, columns=COLUMNS).dropna(subset="value").reset_index(drop=True)
+
+
+def pool_differences(results: Path, profiles: Sequence[str], method: str = "ours") -> pd.DataFrame:
+    """What sentences say of every pool, from the rows of the forest.
+
+    Returns
+    -------
+    DataFrame[profile, pool, panel, value, ci_low, ci_high]
+        ``panel``: the values of ``SAID``: AUC above the best text router, planned saving, the same
+        above the best text router's, accuracy of the plan above the best single target's.
+    """
+    rows = forest_rows(results, profiles, method)
+    pairs = zip(rows["panel"], rows["against"], strict=True)
+    rows = rows.assign(panel=[SAID.get(pair) for pair in pairs]).dropna(subset="panel")
+    return rows.drop(columns="against").reset_index(drop=True)
 
 
 def _planned(folder: Path, method: str) -> list[tuple[str, str, str, Interval]]:

@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from prefill_router.evaluate.decisions import CURVE
-from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.report import pool_sentences
 from prefill_router.report.cells import verdict
-from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
-from prefill_router.report.rivals import best_semantic
 from prefill_router.report.site.titles import pool_title, profile_title
 from prefill_router.report.words import percent, points, signed
 
@@ -24,42 +20,6 @@ PANELS = {
 }
 BETTER, UNCLEAR, WORSE = "better", "no clear difference", "worse"
 VALUES = ["value", "ci_low", "ci_high"]
-
-
-def pool_differences(results: Path, labels: Sequence[str], method: str = "ours") -> pd.DataFrame:
-    """What a method is worth on every pool of some profiles.
-
-    Returns
-    -------
-    DataFrame[profile, pool, panel, value, ci_low, ci_high]
-        ``panel``: the keys of ``PANELS``. A profile without plans has the AUC alone, against the
-        semantic baseline with the highest on test rows.
-    """
-    rows: list[tuple] = []
-    for profile in labels:
-        folder = results / profile
-        paths = [folder / f"{name}.csv" for name in ("decisions", "decision_differences")]
-        if all(path.is_file() for path in paths):
-            decisions, against = (pd.read_csv(path) for path in paths)
-            for pool in decisions["pool"].unique():
-                values = {
-                    "auc": difference(against, pool, method, CURVE, "mean_auc")[1],
-                    "own_saving": found(decisions, pool, method, NO_LOSS, SAVING),
-                    "saving": difference(against, pool, method, NO_LOSS, SAVING)[1],
-                    "gain": found(decisions, pool, method, NO_LOSS, GAIN),
-                }
-                rows += [(profile, pool, panel, *interval) for panel, interval in values.items()]
-        elif (folder / "paired.csv").is_file():
-            metrics, paired = (
-                pd.read_csv(folder / f"{name}.csv") for name in ("metrics", "paired")
-            )
-            of = paired[(paired["method_a"] == method) & (paired["metric"] == "mean_auc")]
-            for pool in metrics["pool"].unique():
-                rivals = (of["pool"] == pool) & (of["method_b"] == best_semantic(metrics, pool))
-                for row in of.loc[rivals, ["diff", "ci_low", "ci_high"]].to_numpy(dtype=float):
-                    rows.append((profile, pool, "auc", *row))
-    table = pd.DataFrame(rows, columns=["profile", "pool", "panel", *VALUES])
-    return table.dropna(subset="value").reset_index(drop=True)
 
 
 def judged(rows: pd.DataFrame, panel: str) -> pd.DataFrame:
