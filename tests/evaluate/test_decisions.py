@@ -21,7 +21,6 @@ from prefill_router.evaluate.query_costs import expected_costs_by_kind, query_co
 from prefill_router.evaluate.routed import routed_shares
 from prefill_router.report import decision_figures, decision_sentences
 from prefill_router.report.plan_verdict import plan_table, planned
-from prefill_router.report.query_cost_figures import draw_query_cost_plans
 from prefill_router.report.query_cost_sentences import query_cost_plan_sentence, query_cost_sentence
 
 N = 1200
@@ -196,7 +195,6 @@ def test_a_predicted_cost_that_knows_the_length_saves_more(loaded):
     assert by["predicted"] > by["mean"] > 0 and by["mean_low"] > 0
     assert by["over_mean"] == pytest.approx(by["predicted"] - by["mean"])
     assert set(made["plan"]) == {NO_LOSS, ONE_POINT, "budget"} and (made["n"] > 0).all()
-    draw_query_cost_plans(made).canvas.draw()
     assert "predicted costs" in query_cost_plan_sentence(made)
     nothing = expected_costs_by_kind({"made": (pool, methods)}, states)
     assert nothing == {} and query_cost_table({"made": (pool, methods)}, nothing, 2).empty

@@ -23,11 +23,8 @@ def test_every_figure_has_a_caption():
 
 
 def test_captions_by_hand():
-    assert caption("08_curves_mixed") == f"Pool mixed. {CAPTIONS['08_curves']}"
-    assert (
-        caption("02_activations") == CAPTIONS["02_activations"]
-        and caption("something") == "something"
-    )
+    assert caption("13_decision_mixed") == f"Pool mixed. {CAPTIONS['13_decision']}"
+    assert caption("03_layers") == CAPTIONS["03_layers"] and caption("something") == "something"
 
 
 def test_the_figure_shown_is_the_one_saved_with_its_caption(tmp_path, monkeypatch):

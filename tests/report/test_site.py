@@ -13,6 +13,7 @@ import vl_convert
 from bs4 import BeautifulSoup
 
 from prefill_router.files import project_root
+from prefill_router.report.forest import pool_differences
 from prefill_router.report.site import claims, curve
 from prefill_router.report.site.article import About, profile_page, profiles_in
 from prefill_router.report.site.figures import figures_in, first_of
@@ -79,7 +80,7 @@ def test_signal_and_decisions_by_hand():
 
 
 def test_differences_are_those_of_the_tables():
-    rows = claims.pool_differences(RESULTS, ["local", "livecodebench"]).set_index(
+    rows = pool_differences(RESULTS, ["local", "livecodebench"]).set_index(
         ["profile", "pool", "panel"]
     )
     decisions = pd.read_csv(RESULTS / "local" / "decisions.csv")

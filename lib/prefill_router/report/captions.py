@@ -66,11 +66,6 @@ CAPTIONS = {
         "Share of test rows below a familiarity, and accuracy of ours above the best single"
         " target's in bins of familiarity, for each pool."
     ),
-    "15_query_cost_plans": (
-        "By how many points of the best single target's cost the plan without a loss saves more"
-        " when it is chosen by a predicted cost of each query than by a constant one, for each"
-        " pool."
-    ),
     "18_routes": (
         "P(correct) of each target for the prompts that were routed live; the chosen target is"
         " framed."

@@ -23,7 +23,6 @@ from prefill_router.report.held_out import draw_families
 from prefill_router.report.layer_figures import draw_layers
 from prefill_router.report.method_plots import draw_calibration, draw_disagreement, draw_methods
 from prefill_router.report.pool_overview import draw_pools
-from prefill_router.report.query_cost_figures import draw_query_cost_plans
 from prefill_router.report.unlike_figures import draw_unlike
 
 
@@ -92,9 +91,6 @@ DRAWINGS: dict[str, Drawing] = {
     "14_unlike": Drawing(
         ("unlike_alarms", "unlike_bins"),
         lambda t, _: draw_unlike(t["unlike_alarms"], t["unlike_bins"]),
-    ),
-    "15_query_cost_plans": Drawing(
-        ("plans_query_cost",), lambda t, _: draw_query_cost_plans(t["plans_query_cost"])
     ),
     "16_families": Drawing(("families",), _families),
     "19_agreement": Drawing(("agreement",), lambda t, _: draw_agreement(t["agreement"])),

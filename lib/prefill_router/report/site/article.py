@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from prefill_router.report.benchmark_table import benchmark_table
+from prefill_router.report.forest import pool_differences
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES
 from prefill_router.report.site import claims, site_templates
 from prefill_router.report.site.curve import cost_chart, curve_points, shown_methods
@@ -74,7 +75,7 @@ def article(results: Path, figures: Path, labels: Sequence[str], docs: Sequence[
     labels : of `profiles_in`
     docs : other pages, by their paths without the end
     """
-    rows = claims.pool_differences(results, labels)
+    rows = pool_differences(results, labels)
     drawn = {label: figures_in(figures, label) for label in (*labels, BENCHMARKS)}
     whole = figures_in(figures)
     every = [figure for label in labels for figure in drawn[label]]
