@@ -77,8 +77,8 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             yield pool_sentences.learning(tables["learning_curve"], pool)
     if {"informed_reader", "headroom", "learning_curve"} <= set(tables):
         for pool in pools:
-            of = (tables[n] for n in ("learning_curve", "informed_reader", "headroom"))
-            yield pool_sentences.luck(*of, pool)
+            curve, informed = tables["learning_curve"], tables["informed_reader"]
+            yield pool_sentences.luck(curve, informed, tables["headroom"], pool)
     if "luck" in tables:
         for pool in pools:
             yield pool_sentences.measured_luck(tables["luck"], pool)
