@@ -14,7 +14,6 @@ from prefill_router.evaluate.auc import mean_auc
 from prefill_router.evaluate.keys import CALIBRATED, AtPoint
 from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
-from prefill_router.report import readme as report
 from prefill_router.report import tables
 from prefill_router.run import handover
 from prefill_router.run.profile_files import load_profile
@@ -505,7 +504,7 @@ def test_report_rows_and_verdicts():
             ]
         ]
     )
-    table = report.headline_table(metrics)
+    table = tables.headline_table(metrics)
     assert "best single target 60.0% [50.0%, 70.0%], oracle 90.0%" in table and "n = 100" in table
     lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
     assert (
