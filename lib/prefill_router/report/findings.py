@@ -67,7 +67,7 @@ def text_is_the_rival(rows: pd.DataFrame) -> str:
     saving = panel(rows, "saving")
     n, more, less = len(saving), int(saving["above"].sum()), int(saving["below"].sum())
     if more <= n - more:
-        head = "*Routers that read the text alone do as well in most pools.*"
+        head = "*In money saved, routers that read the text alone do as well in most pools.*"
     elif more < n:
         head = "*Routers that read the text alone are the rival to beat.*"
     else:
@@ -109,7 +109,8 @@ def plans_save(rows: pd.DataFrame, kept: tuple[int, int, float] | None) -> str:
     if len(saves) < n:
         parts.append("; in the others it asks that target")
     parts.append(
-        f". It is clearly less accurate in {f'{lost} of {n} pools' if lost else 'no pool'}."
+        f". It is clearly less accurate than that target in"
+        f" {f'{lost} of {n} pools' if lost else 'no pool'}."
     )
     if kept:
         broken, draws, allowed = kept
@@ -131,7 +132,7 @@ def prefill_against_text(rows: pd.DataFrame) -> str:
             f" clearly above that of the best text router in none of {n} pools, clearly below in"
             f" {worse or 'none'}."
         )
-    head = "The prefill predicts correctness better than the text" + (
+    head = "In ranking, the prefill predicts correctness better than the text" + (
         "" if better == n else " in most pools" if better > MOST * n else " in some pools"
     )
     clear = auc[auc["above"]]["value"]

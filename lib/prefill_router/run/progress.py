@@ -30,6 +30,7 @@ SHARES = {
     "families_held_out": 1,
     "summary": 1,
     "route_your_own_prompt": 3,
+    "cascades": 20,
     "collect_local_pool": 2,
     "export": 4,
 }
