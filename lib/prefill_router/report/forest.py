@@ -151,9 +151,9 @@ def draw_forest(rows: pd.DataFrame) -> Figure:
         ax.set_title(title, fontweight="bold")
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="y", visible=False)
-        for pool in set(places) - set(
-            rows.loc[rows["panel"] == panel, ["profile", "pool"]].apply(tuple, axis=1)
-        ):
+        of = rows.loc[rows["panel"] == panel, ["profile", "pool"]]
+        planned = set(of.itertuples(index=False, name=None))
+        for pool in (pool for pool in places if pool not in planned):
             ax.text(
                 0.5,
                 places[pool],
