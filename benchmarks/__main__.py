@@ -19,6 +19,7 @@ from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
 from . import ensemble, extract, latency, scale, sweep
+from .common import ENCODER
 
 BENCHMARKS = {
     "extract": extract.run,
@@ -45,13 +46,18 @@ def main() -> None:
     parser.add_argument(
         "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given"
     )
-    names = parser.parse_args().names
+    parser.add_argument("--encoder", help="the encoder that `extract` measures", default=ENCODER)
+    arguments = parser.parse_args()
+    names = arguments.names
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     for name in names or BENCHMARKS:
         started = time.perf_counter()
         print(f"{name} ...", flush=True)
-        BENCHMARKS[name]()
+        if name == "extract":
+            extract.run(arguments.encoder)
+        else:
+            BENCHMARKS[name]()
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
     draw(project_root() / "results" / "benchmarks", project_root() / "figures" / "benchmarks")
 

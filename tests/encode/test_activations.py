@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from prefill_router.encode.activations import extract
-from prefill_router.encode.prefill import ActivationError, batches, pool_states
+from prefill_router.encode.pooling import ActivationError, pool_states
+from prefill_router.encode.prefill import batches
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.store import ActivationStore, store_folder, store_key
 from tiny import LAYERS, WIDTH, WORDS, tiny_queries

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from prefill_router.encode.encoders import load_encoder
-from prefill_router.encode.prefill import ActivationError, Prefill, batches, pool_states
+from prefill_router.encode.pooling import ActivationError, pool_states
+from prefill_router.encode.prefill import Prefill, batches
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.weights import WHEELS
 from prefill_router.files import cache_root

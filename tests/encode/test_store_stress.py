@@ -14,7 +14,7 @@ import pytest
 
 from prefill_router.encode import activations
 from prefill_router.encode.activations import extract
-from prefill_router.encode.prefill import ActivationError
+from prefill_router.encode.pooling import ActivationError
 from prefill_router.encode.store import ActivationStore
 from tiny import tiny_encoder, tiny_llama, tiny_queries
 

@@ -17,7 +17,8 @@ from prefill_router.data.costs import expected_cost
 from prefill_router.data.outcomes import Outcomes, OutcomesError, Target
 from prefill_router.data.splits import Split
 from prefill_router.encode.activations import extract
-from prefill_router.encode.prefill import CPU_BATCH_TOKENS, ActivationError, Prefill, batches
+from prefill_router.encode.pooling import ActivationError
+from prefill_router.encode.prefill import CPU_BATCH_TOKENS, Prefill, batches
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.sources import EncoderError
 from prefill_router.features.probes import layer_table

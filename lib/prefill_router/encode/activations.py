@@ -24,15 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from prefill_router.encode.prefill import (
-    POOLINGS,
-    ActivationError,
-    Prefill,
-    batch_tokens_of,
-    batches,
-    listed,
-)
-from prefill_router.encode.shards import agree_on_request, check_disk, finished_shard, write_shard
+from prefill_router.encode.pooling import POOLINGS, ActivationError
+from prefill_router.encode.prefill import Prefill, batch_tokens_of, batches, listed
+from prefill_router.encode.shards import ShardWriter, agree_on_request, check_disk, finished_shard
 from prefill_router.encode.store import (
     FORMAT,
     ActivationStore,
@@ -164,7 +158,11 @@ def _fill(
         for index in missing
         for batch in batches(expected[index]["tokens"], batch_tokens)
     ]
-    with _bar(expected, missing, progress) as bar, Prefill(encoder) as prefill:
+    with (
+        _bar(expected, missing, progress) as bar,
+        ShardWriter(folder, beside=encoder.device.type != "cpu") as writer,
+        Prefill(encoder) as prefill,
+    ):
         if missing:
             prefill.agree_on(token_ids[order[-1]])
         pooled: dict[str, np.ndarray] = {}
@@ -181,9 +179,11 @@ def _fill(
             done += len(job.rows)
             bar.update(sum(shard["tokens"][i] for i in job.rows))
             if done == len(shard["tokens"]):
-                sidecars[job.shard] = write_shard(folder, job.shard, pooled, shard)
+                writer.write(job.shard, pooled, shard)
                 pooled, done = {}, 0
     give_memory_back()
+    for index, sidecar in writer.sidecars.items():
+        sidecars[index] = sidecar
     return [sidecar for sidecar in sidecars if sidecar is not None]
 
 
@@ -212,10 +212,9 @@ def _token_ids(
     encoder: Any, query_ids: list[str], prompts: list[str], limit: int
 ) -> list[np.ndarray]:
     """Token ids of every prompt; all prompts that cannot be read are named in one error."""
-    from prefill_router.encode.prompts import render_prompt
-    from prefill_router.encode.sources import (
-        EncoderError,  # here: reading a store must not import transformers
-    )
+    # here: reading a store must not import transformers
+    from prefill_router.encode.prompts import render_prompts
+    from prefill_router.encode.sources import EncoderError
 
     if len(query_ids) != len(prompts):
         raise ActivationError(
@@ -244,11 +243,15 @@ def _token_ids(
         )
     token_ids: list[np.ndarray] = []  # arrays: a list of ints takes nine times the memory
     refused: dict[str, str] = {}
-    for query_id, prompt in zip(query_ids, prompts, strict=True):
-        try:
-            token_ids.append(np.array(render_prompt(encoder, prompt), np.int32))
-        except EncoderError as error:
-            refused[query_id] = str(error)
+    for start in range(0, len(prompts), 1000):  # lists of ints of so many at a time
+        part = slice(start, start + 1000)
+        for query_id, found in zip(
+            query_ids[part], render_prompts(encoder, prompts[part]), strict=True
+        ):
+            if isinstance(found, EncoderError):
+                refused[query_id] = str(found)
+            else:
+                token_ids.append(np.array(found, np.int32))
     if refused:
         raise ActivationError(
             f"{encoder.name} cannot read {len(refused)} prompts: {listed(list(refused))}. The"

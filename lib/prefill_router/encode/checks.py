@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from prefill_router.encode.network import Encoder
-from prefill_router.encode.prefill import POOLINGS, ActivationError, pool_states
+from prefill_router.encode.pooling import POOLINGS, ActivationError, pool_states
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.store import ActivationStore
 

@@ -11,6 +11,7 @@ are.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,52 +20,15 @@ import numpy as np
 import torch
 
 from prefill_router.encode.network import plain_attention
+from prefill_router.encode.pooling import POOLINGS, ActivationError, Launched, Pool
 from prefill_router.hardware import keep_memory, on_every_core
 
 TokenIds = Sequence[int] | np.ndarray
-POOLINGS = ("last", "mean")
 # Padded tokens in a forward pass. On a CPU states should stay in the cache; an accelerator wants
 # large products.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 32_768
+AHEAD = 2  # forward passes that an accelerator has waiting
 PLAIN_TOKENS = 1024  # longest prompt whose attention is multiplied out on a CPU
-
-
-class ActivationError(RuntimeError):
-    """Activations cannot be computed or read; says which query or file, and what to do."""
-
-
-def pool_states(
-    hidden_states: Sequence[torch.Tensor], mask: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Pool every layer's token states to one vector per prompt.
-
-    Parameters
-    ----------
-    hidden_states : sequence of L + 1 torch tensors, each [B, T, d]
-        Index 0: embeddings, index L: last block after the final norm.
-    mask : torch tensor [B, T], bool or {0, 1}
-        Real tokens, on whichever side the padding is.
-
-    Returns
-    -------
-    dict of float32 tensors [L + 1, B, d]
-        ``last``: the state of the last real token; ``mean``: the average over real tokens
-        (LLM Router, arXiv 2603.20895, method).
-
-    Raises
-    ------
-    ActivationError
-        If a row has no real token.
-    """
-    pool = _Pool(mask, len(hidden_states))
-    for layer, states in enumerate(hidden_states):
-        pool.take(layer, states)
-    return dict(zip(POOLINGS, pool.vectors, strict=True))
-
-
-def layers_of(reads: Collection[tuple[int, str]]) -> list[int]:
-    """The layers among pairs (layer, pooling), ascending."""
-    return sorted({layer for layer, _ in reads})
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -182,6 +146,10 @@ class Prefill:
             Too little memory; states of another number or width than the encoder's; non-finite
             states.
         """
+        return self._finish(self._launch(token_ids), query_ids)
+
+    def _launch(self, token_ids: Sequence[TokenIds]) -> Launched:
+        """Begin a forward pass. On an accelerator it goes on after the return."""
         encoder = self.encoder
         network = self._short if max(map(len, token_ids)) <= PLAIN_TOKENS else self._network
         # Always padded on the right, whatever the tokenizer prefers: then positions count from the
@@ -193,15 +161,15 @@ class Prefill:
         ids = torch.zeros(len(token_ids), int(lengths.max()), dtype=torch.long)
         for row, tokens in enumerate(token_ids):
             ids[row, : len(tokens)] = torch.as_tensor(tokens)
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(encoder.device)
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]
         inputs = {
             "input_ids": ids.to(encoder.device),
-            "attention_mask": mask.long(),
+            "attention_mask": mask.long().to(encoder.device),
             "use_cache": False,
         }
         try:
             with torch.inference_mode():
-                pool = _Pool(mask, encoder.n_layers + 1, self.reads)
+                pool = Pool(mask, encoder.n_layers + 1, self.reads, encoder.device)
                 if self.hooked:
                     self._batch.pool = pool
                     try:
@@ -214,33 +182,55 @@ class Prefill:
                     ):
                         pool.take(layer, states)
                 self._check_shape(pool)
-                vectors = pool.vectors.cpu().numpy()
+                return Launched.of(pool.vectors, ids.shape)
         except torch.OutOfMemoryError:
+            raise self._no_memory(ids.shape) from None
+
+    def _finish(self, launched: Launched, query_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """Wait for a forward pass, and check what it gave."""
+        try:
+            vectors, finite = launched.wait()
+        except torch.OutOfMemoryError:
+            raise self._no_memory(launched.shape) from None
+        if not finite.all():
+            names = listed([query_ids[int(i)] for i in np.flatnonzero(~finite)])
             raise ActivationError(
-                f"no memory on {encoder.device} for a batch of {ids.shape[0]} prompts x"
-                f" {ids.shape[1]} tokens; lower batch_tokens (finished shards are kept)"
-            ) from None
-        broken = ~np.isfinite(vectors).all(axis=(0, 1, 3))
-        if broken.any():
-            names = listed([query_ids[int(i)] for i in np.flatnonzero(broken)])
-            raise ActivationError(
-                f"non-finite activations for {names} in {encoder.dtype}; load the encoder with"
+                f"non-finite activations for {names} in {self.encoder.dtype}; load the encoder with"
                 " dtype bfloat16 or float32"
             )
         return dict(zip(POOLINGS, vectors, strict=True))
 
+    def _no_memory(self, shape: Sequence[int]) -> ActivationError:
+        return ActivationError(
+            f"no memory on {self.encoder.device} for a batch of {shape[0]} prompts x {shape[1]}"
+            " tokens; lower batch_tokens (finished shards are kept)"
+        )
+
     def map(
         self, jobs: Iterable[tuple[Sequence[TokenIds], Sequence[str]]]
     ) -> Iterator[dict[str, np.ndarray]]:
-        """The vectors of many batches (token ids, query ids), in their order, as they are done."""
-        yield from on_every_core(self, jobs, self.encoder.device)
+        """The vectors of many batches (token ids, query ids), in their order, as they are done.
+
+        An accelerator has the next batch before what it made of the last one is looked at: it would
+        wait for the caller otherwise.
+        """
+        if self.encoder.device.type == "cpu":
+            yield from on_every_core(self, jobs, self.encoder.device)
+            return
+        running: deque[tuple[Launched, Sequence[str]]] = deque()
+        for token_ids, query_ids in jobs:
+            running.append((self._launch(token_ids), query_ids))
+            if len(running) > AHEAD:
+                yield self._finish(*running.popleft())
+        while running:
+            yield self._finish(*running.popleft())
 
     def _enter_block(self, layer: int, _: Any, args: tuple, kwargs: dict) -> None:
         pool = getattr(self._batch, "pool", None)
         if pool is not None:
             pool.take(layer, args[0] if args else kwargs["hidden_states"])
 
-    def _check_shape(self, pool: _Pool) -> None:
+    def _check_shape(self, pool: Pool) -> None:
         encoder, found = (
             self.encoder,
             (pool.layers_seen, None if pool.vectors is None else pool.vectors.shape[-1]),
@@ -250,47 +240,6 @@ class Prefill:
                 f"{encoder.name} returned {found[0]} hidden states of width {found[1]}, "
                 f"expected {encoder.n_layers + 1} of width {encoder.hidden_size}"
             )
-
-
-class _Pool:
-    """Vectors [2, layers, B, d] of a batch, filled layer by layer; ``reads`` as in `Prefill`."""
-
-    def __init__(
-        self, mask: torch.Tensor, layers: int, reads: Collection[tuple[int, str]] | None = None
-    ) -> None:
-        mask = mask.bool()
-        self._counts = mask.sum(dim=1)[:, None]
-        if bool((self._counts == 0).any()):
-            raise ActivationError(
-                "a row of the attention mask has no real token; every prompt needs at least one"
-            )
-        positions = torch.arange(mask.shape[1], device=mask.device)
-        # by mask, never [:, -1]: that is a pad under right padding
-        self._last = torch.where(mask, positions, -1).amax(dim=1)
-        self._rows = torch.arange(mask.shape[0], device=mask.device)
-        self._pad = None if bool(mask.all()) else ~mask[..., None]
-        self._reads = reads
-        kept = range(layers) if reads is None else layers_of(reads)
-        self._place = {layer: place for place, layer in enumerate(kept)}
-        self.vectors: Any = None
-        self.layers_seen = 0
-
-    def take(self, layer: int, states: torch.Tensor) -> None:
-        """Pool the token states [B, T, d] of a layer."""
-        if self.vectors is None:
-            shape = (len(POOLINGS), len(self._place), states.shape[0], states.shape[2])
-            self.vectors = torch.zeros(shape, device=states.device)
-        self.layers_seen += 1
-        place = self._place.get(layer)
-        if place is None:
-            return
-        if self._reads is None or (layer, "last") in self._reads:
-            self.vectors[0, place] = states[self._rows, self._last]
-        if self._reads is None or (layer, "mean") in self._reads:
-            # masked_fill, not a product: attention may leave NaN at fully masked positions, and 0 *
-            # NaN is NaN
-            real = states if self._pad is None else states.masked_fill(self._pad, 0.0)
-            self.vectors[1, place] = real.sum(dim=1, dtype=torch.float32) / self._counts
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -93,6 +93,29 @@ def render_prompt(encoder: Encoder, prompt: str) -> list[int]:
     return tokens
 
 
+def render_prompts(encoder: Encoder, prompts: Sequence[str]) -> list[list[int] | EncoderError]:
+    """As `render_prompt` for many prompts, which the tokenizer takes together, on all cores; in
+    place of a prompt that cannot be read stands the error.
+    """
+    found: list[Any] = []
+    for prompt in prompts:
+        try:
+            found.append(render_text(encoder, prompt))
+        except EncoderError as error:
+            found.append(error)
+    at = [i for i, text in enumerate(found) if isinstance(text, str)]
+    if at:
+        texts = [found[i] for i in at]
+        tokens = encoder.tokenizer(texts, add_special_tokens=encoder.plain_prompt)["input_ids"]
+        for i, ids in zip(at, tokens, strict=True):
+            try:
+                check_prompt_length(encoder, ids)
+                found[i] = ids
+            except EncoderError as error:
+                found[i] = error
+    return found
+
+
 def check_prompt_length(encoder: Encoder, tokens: Sequence[int]) -> None:
     """Raise `EncoderError` if a rendered prompt does not fit into the encoder's context. It is
     never cut.

@@ -6,11 +6,13 @@ import hashlib
 import json
 import shutil
 import warnings
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from prefill_router.encode.prefill import POOLINGS, ActivationError
+from prefill_router.encode.pooling import POOLINGS, ActivationError
 from prefill_router.encode.store import sha256_of, to_json, write_atomic
 
 
@@ -81,6 +83,58 @@ def write_shard(folder: Path, index: int, pooled: dict[str, np.ndarray], expecte
     write_atomic(folder / sidecar["file"], data)
     write_atomic(folder / f"shard-{index:05d}.json", to_json(sidecar))
     return sidecar
+
+
+class ShardWriter:
+    """Writes the shards of a store; a context manager.
+
+    Parameters
+    ----------
+    folder : Path
+    beside : bool
+        In threads of its own, at most ``WRITERS`` shards at a time, so that an accelerator does not
+        wait for checksums and the disk. On a CPU every core computes, and the caller writes.
+
+    Attributes
+    ----------
+    sidecars : dict of index to dict
+        Complete when the context is left; the first error of a thread is raised there at the
+        latest.
+    """
+
+    WRITERS = 4
+
+    def __init__(self, folder: Path, beside: bool) -> None:
+        self.sidecars: dict[int, dict] = {}
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(self.WRITERS) if beside else None
+        self._waiting: deque[tuple[int, Future]] = deque()
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def write(self, index: int, pooled: dict[str, np.ndarray], expected: dict) -> None:
+        """Write a shard; the arrays must not be changed afterwards."""
+        if self._threads is None:
+            self.sidecars[index] = write_shard(self._folder, index, pooled, expected)
+            return
+        while len(self._waiting) >= self.WRITERS:  # each holds the states of a shard
+            self._take()
+        job = self._threads.submit(write_shard, self._folder, index, pooled, expected)
+        self._waiting.append((index, job))
+
+    def _take(self) -> None:
+        index, job = self._waiting.popleft()
+        self.sidecars[index] = job.result()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._threads is None:
+            return
+        try:
+            while self._waiting and kind is None:
+                self._take()
+        finally:
+            self._threads.shutdown()  # what is begun is finished: shards are kept
 
 
 def check_disk(folder: Path, rows: int, request: dict) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from prefill_router.encode.prefill import POOLINGS, ActivationError, listed
+from prefill_router.encode.pooling import POOLINGS, ActivationError
+from prefill_router.encode.prefill import listed
 
 # raise it when stored numbers or files change their meaning: every older store is then re-made
 FORMAT = 1

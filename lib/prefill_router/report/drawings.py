@@ -53,7 +53,10 @@ def _decision(tables: FigureTables, pool: str) -> Figure | None:
 def _encoders(tables: FigureTables, _: str) -> Figure | None:
     if len(tables["encoders"]) < 2:
         return None
-    return draw_encoders(tables["encoder_auc"], tables["encoder_target_auc"], tables["encoders"])
+    plans = tables["encoder_plans"] if tables.has("encoder_plans") else None
+    return draw_encoders(
+        tables["encoder_auc"], tables["encoder_target_auc"], tables["encoders"], plans
+    )
 
 
 def _families(tables: FigureTables, _: str) -> Figure | None:

@@ -9,13 +9,18 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from prefill_router.evaluate.cross_fitted import PREFILL, CrossFitted, Pool
+from prefill_router.evaluate.cross_fitted import PREFILL, CrossFitted, Pool, labelled
 from prefill_router.features.choice import FeatureChoice
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.files import replacing
 from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.fit_baselines import short_names
-from prefill_router.heads.out_of_fold import CrossFit, cross_fits_over_seeds, text_routers
+from prefill_router.heads.out_of_fold import (
+    CrossFit,
+    cross_fit_ours,
+    cross_fits_over_seeds,
+    text_routers,
+)
 from prefill_router.run.loading import Run, read_sentences
 from prefill_router.run.workspace import Workspace
 
@@ -59,6 +64,41 @@ def cross_fit_run(run: Run) -> list[str]:
             of_seeds = {seed: found[pool, name, seed] for seed in run.splits}
             save_cross_fits(run.ws, pool, name, of_seeds, encoder, overheads[name])
     return list(encoders)
+
+
+def cross_fit_encoders(run: Run) -> dict[str, tuple[Pool, dict[str, CrossFitted]]]:
+    """Ours on each encoder alone, with out-of-fold P, on every pool that can be planned; empty
+    where there is one encoder, whose plans are those of ours.
+    """
+    if len(run.stores) < 2:
+        return {}
+    planned = {
+        name: pool
+        for name, outcomes in run.pools.items()
+        if (pool := Pool.of(outcomes, run.splits, run.ws.profile.cost_model)) is not None
+    }
+    queries, names = LabelledQueries.of(run.stores, run.outcomes), run.outcomes.target_names
+    found: dict[str, tuple[Pool, dict[str, CrossFitted]]] = {
+        name: (pool, {}) for name, pool in planned.items()
+    }
+    for encoder in run.stores:
+        alone = queries.of_encoders([encoder])
+        fits = {
+            seed: cross_fit_ours(seed, labelled(split), alone)
+            for seed, split in run.splits.items()
+        }
+        for name, (_, methods) in found.items():
+            columns = [names.index(target) for target in run.pools[name].target_names]
+            of_pool = {seed: fit.of_columns(columns) for seed, fit in fits.items()}
+            methods[encoder] = CrossFitted(
+                encoder,
+                {seed: fit.rows for seed, fit in of_pool.items()},
+                {seed: fit.held_out for seed, fit in of_pool.items()},
+                {seed: fit.p for seed, fit in of_pool.items()},
+                run.overhead([encoder]),
+            )
+        print(f"{encoder}: out-of-fold P of {len(run.splits)} splits", flush=True)
+    return found
 
 
 def _choices(of_pool: pd.DataFrame) -> list[FeatureChoice]:

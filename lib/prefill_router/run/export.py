@@ -20,7 +20,7 @@ from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import subset_rows
 from prefill_router.encode.activations import extract
 from prefill_router.encode.encoders import load_encoder
-from prefill_router.encode.prefill import ActivationError
+from prefill_router.encode.pooling import ActivationError
 from prefill_router.encode.sources import EncoderError
 from prefill_router.encode.store import ActivationStore, store_folder
 from prefill_router.files import WeightsError

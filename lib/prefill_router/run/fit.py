@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefill_router.encode.prefill import ActivationError
+from prefill_router.encode.pooling import ActivationError
 from prefill_router.encode.sources import EncoderError
 from prefill_router.files import WeightsError, cache_root
 from prefill_router.heads.fit import METHODS, FitSettings

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from prefill_router.encode.prefill import ActivationError
+from prefill_router.encode.pooling import ActivationError
 from prefill_router.encode.sources import EncoderError
 from prefill_router.files import WeightsError
 from prefill_router.run.arguments import OPTIONS, command_line

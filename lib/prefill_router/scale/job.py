@@ -11,7 +11,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from prefill_router.encode.prefill import ActivationError
+from prefill_router.encode.pooling import ActivationError
 from prefill_router.encode.sources import EncoderError
 from prefill_router.files import WeightsError
 from prefill_router.scale.addresses import Address, ScaleError

@@ -15,13 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from prefill_router.encode.encoders import load_encoder
-from prefill_router.encode.prefill import (
-    POOLINGS,
-    ActivationError,
-    Prefill,
-    batch_tokens_of,
-    batches,
-)
+from prefill_router.encode.pooling import POOLINGS, ActivationError
+from prefill_router.encode.prefill import Prefill, batch_tokens_of, batches
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.scale.addresses import ScaleError
 

@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 
 from prefill_router.encode.network import Encoder
-from prefill_router.encode.prefill import (
-    ActivationError,
-    Prefill,
-    batch_tokens_of,
-    batches,
-    layers_of,
-    listed,
-)
+from prefill_router.encode.pooling import ActivationError, layers_of
+from prefill_router.encode.prefill import Prefill, batch_tokens_of, batches, listed
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.sources import EncoderError
 from prefill_router.hardware import on_every_core, torch_threads
