@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from prefill_router.encode import activations
 from prefill_router.encode.activations import extract
 from prefill_router.encode.pooling import ActivationError, pool_states
 from prefill_router.encode.prefill import batches
 from prefill_router.encode.prompts import render_prompt
+from prefill_router.encode.shards import ShardWriter
 from prefill_router.encode.store import ActivationStore, store_folder, store_key
 from tiny import LAYERS, WIDTH, WORDS, tiny_queries
 
@@ -206,6 +208,34 @@ def test_shard_without_its_sidecar_is_not_trusted(encoder, queries, tmp_path):
     )  # 5 rows of about 14 tokens in batches of at most 60; one prompt both ways before
     for key in before:
         np.testing.assert_array_equal(before[key], after[key])
+
+
+def test_shards_that_threads_write_are_the_same(encoder, queries, tmp_path, monkeypatch):
+    """As beside an accelerator."""
+    alone = run(encoder, queries, tmp_path / "alone")
+
+    class Beside(ShardWriter):
+        def __init__(self, folder, beside):
+            assert not beside  # the encoder is on a CPU
+            super().__init__(folder, beside=True)
+
+    monkeypatch.setattr(activations, "ShardWriter", Beside)
+    beside = run(encoder, queries, tmp_path / "beside")
+    names = sorted(path.name for path in alone.folder.iterdir())
+    assert names == sorted(path.name for path in beside.folder.iterdir())
+    for name in names:
+        assert (alone.folder / name).read_bytes() == (beside.folder / name).read_bytes()
+
+
+def test_what_a_writing_thread_meets_is_raised(tmp_path):
+    states = {name: np.zeros((LAYERS + 1, 1, WIDTH), np.float32) for name in ("last", "mean")}
+    shard = {"query_ids": ["q"], "tokens": [1]}
+    with pytest.raises(FileNotFoundError), ShardWriter(tmp_path / "gone", beside=True) as writer:
+        writer.write(0, states, shard)
+    with ShardWriter(tmp_path, beside=True) as writer:
+        for index in range(3 * ShardWriter.WRITERS):
+            writer.write(index, states, shard)
+    assert sorted(writer.sidecars) == list(range(3 * ShardWriter.WRITERS))
 
 
 def test_finished_store_is_not_computed_again(encoder, queries, tmp_path):

@@ -48,6 +48,48 @@ def test_hooks_give_what_the_network_reports(llama):
     ] == before  # nothing is left behind
 
 
+def test_passes_that_wait_give_what_single_ones_give(llama):
+    """As on an accelerator, whose next batch is begun before the last is looked at."""
+    encoder = tiny_encoder(llama)
+    ids = [render_prompt(encoder, prompt) for prompt in tiny_queries()[1]]
+    jobs = [([row], [f"q{i}"]) for i, row in enumerate(ids)]
+    with Prefill(encoder) as prefill:
+        prefill.agree_on(ids[0])
+        single = [prefill(*job) for job in jobs]
+        for ahead in (1, 2, len(jobs) + 1):
+            prefill.ahead = ahead
+            begun = []
+
+            def noting(job, begun=begun):
+                begun.append(job[1])
+                return job
+
+            found = prefill.map(map(noting, jobs))
+            first = next(found)
+            assert len(begun) == min(ahead + 1, len(jobs))  # taken when there is room
+            for one, other in zip(single, [first, *found], strict=True):
+                for pooling in ("last", "mean"):
+                    np.testing.assert_array_equal(one[pooling], other[pooling])
+
+
+def test_a_broken_prompt_among_waiting_ones_is_named(llama):
+    encoder = tiny_encoder(llama)
+    rows = [render_prompt(encoder, prompt) for prompt in tiny_queries()[1][:4]]
+    weights = llama.get_input_embeddings().weight
+    broken = next(token for token in rows[2] if all(token not in row for row in rows[:2]))
+    kept = weights.data[broken].clone()
+    weights.data[broken] = float("nan")
+    try:
+        with Prefill(encoder) as prefill:
+            prefill.ahead, found = 2, []
+            with pytest.raises(ActivationError, match="non-finite activations for q2 in"):
+                for vectors in prefill.map(([row], [f"q{i}"]) for i, row in enumerate(rows)):
+                    found.append(vectors)
+            assert len(found) == 2
+    finally:
+        weights.data[broken] = kept
+
+
 def test_a_network_that_reports_other_states_is_asked_for_them(llama):
     encoder = tiny_encoder(llama)
 

@@ -13,6 +13,7 @@ from prefill_router.evaluate.auc import auc_boot
 from prefill_router.evaluate.cross_fitted import CrossFitted, Pool, evidence_of
 from prefill_router.evaluate.decisions import CURVE, best_texts, decide, plans_of
 from prefill_router.evaluate.decisions_of_pools import decide_pools
+from prefill_router.evaluate.encoder_plans import encoder_plans
 from prefill_router.evaluate.keys import ARGMAX, AtPoint
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.evaluate.promises import promises
@@ -199,3 +200,20 @@ def test_a_predicted_cost_that_knows_the_length_saves_more(loaded):
     nothing = expected_costs_by_kind({"made": (pool, methods)}, states)
     assert nothing == {} and query_cost_table({"made": (pool, methods)}, nothing, 2).empty
     assert query_cost_plans({"made": (pool, methods)}, nothing, 2).empty
+
+
+def test_plans_by_encoder_are_those_of_any_method(loaded):
+    pool, methods = loaded["made"]
+    by_encoder = {"large": methods["ours"], "small": methods["tfidf"]}
+    plans, gains = encoder_plans({"made": (pool, by_encoder)}, 50, "small")
+    point = decide(pool, by_encoder, 50)[0].point
+    for row in plans.itertuples():
+        assert row.ci_low <= row.value <= row.ci_high
+        assert row.value == point[AtPoint(row.encoder, row.operating_point), row.metric]
+    value = plans.set_index(["encoder", "operating_point", "metric"])["value"]
+    assert len(value) == 2 * 5  # saving and accuracy of two plans, and the curve
+    assert set(gains["encoder"]) == {"large"} and set(gains["reference"]) == {"small"}
+    for row in gains.itertuples():
+        at = row.operating_point, row.metric
+        assert row.diff == pytest.approx(value["large", *at] - value["small", *at])
+    assert encoder_plans({"made": (pool, {"small": methods["ours"]})}, 20, "small")[1].empty

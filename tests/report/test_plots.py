@@ -7,7 +7,7 @@ import pytest
 
 from prefill_router.data.own.fonts import without_glyph
 from prefill_router.report.curve_plots import plot_target_points
-from prefill_router.report.encoder_figures import encoder_sentence
+from prefill_router.report.encoder_figures import draw_encoders, encoder_sentence, plans_sentence
 from prefill_router.report.plots import plot_matrix
 from prefill_router.report.styles import TEXT, label, style, use_style
 
@@ -145,3 +145,31 @@ def test_one_encoder_is_compared_with_none():
     assert encoder_sentence(encoders, pd.DataFrame(index=["a"])) == (
         "a, the only encoder (135 M parameters), has a mean AUC over all targets of 0.749."
     )
+
+
+def test_encoders_are_drawn_by_size_with_what_their_plans_save():
+    sizes = pd.DataFrame({"encoder": ["s", "l"], "parameters_M": [100.0, 1000.0]})
+    ends = {"value": [0.6, 0.8], "ci_low": [0.5, 0.7], "ci_high": [0.7, 0.9], "pool": "mixed"}
+    auc = pd.DataFrame({"encoder": ["s", "l"], "metric": "mean_auc"} | ends)
+    matrix = pd.DataFrame({"target": ["x", "x"], "encoder": ["s", "l"], "auc": [0.6, 0.8]})
+    saving = {"metric": "saving_over_best_single", "operating_point": "no_loss"}
+    plans = pd.DataFrame({"encoder": ["s", "l"]} | saving | ends)
+    assert len(draw_encoders(auc, matrix, sizes).axes) == 2
+    figure = draw_encoders(auc, matrix, sizes, plans)
+    left, middle, _ = figure.axes
+    for ax, heights in ((left, [0.6, 0.8]), (middle, [60, 80])):
+        line = ax.lines[0]
+        assert list(line.get_xdata()) == [100, 1000]
+        assert list(line.get_ydata()) == pytest.approx(heights)
+    plt.close("all")
+
+
+def test_the_saving_by_size_is_said_with_its_interval():
+    sizes = pd.DataFrame({"encoder": ["s", "l"]})
+    gains = pd.DataFrame(
+        {"pool": ["a"], "encoder": ["l"], "reference": ["s"], "operating_point": ["no_loss"]}
+        | {"metric": ["saving_over_best_single"], "diff": [0.05], "ci_low": [-0.01]}
+        | {"ci_high": [0.11]}
+    )
+    assert plans_sentence(gains, sizes).endswith("cost: a +5.0 [-1.0, 11.0].")
+    assert plans_sentence(gains[:0], sizes).startswith("No pool can be planned")

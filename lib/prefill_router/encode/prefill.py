@@ -67,6 +67,8 @@ class Prefill:
         False where the blocks were not found or do not see what the network reports as its hidden
         states; it is then asked for all of them at once, which gives the same vectors and takes
         more memory.
+    ahead : int
+        Forward passes that wait on an accelerator; 0 on a CPU, whose cores take one batch each.
     reads : collection of (layer, pooling), or None
         What is pooled, for a caller that reads no more; None: every layer, both ways. The vectors
         of a forward pass then are those of the layers named, in ascending order; a pooling of one
@@ -82,6 +84,7 @@ class Prefill:
         self._batch = threading.local()
         self._handles: list[Any] = []
         self.hooked = False
+        self.ahead = 0 if encoder.device.type == "cpu" else AHEAD
         self.reads: Collection[tuple[int, str]] | None = None
 
     def __enter__(self) -> Prefill:
@@ -214,13 +217,13 @@ class Prefill:
         An accelerator has the next batch before what it made of the last one is looked at: it would
         wait for the caller otherwise.
         """
-        if self.encoder.device.type == "cpu":
+        if not self.ahead:
             yield from on_every_core(self, jobs, self.encoder.device)
             return
         running: deque[tuple[Launched, Sequence[str]]] = deque()
         for token_ids, query_ids in jobs:
             running.append((self._launch(token_ids), query_ids))
-            if len(running) > AHEAD:
+            if len(running) > self.ahead:
                 yield self._finish(*running.popleft())
         while running:
             yield self._finish(*running.popleft())

@@ -21,9 +21,7 @@ COLUMNS = ["pool", "encoder", "operating_point", "metric", "value", "ci_low", "c
 
 
 def encoder_plans(
-    pools: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]],
-    n_boot: int,
-    reference: str,
+    pools: Mapping[str, tuple[Pool, Mapping[str, CrossFitted]]], n_boot: int, reference: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Plans of the kernel router on each encoder, chosen and tested as those of any method.
 
@@ -45,7 +43,8 @@ def encoder_plans(
     tables, gains = [], []
     for pool, (of_pool, methods) in pools.items():
         averages, _ = decide(of_pool, methods, n_boot)
-        table = decisions_table(averages, methods).assign(pool=pool)
+        table = decisions_table(averages, methods)
+        table = table.assign(pool=pool, encoder=table["method"])
         tables.append(_shown(table)[COLUMNS])
         for encoder in methods:
             if encoder == reference:

@@ -84,8 +84,7 @@ def cross_fit_encoders(run: Run) -> dict[str, tuple[Pool, dict[str, CrossFitted]
     for encoder in run.stores:
         alone = queries.of_encoders([encoder])
         fits = {
-            seed: cross_fit_ours(seed, labelled(split), alone)
-            for seed, split in run.splits.items()
+            seed: cross_fit_ours(seed, labelled(split), alone) for seed, split in run.splits.items()
         }
         for name, (_, methods) in found.items():
             columns = [names.index(target) for target in run.pools[name].target_names]
