@@ -107,6 +107,11 @@ def test_random_routing_is_at_chance_and_the_oracle_closes_the_gap(workspace):
     assert low < 0.5 < high
 
 
+# Those that draw at random: splits, folds, networks, resamples, prompts. The others are functions of
+# what these write, and cost a kernel each.
+RANDOM = "01,03,04,05,06,07,12,13"
+
+
 def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(
     smoke_run, workspace, tmp_path, capsys
 ):
@@ -115,7 +120,7 @@ def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(
     before = {
         p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()]
     }
-    assert reproduce_smoke(smoke_run, "--force") == 0
+    assert reproduce_smoke(smoke_run, "--force", "--notebooks", RANDOM) == 0
     assert "smoke: reproduced: " in capsys.readouterr().out
     after = {
         p.name: p.read_bytes() for p in [*workspace.results.iterdir(), *workspace.figures.iterdir()]

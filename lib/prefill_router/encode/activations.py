@@ -149,12 +149,7 @@ def _fill(
     # every batch lies in one shard, but the next shard's are begun before the last of this one are
     # done
     jobs = [
-        _Batch(
-            index,
-            batch,
-            [token_ids[plan[index][i]] for i in batch],
-            [query_ids[plan[index][i]] for i in batch],
-        )
+        _Batch.of(index, batch, [plan[index][i] for i in batch], token_ids, query_ids)
         for index in missing
         for batch in batches(expected[index]["tokens"], batch_tokens)
     ]
@@ -195,6 +190,18 @@ class _Batch:
     rows: list[int]
     token_ids: list[np.ndarray]
     query_ids: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        shard: int,
+        rows: list[int],
+        queries: list[int],
+        token_ids: list[np.ndarray],
+        query_ids: list[str],
+    ) -> _Batch:
+        """Those of all queries at the positions ``queries``."""
+        return cls(shard, rows, [token_ids[i] for i in queries], [query_ids[i] for i in queries])
 
 
 def _bar(expected: list[dict], missing: list[int], progress: bool) -> Any:

@@ -12,7 +12,6 @@ import pandas as pd
 
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
-from prefill_router.encode.sentences import cached_sentences
 from prefill_router.encode.store import ActivationStore
 from prefill_router.files import project_root
 from prefill_router.heads.stored_states import StoredStates, states_of
@@ -205,6 +204,9 @@ def read_sentences(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarra
     """Embeddings [n, d] of the prompts by every sentence encoder of the profile, and what reading a
     query costs [n], in the outcomes' unit; 0 where that is no TFLOP.
     """
+    # here: most notebooks read no sentences, and transformers takes seconds to import
+    from prefill_router.encode.sentences import cached_sentences
+
     profile, embeddings, overheads = run.ws.profile, {}, {}
     for name in (profile.sentence_encoder, *profile.more_sentence_encoders):
         embeddings[name], tflop = cached_sentences(
