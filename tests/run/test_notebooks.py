@@ -107,8 +107,8 @@ def test_random_routing_is_at_chance_and_the_oracle_closes_the_gap(workspace):
     assert low < 0.5 < high
 
 
-# Those that draw at random: splits, folds, networks, resamples, prompts. The others are functions of
-# what these write, and cost a kernel each.
+# Those that draw at random: splits, folds, networks, resamples, prompts. The others are functions
+# of what these write, and cost a kernel each.
 RANDOM = "01,03,04,05,06,07,12,13"
 
 
