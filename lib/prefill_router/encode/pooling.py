@@ -121,7 +121,7 @@ class Launched:
             host.copy_(tensor, non_blocking=True)
         ready = torch.cuda.Event()
         ready.record()
-        return cls(*on_host, ready, tuple(shape))
+        return cls(on_host[0], on_host[1], ready, tuple(shape))
 
     def wait(self) -> tuple[np.ndarray, np.ndarray]:
         """Vectors and finite, when they are there."""
