@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefill_router.data.outcome_files import load_answers, load_outcomes
+from prefill_router.data.outcome_files import load_outcomes
 from prefill_router.data.outcomes import QUERY_COLUMNS, Outcomes, OutcomesError, Target
 from prefill_router.data.price_entries import Price
 from prefill_router.data.reasoning_gym import facts as facts_of
@@ -22,6 +22,7 @@ from prefill_router.data.reasoning_gym.published import (
     sha256,
     target_name,
 )
+from prefill_router.data.samples import load_answers
 from prefill_router.data.source_folder import write_source
 from prefill_router.data.splits import family_folds, grouped_by_family
 from prefill_router.files import project_root
@@ -289,6 +290,7 @@ def test_agreement_with_the_normalised_table():
     assert (both["output_tokens"] == both["output_tokens_other"]).all()
 
 
+@settings(deadline=None)
 @given(st.integers(6, 40), st.integers(2, 5), st.integers(0, 99))
 def test_each_family_is_tested_once(families, folds, seed):
     rng = np.random.default_rng(seed)

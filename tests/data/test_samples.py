@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefill_router.data.costs import with_hidden_reasoning
@@ -27,6 +27,7 @@ def test_the_vote_by_hand():
         votes(said, 4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-1, 2), min_size=3, max_size=3), min_size=1, max_size=20))
 def test_the_vote_is_of_what_was_said(rows):
     said = np.array(rows).T

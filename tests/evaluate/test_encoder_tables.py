@@ -15,6 +15,7 @@ from prefill_router.evaluate.encoders import (
     ours_by_encoder,
     self_and_foreign,
 )
+from prefill_router.heads.names import OnEncoder
 
 NAN = np.full((4, 2), np.nan)
 SPLITS = {s: Split(np.arange(0), np.arange(0), np.arange(4)) for s in (0, 1)}
@@ -30,7 +31,8 @@ def outcomes():
 
 
 def test_ours_stands_for_all_encoders_or_for_the_only_one():
-    of = {"ours": {"encoder": "a + b", "p": 1}, "ours@a": {"encoder": "a", "p": 2}, "paper": {}}
+    of = {"ours": {"encoder": "a + b", "p": 1}, "paper": {}}
+    of[OnEncoder("ours", "a")] = {"encoder": "a", "p": 2}
     assert ours_by_encoder(of, several=True) == {"ours": 1, "a": 2}
     assert ours_by_encoder({"ours": {"encoder": "a", "p": 1}}, several=False) == {"a": 1}
 

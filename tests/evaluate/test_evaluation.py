@@ -14,6 +14,7 @@ from prefill_router.evaluate.auc import mean_auc
 from prefill_router.evaluate.keys import CALIBRATED, AtPoint
 from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
+from prefill_router.heads.names import OnEncoder, together
 from prefill_router.report import tables
 from prefill_router.run import handover
 from prefill_router.run.profile_files import load_profile
@@ -119,15 +120,18 @@ def test_notes_and_predictions_come_back(workspace, outcomes):
     with pytest.raises(FileNotFoundError, match="04 and 05"):
         handover.read_predictions(workspace, "all", outcomes)
     handover.save_predictions(workspace, "all", "paper", "enc", outcomes, splits, p, overhead)
-    # names are data: a slash in a method's, a pool's that begins another's
-    handover.save_predictions(workspace, "all", "ours@org/name", "org/name", outcomes, splits, p)
+    # names are data: a slash in an encoder's, a pool's that begins another's
+    both, alone = together(["org/name", "b"]), OnEncoder("ours", "org/name")
+    for key, encoder in (("ours", both), (alone, "org/name")):
+        handover.save_predictions(workspace, "all", key, encoder, outcomes, splits, p)
     handover.save_predictions(
         workspace, "all--b", "other", "x", outcomes, splits, p, reads="sentence"
     )
     found = handover.read_predictions(workspace, "all", outcomes)
     assert {name: (m["encoder"], m["reads"]) for name, m in found.items()} == {
         "paper": ("enc", "prefill"),
-        "ours@org/name": ("org/name", "prefill"),
+        "ours": ("org/name + b", "prefill"),
+        OnEncoder("ours", "org/name"): ("org/name", "prefill"),
     }
     with pytest.raises(ValueError, match="cannot read 'minds'"):
         handover.save_predictions(

@@ -18,6 +18,7 @@ from prefill_router.evaluate.pools import (
     reliability,
     within_benchmarks_of_pools,
 )
+from prefill_router.heads.names import OnEncoder
 
 
 class Settings:
@@ -74,6 +75,26 @@ def test_ours_is_compared_with_all_and_others_with_the_best_single_target(loaded
     # c and e and f right, d wrong: 3 of 4; always dear (the best on training rows): 2 of 4
     row = paired[(paired["method_b"] == "best_single") & (paired["metric"] == "accuracy")].iloc[0]
     assert (row["method_a"], row["diff"]) == ("ours", pytest.approx(0.25))
+
+
+def test_a_method_on_one_of_several_encoders_is_a_row_of_its_own(loaded):
+    outcomes, splits, methods = loaded["six"]
+    alone = OnEncoder("ours", "e")
+    methods = {"ours": methods["ours"] | {"encoder": "e + f"}, alone: methods["knn_minilm"]}
+    one = {"six": (outcomes, splits, methods)}
+    metrics, paired = evaluate_pools(Settings, one)
+    accuracy = metrics[(metrics["metric"] == "accuracy") & (metrics["operating_point"] == "argmax")]
+    of = accuracy[["method", "encoder", "value"]].to_numpy().tolist()
+    assert of == [["ours", "e + f", 0.75], ["ours", "e", 0.25]]
+    names = ["method_a", "encoder_a", "method_b", "encoder_b"]
+    assert paired[names].drop_duplicates().to_numpy().tolist() == [
+        ["ours", "e + f", "ours", "e"],
+        ["ours", "e + f", "zero_router", ""],
+        ["ours", "e + f", "best_single", ""],
+        ["ours", "e", "best_single", ""],
+    ]
+    curve = curves_of_pools(Settings, one, [0.0])
+    assert curve[["method", "encoder"]].to_numpy().tolist() == [["ours", "e + f"], ["ours", "e"]]
 
 
 def test_under_the_input_price_alone_only_cost_metrics_are_kept(loaded):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from prefill_router.data.own.fonts import without_glyph
+from prefill_router.heads.names import OnEncoder
 from prefill_router.report.curve_plots import plot_target_points
 from prefill_router.report.encoder_figures import draw_encoders, encoder_sentence, plans_sentence
 from prefill_router.report.plots import plot_matrix
@@ -36,8 +37,8 @@ def points(*cost):
     ("method", "name"),
     [
         ("ours", "kernel router on prefill (ours)"),
-        ("ours@smollm2-135m-instruct", "ours on smollm2-135m-instruct"),
-        ("paper@x", "SharedTrunkNet on prefill on x"),
+        (OnEncoder("ours", "smollm2-135m-instruct"), "ours on smollm2-135m-instruct"),
+        (OnEncoder("paper", "x"), "SharedTrunkNet on prefill on x"),
         ("knn_minilm", "kNN on MiniLM"),
         ("irt_mpnet", "IRT on MPNet"),
         ("factorisation_mpnet", "matrix factorisation on MPNet"),
@@ -58,7 +59,7 @@ def test_a_colour_says_what_a_method_reads_and_the_line_which_embedding():
     # an encoder without a name of its own: whatever stands in its name
     assert label("knn_some_encoder-v1") == "kNN on some_encoder-v1"
     assert style("knn_some_encoder-v1") == (TEXT, ":")
-    assert style("ours@a")[0] == style("ours")[0] != style("paper")[0] != TEXT
+    assert style(OnEncoder("ours", "a"))[0] == style("ours")[0] != style("paper")[0] != TEXT
     assert style("random_minilm") == style("unheard of") == style("neither")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED
+from prefill_router.heads.names import OnEncoder, name_of
 from prefill_router.report import cells
 from prefill_router.report.benchmark_table import benchmark_table
 from prefill_router.report.cells import verdict
@@ -28,7 +29,7 @@ AUC = {
     "tfidf": 0.8,
     "paper": 0.85,
     "ours": 0.9,
-    "ours@x": 0.7,
+    OnEncoder("ours", "x"): 0.7,
     "knn_minilm": 0.75,
     "mlp_minilm": 0.7,
     "irt_mpnet": 0.82,
@@ -37,11 +38,12 @@ AUC = {
 }
 
 
+ENCODERS = {"ours": "x + y", OnEncoder("ours", "x"): "x"}
 SENTENCE = {"knn_minilm", "mlp_minilm", "irt_mpnet", "knn_mpnet", "knn_some-encoder-v1"}
 
 
 def metrics_of(pool, auc):
-    row = {"pool": pool, "encoder": "", "operating_point": "", "target": "", "n": 10, "seeds": 2}
+    row = {"pool": pool, "operating_point": "", "target": "", "n": 10, "seeds": 2}
     values = [
         (method, metric, value)
         for method, mean_auc in auc.items()
@@ -55,7 +57,8 @@ def metrics_of(pool, auc):
     rows = [
         {
             **row,
-            "method": method,
+            "method": name_of(method),
+            "encoder": ENCODERS.get(method, ""),
             "reads": "sentence" if method in SENTENCE else "",
             "metric": metric,
             "value": value,
@@ -69,6 +72,7 @@ def metrics_of(pool, auc):
         {
             **row,
             "method": "knn_minilm",
+            "encoder": "",
             "reads": "sentence",
             "target": "t",
             "metric": "mean_auc",
@@ -85,9 +89,10 @@ def paired_of(pool, *rows):
         [
             {
                 "pool": pool,
-                "method_a": a,
-                "method_b": b,
-                "encoder": "",
+                "method_a": name_of(a),
+                "encoder_a": ENCODERS.get(a, ""),
+                "method_b": name_of(b),
+                "encoder_b": ENCODERS.get(b, ""),
                 "metric": metric,
                 "diff": diff,
                 "ci_low": diff - 0.02,
@@ -253,7 +258,9 @@ def test_the_bar_has_a_row_per_pool(metrics, paired):
         [
             metrics,
             *(
-                metrics.iloc[:1].assign(method=m, operating_point=o, metric=metric, value=v)
+                metrics.iloc[:1].assign(
+                    method=m, encoder=ENCODERS.get(m, ""), operating_point=o, metric=metric, value=v
+                )
                 for m, o, metric, v in points
             ),
         ]

@@ -11,6 +11,7 @@ from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.evaluate import evaluation as experiment
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.files import project_root
+from prefill_router.heads.names import OnEncoder
 from prefill_router.report.baseline_sentences import baseline_sentence
 from prefill_router.run import evaluation_files, handover, recompute
 from prefill_router.run.profile_files import load_profile
@@ -76,6 +77,17 @@ def written(tmp_path_factory):
             {s: v[:, columns] for s, v in p.items()},
             tokens[:, 0] * 1e-3,
         )
+        for alone, power in (("org/one", 2), ("org/two", 3)):
+            handover.save_predictions(
+                ws,
+                pool,
+                OnEncoder("ours", alone),
+                alone,
+                o,
+                splits,
+                {s: v[:, columns] ** power for s, v in p.items()},
+                tokens[:, 0] * 1e-3 / power,
+            )
         handover.save_predictions(
             ws,
             pool,
@@ -125,7 +137,8 @@ def test_every_number_comes_out_again(written, capsys):
     assert set(committed["operating_point"].fillna("")) == {"", "argmax", "calibrated"}
     # and the comparison sees one digit
     wrong = committed.copy()
-    row = wrong.index[(wrong["metric"] == "brier") & (wrong["method"] == "ours")][0]
+    alone = (wrong["method"] == "ours") & (wrong["encoder"] == "org/two")
+    row = wrong.index[(wrong["metric"] == "brier") & alone][0]
     wrong.loc[row, "value"] += 2e-5 * wrong.loc[row, "value"]
     found = recompute.compare(wrong.drop(index=len(wrong) - 1), again)
     assert (
@@ -142,7 +155,7 @@ def test_predictions_of_all_pools_are_kept_once_and_what_is_kept_was_evaluated(w
     ) == set(POOLS)
     assert set(table["part"]) == {"calibration", "test"}
     read = (
-        table.drop_duplicates("method")
+        table.drop_duplicates(["method", "encoder"])
         .set_index("method")[["encoder", "reads"]]
         .to_numpy()
         .tolist()
@@ -150,7 +163,9 @@ def test_predictions_of_all_pools_are_kept_once_and_what_is_kept_was_evaluated(w
     assert sorted(read) == [
         ["org/Some-Encoder-v1", "sentence"],
         ["org/one", "prefill"],
+        ["org/one", "prefill"],
         ["org/one + org/two", "prefill"],
+        ["org/two", "prefill"],
     ]
     again = dict(recompute.read_evaluation(ws.results))
     assert list(again) == list(POOLS)
@@ -164,10 +179,12 @@ def test_predictions_of_all_pools_are_kept_once_and_what_is_kept_was_evaluated(w
             np.testing.assert_array_equal(parts[seed].train, split.train)
             for name, m in methods.items():
                 np.testing.assert_array_equal(found[name]["p"][seed], m["p"][seed])
-        np.testing.assert_array_equal(
-            found["ours"]["overhead"],
-            methods["ours"]["overhead"] * (methods["ours"]["overhead"] != 0),
-        )
+        assert list(found) == list(methods)
+        own = methods["ours"]["overhead"]
+        np.testing.assert_array_equal(found["ours"]["overhead"], own)
+        alone = found[OnEncoder("ours", "org/two")]["overhead"]
+        np.testing.assert_allclose(alone, own / 3)
+        assert own.any() and not found["paper"]["overhead"].any()
 
 
 def test_no_word_of_a_prompt_or_group_is_written(written):
@@ -265,7 +282,7 @@ def test_a_run_of_the_smoke_profile_comes_out_again(smoke_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["local"])
+@pytest.mark.parametrize("profile", ["local", "local_encoders"])
 def test_committed_results_come_out_again(profile):
     folder = project_root() / "results" / profile
     if not (folder / "costs.parquet").is_file():

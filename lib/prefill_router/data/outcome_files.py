@@ -31,8 +31,8 @@ def load_outcomes(folder: str | Path) -> Outcomes:
         once.
     """
     folder = Path(folder)
-    queries = _read_parquet(folder / "queries.parquet")
-    outcomes = _read_parquet(folder / "outcomes.parquet")
+    queries = read_parquet(folder / "queries.parquet")
+    outcomes = read_parquet(folder / "outcomes.parquet")
     try:
         header = json.loads((folder / "targets.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -40,33 +40,6 @@ def load_outcomes(folder: str | Path) -> Outcomes:
             f"{folder / 'targets.json'}: cannot be read ({error}); restore the file"
         ) from error
     return outcomes_from_tables(queries, outcomes, header, where=str(folder))
-
-
-def load_answers(folder: str | Path, outcomes: Outcomes) -> np.ndarray | None:
-    """Each single answer to the queries of an outcomes folder.
-
-    Parameters
-    ----------
-    outcomes : Outcomes
-        Of that folder, all of its queries and targets or some of them.
-
-    Returns
-    -------
-    float ndarray [A, n, K] or None
-        1 right, 0 wrong, NaN where a target has fewer answers; None if the folder holds no single
-        answers.
-    """
-    path = Path(folder) / "answers.parquet"
-    if not path.is_file():
-        return None
-    table = _read_parquet(path)
-    row = pd.Index(outcomes.queries["query_id"]).get_indexer(_objects(table["query_id"]))
-    column = pd.Index(outcomes.target_names).get_indexer(_objects(table["target"]))
-    here = (row >= 0) & (column >= 0)
-    number = table["answer"].to_numpy()
-    answers = np.full((int(number.max()) + 1, *outcomes.correct.shape), np.nan)
-    answers[number[here], row[here], column[here]] = table["correct"].to_numpy()[here]
-    return answers
 
 
 def write_outcomes(outcomes: Outcomes, folder: str | Path) -> None:
@@ -199,7 +172,8 @@ def _values(
     return values, problems
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A table of an outcomes folder; `OutcomesError` where it cannot be read."""
     if not path.is_file():
         raise OutcomesError(
             f"{path}: no such file; a folder of outcomes has queries.parquet, outcomes.parquet,"

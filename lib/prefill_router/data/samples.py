@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from prefill_router.data.outcome_files import read_parquet
 from prefill_router.data.outcomes import Outcomes, OutcomesError
 
 COLUMNS = ("query_id", "target", "answer", "correct", "input_tokens", "output_tokens", "said")
@@ -64,6 +65,53 @@ class Samples:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """Rows of ``answers.parquet``, each with its place: number of the answer, query, target."""
+
+    rows: pd.DataFrame
+    number: np.ndarray
+    query: np.ndarray
+    target: np.ndarray
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, outcomes: Outcomes) -> _Answers:
+        """The rows of queries and targets that the outcomes have."""
+        query = pd.Index(outcomes.queries["query_id"]).get_indexer(table["query_id"].astype(object))
+        target = pd.Index(outcomes.target_names).get_indexer(table["target"].astype(object))
+        here, number = (query >= 0) & (target >= 0), table["answer"].to_numpy()
+        shape = (int(number[here].max(initial=0)) + 1, *outcomes.correct.shape)
+        return cls(table[here], number[here], query[here], target[here], shape)
+
+    def in_place(self, values: np.ndarray, empty: float = np.nan) -> np.ndarray:
+        """A value of every row as a matrix [A, n, K], ``empty`` where there is no answer."""
+        found = np.full(self.shape, empty)
+        found[self.number, self.query, self.target] = values
+        return found
+
+
+def load_answers(folder: str | Path, outcomes: Outcomes) -> np.ndarray | None:
+    """Whether each single answer to the queries of an outcomes folder is right.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Of that folder, all of its queries and targets or some of them.
+
+    Returns
+    -------
+    float ndarray [A, n, K] or None
+        1 right, 0 wrong, NaN where a target has fewer answers; None if the folder holds no single
+        answers.
+    """
+    path = Path(folder) / "answers.parquet"
+    if not path.is_file():
+        return None
+    answers = _Answers.of(read_parquet(path), outcomes)
+    return answers.in_place(answers.rows["correct"].to_numpy(float))
+
+
 def load_samples(folder: str | Path, outcomes: Outcomes) -> Samples | None:
     """The single answers to the queries of an outcomes folder.
 
@@ -85,30 +133,20 @@ def load_samples(folder: str | Path, outcomes: Outcomes) -> Samples | None:
     path = Path(folder) / "answers.parquet"
     if not path.is_file():
         return None
-    table = pd.read_parquet(path)
+    table = read_parquet(path)
     if "said" not in table:
         return None
     if missing := [name for name in COLUMNS if name not in table]:
         raise OutcomesError(f"{path}: lacks {', '.join(missing)}; add them, or leave out said")
-    row = pd.Index(outcomes.queries["query_id"]).get_indexer(table["query_id"].astype(object))
-    column = pd.Index(outcomes.target_names).get_indexer(table["target"].astype(object))
-    here = (row >= 0) & (column >= 0)
-    row, column, table = row[here], column[here], table[here]
-    number = table["answer"].to_numpy()
-    shape = (int(number.max(initial=0)) + 1, *outcomes.correct.shape)
-
-    def filled(values: np.ndarray, empty: float) -> np.ndarray:
-        found = np.full(shape, empty)
-        found[number, row, column] = values
-        return found
-
-    prices = np.array([(t.input_price, t.output_price) for t in outcomes.targets])[column]
-    paid = (table[["input_tokens", "output_tokens"]].to_numpy(float) * prices).sum(axis=1)
-    said = table["said"].astype(float).fillna(NOTHING).to_numpy()
+    answers = _Answers.of(table, outcomes)
+    rows = answers.rows
+    prices = np.array([(t.input_price, t.output_price) for t in outcomes.targets])[answers.target]
+    paid = (rows[["input_tokens", "output_tokens"]].to_numpy(float) * prices).sum(axis=1)
+    said = rows["said"].astype(float).fillna(NOTHING).to_numpy()
     return Samples(
-        filled(table["correct"].to_numpy(float), np.nan),
-        filled(said, NOTHING).astype(int),
-        filled(paid, np.nan),
+        answers.in_place(rows["correct"].to_numpy(float)),
+        answers.in_place(said, NOTHING).astype(int),
+        answers.in_place(paid),
     )
 
 

@@ -16,9 +16,10 @@ from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_inter
 from prefill_router.evaluate.runs import auc_run
 from prefill_router.features.geometry import geometry
 from prefill_router.features.queries import LabelledQueries
+from prefill_router.heads.names import MethodKey, name_of
 
 OURS = "ours"
-Predictions = Mapping[str, Mapping[str, Any]]
+Predictions = Mapping[MethodKey, Mapping[str, Any]]
 SHOWN = ["mean_auc", "disagreement_auc"]
 
 
@@ -27,9 +28,9 @@ def ours_by_encoder(methods: Predictions, several: bool) -> dict[str, Mapping[in
     them ``OURS``, which reads all together.
     """
     found = {}
-    for method, of in methods.items():
-        if method == OURS or method.startswith(f"{OURS}@"):
-            found[OURS if method == OURS and several else of["encoder"]] = of["p"]
+    for key, of in methods.items():
+        if name_of(key) == OURS:
+            found[OURS if key == OURS and several else of["encoder"]] = of["p"]
     return found
 
 

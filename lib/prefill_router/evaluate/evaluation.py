@@ -18,6 +18,7 @@ from prefill_router.evaluate.resampling import SeedAverages, seed_averaged_inter
 from prefill_router.evaluate.rules import route
 from prefill_router.evaluate.runs import SeedRun, point_run, router_run, zero_router_run
 from prefill_router.evaluate.settings import EvaluationSettings
+from prefill_router.heads.names import MethodKey, name_of
 
 METRIC_COLUMNS = [
     "pool",
@@ -43,7 +44,7 @@ def evaluate(
     settings: EvaluationSettings,
     outcomes: Outcomes,
     splits: Mapping[int, Split],
-    methods: Mapping[str, dict],
+    methods: Mapping[MethodKey, dict],
     cost_model: str | None = None,
 ) -> SeedAverages:
     """All metrics of all methods on the test rows, averaged over split seeds, with bootstrap draws
@@ -78,7 +79,7 @@ def evaluate(
 def evaluate_at(
     outcomes: Outcomes,
     splits: Mapping[int, Split],
-    methods: Mapping[str, dict],
+    methods: Mapping[MethodKey, dict],
     costs: Mapping[int, np.ndarray],
     n_boot: int,
 ) -> SeedAverages:
@@ -123,13 +124,16 @@ def evaluate_at(
     )
 
 
-def metrics_table(averages: SeedAverages, pool: str, methods: Mapping[str, dict]) -> pd.DataFrame:
+def metrics_table(
+    averages: SeedAverages, pool: str, methods: Mapping[MethodKey, dict]
+) -> pd.DataFrame:
     """Rows of ``metrics.csv`` (`METRIC_COLUMNS`) of one pool; a calibrated point reads what its
     method reads.
     """
     table = averages.table().assign(pool=pool)
     keys = list(table["method"])
-    table["method"] = [method_of(key) for key in keys]
+    of = [method_of(key) for key in keys]
+    table["method"] = [name_of(method) for method in of]
     table["operating_point"] = [
         key.operating_point
         if isinstance(key, AtPoint)
@@ -139,8 +143,7 @@ def metrics_table(averages: SeedAverages, pool: str, methods: Mapping[str, dict]
         for key, metric in zip(keys, table["metric"], strict=True)
     ]
     for column in ("encoder", "reads"):
-        read = {name: method.get(column, "") for name, method in methods.items()}
-        table[column] = table["method"].map(read).fillna("")
+        table[column] = [methods.get(method, {}).get(column, "") for method in of]
     return table[METRIC_COLUMNS]
 
 
@@ -155,9 +158,9 @@ def _add_runs(
     outcomes: Outcomes,
     split: Split,
     cost: np.ndarray,
-    p: Mapping[str, np.ndarray],
-    overhead: Mapping[str, np.ndarray],
-    calibrated: Mapping[str, Answers],
+    p: Mapping[MethodKey, np.ndarray],
+    overhead: Mapping[MethodKey, np.ndarray],
+    calibrated: Mapping[MethodKey, Answers],
 ) -> None:
     """Add one split's runs of all methods, `calibrated` points and references to the lists in
     `runs`.

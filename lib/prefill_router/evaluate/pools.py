@@ -19,8 +19,9 @@ from prefill_router.evaluate.evaluation import evaluate, metrics_table
 from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
 from prefill_router.evaluate.settings import EvaluationSettings
+from prefill_router.heads.names import MethodKey, name_of
 
-Methods = Mapping[str, dict[str, Any]]
+Methods = Mapping[MethodKey, dict[str, Any]]
 LoadedPools = Mapping[str, tuple[Outcomes, Mapping[int, Split], Methods]]
 Names = Mapping[str, Sequence[str]]
 
@@ -30,8 +31,9 @@ MAIN = ("paper", "ours")  # compared with every other method
 PAIRED_COLUMNS = [
     "pool",
     "method_a",
+    "encoder_a",
     "method_b",
-    "encoder",
+    "encoder_b",
     "metric",
     "diff",
     "ci_low",
@@ -62,14 +64,17 @@ def evaluate_pools(
     for pool, (outcomes, splits, methods) in loaded.items():
         averages = evaluate(settings, outcomes, splits, methods)
         metrics.append(metrics_table(averages, pool, methods))
-        for first, method in methods.items():
+        encoders = {key: method["encoder"] for key, method in methods.items()}
+        for first in methods:
             main = first in MAIN
             others = [*methods, "zero_router", "best_single"] if main else ["best_single"]
             for other in (name for name in others if name != first):
                 rows = averages.paired(first, other)
                 if not main:
                     rows = rows[rows["metric"].isin(["accuracy", "gap_closed"])]
-                paired.append(rows.assign(pool=pool, encoder=method["encoder"]))
+                of = {"pool": pool, "encoder_a": encoders[first]}
+                of |= {"method_a": name_of(first), "method_b": name_of(other)}
+                paired.append(rows.assign(**of, encoder_b=encoders.get(other, "")))
     return (
         pd.concat(metrics, ignore_index=True),
         pd.concat(paired, ignore_index=True)[PAIRED_COLUMNS],
@@ -120,10 +125,10 @@ def curves_of_pools(
     return pd.concat(
         [
             tolerance_curve(settings, outcomes, splits, method, tolerances).assign(
-                pool=pool, method=name, encoder=method["encoder"]
+                pool=pool, method=name_of(key), encoder=method["encoder"]
             )
             for pool, (outcomes, splits, methods) in loaded.items()
-            for name, method in methods.items()
+            for key, method in methods.items()
         ],
         ignore_index=True,
     )[CURVE_COLUMNS]

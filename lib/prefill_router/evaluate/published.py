@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from prefill_router.evaluate.calibration import reliability_table
+from prefill_router.evaluate.keys import main_rows
 from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.evaluate.rules import Rule
 
 ALL = "*"  # stands for every pool in predictions.parquet
 SHARE_COLUMNS = ["pool", "method", "target", "share"]
+TEXTS = ("pool", "method", "encoder", "target", "query_id", "part")
 
 
 def target_points(folder: Path) -> pd.DataFrame | None:
@@ -159,11 +161,11 @@ def _tests(folder: Path) -> dict[int, pd.Index]:
 
 
 def _predictions(folder: Path, methods: set[str]) -> pd.DataFrame:
-    """P(correct) of some methods on test rows."""
+    """P(correct) of some methods on test rows, on all encoders that they read together."""
     wanted = [("part", "==", "test"), ("method", "in", sorted(methods))]
-    columns = ["seed", "pool", "method", "query_id", "target", "p_correct"]
+    columns = ["seed", "pool", "method", "encoder", "query_id", "target", "p_correct"]
     found = [pd.read_parquet(file, columns=columns, filters=wanted) for file in _files(folder)]
-    return _texts(pd.concat(found, ignore_index=True))
+    return main_rows(_texts(pd.concat(found, ignore_index=True)))
 
 
 def _wide(table: pd.DataFrame, value: str, names: Sequence[str]) -> pd.DataFrame:
@@ -172,5 +174,5 @@ def _wide(table: pd.DataFrame, value: str, names: Sequence[str]) -> pd.DataFrame
 
 def _texts(table: pd.DataFrame) -> pd.DataFrame:
     """Categories as plain texts, so that tables can be joined."""
-    kinds = {c: object for c in ("pool", "method", "target", "query_id", "part") if c in table}
+    kinds = {c: object for c in TEXTS if c in table}
     return table.astype(kinds)

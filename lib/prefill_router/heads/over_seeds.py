@@ -27,6 +27,7 @@ from prefill_router.heads.fit import (
 )
 from prefill_router.heads.gram import VIEWS, read_view
 from prefill_router.heads.kernel import KernelRouter
+from prefill_router.heads.names import MethodKey, OnEncoder, together
 from prefill_router.heads.parallel import side_by_side
 from prefill_router.heads.semantic import ShuffledRouter
 from prefill_router.heads.stored_states import kernel_inputs, states_of
@@ -167,16 +168,16 @@ class KernelFits:
     Attributes
     ----------
     p : dict of method to dict of seed to ndarray [n, K]
-        P(correct) of all queries: `ours`, `ours@ENCODER` for each of several, `ours_views` where
-        asked for, `shuffled_labels`.
+        P(correct) of all queries: `ours`, with several encoders also `ours` on each of them alone
+        (`names.OnEncoder`), `ours_views` where asked for, `shuffled_labels`.
     reads : dict of method to list of str
         The encoders that a method was offered, and is charged for.
     encoders : DataFrame[seed, method, encoders, cv_error, used]
     components : DataFrame[seed, component, ridge, r2]
     """
 
-    p: dict[str, dict[int, np.ndarray]]
-    reads: dict[str, list[str]]
+    p: dict[MethodKey, dict[int, np.ndarray]]
+    reads: dict[MethodKey, list[str]]
     encoders: pd.DataFrame
     components: pd.DataFrame
 
@@ -184,7 +185,7 @@ class KernelFits:
 def _subsets(seed: int, method: str, head: KernelRouter) -> list[dict]:
     """The cross-validated error of every subset of what a kernel router may read."""
     return [
-        {"seed": seed, "method": method, "encoders": " + ".join(s)}
+        {"seed": seed, "method": method, "encoders": together(s)}
         | {"cv_error": e, "used": s == head.encoders_used}
         for s, e in head.cv_error.items()
     ]
@@ -202,7 +203,8 @@ def kernels_over_seeds(
     """
     states = {name: states_of(store, queries.query_ids) for name, store in queries.stores.items()}
     several = list(states) if len(states) > 1 else []
-    reads = {"ours": list(states), **{f"ours@{name}": [name] for name in several}}
+    reads: dict[MethodKey, list[str]] = {"ours": list(states)}
+    reads |= {OnEncoder("ours", name): [name] for name in several}
     bands: list[str] = []
     if views:
         for band in VIEWS:
@@ -213,7 +215,7 @@ def kernels_over_seeds(
         bands = [control, *(f"{control}, {band} layers" for band in VIEWS)]
         reads["ours_views"] = bands
     reads["shuffled_labels"] = [control]
-    p: dict[str, dict[int, np.ndarray]] = {method: {} for method in reads}
+    p: dict[MethodKey, dict[int, np.ndarray]] = {method: {} for method in reads}
     encoders, components = [], []
     for seed, split in splits.items():
         train = queries.rows(split.train)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+
+from prefill_router.evaluate.keys import with_keys
 
 # z in a format: what rounds to 0 has no minus before it
 HEADLINE = {
@@ -42,8 +45,10 @@ def difference_cell(
     form: str = "{:+z.3f}",
 ) -> str:
     """A difference of ``paired.csv`` with interval and verdict; a dash where there is none."""
+    paired = with_keys(paired)
     keys = {"pool": pool, "method_a": method_a, "method_b": method_b, "metric": metric}
-    rows = paired[(paired[list(keys)] == pd.Series(keys)).all(axis=1)].dropna(subset=["diff"])
+    same = np.all([paired[name] == value for name, value in keys.items()], axis=0)
+    rows = paired[same].dropna(subset=["diff"])
     if rows.empty:
         return "–"
     row = rows.iloc[0]

@@ -124,7 +124,7 @@ def _limits(ax: Axes, found: Decision) -> float:
 def _curves(ax: Axes, found: Decision) -> np.ndarray:
     """All curves; returns points of those that names should not cover."""
     main, lines = ["ours", found.text], []
-    rest = [m for m in found.curves["method"].unique() if m not in main and "@" not in m]
+    rest = [m for m in found.curves["method"].unique() if m not in main]
     for name in rest:
         rows = found.curves[found.curves["method"] == name].sort_values("cost")
         of = "all other methods" if name == rest[0] else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from prefill_router.evaluate import published
-from prefill_router.evaluate.keys import CALIBRATED
+from prefill_router.evaluate.keys import CALIBRATED, main_rows
 from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.report.decision_figure import Decision
 from prefill_router.report.decision_sentences import GAIN, SAVING, found
@@ -101,7 +101,7 @@ class FigureTables:
         if not self.has("targets", "curve"):
             return None
         points, curves = (
-            table[table["pool"] == pool] for table in (self["targets"], self["curve"])
+            table[table["pool"] == pool] for table in (self["targets"], main_rows(self["curve"]))
         )
         points, text = points.dropna(subset="cost"), self.texts[pool]
         if len(points) < 2 or curves.empty:

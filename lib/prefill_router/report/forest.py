@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from prefill_router.evaluate.decisions import CURVE
+from prefill_router.evaluate.keys import with_keys
 from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.report.cells import verdict
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
@@ -97,8 +98,8 @@ def _planned(folder: Path, method: str) -> list[tuple[str, str, str, Interval]]:
 
 
 def _unplanned(folder: Path, method: str) -> list[tuple[str, str, str, Interval]]:
-    metrics, paired = pd.read_csv(folder / "metrics.csv"), pd.read_csv(folder / "paired.csv")
-    rows = []
+    metrics = pd.read_csv(folder / "metrics.csv")
+    paired, rows = with_keys(pd.read_csv(folder / "paired.csv")), []
     for pool in metrics["pool"].unique():
         same = (paired["pool"] == pool) & (paired["method_a"] == method)
         same &= (paired["metric"] == "mean_auc") & (

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from prefill_router.evaluate.keys import with_keys
 from prefill_router.report.rivals import method_value
 from prefill_router.report.shown import compared
 from prefill_router.report.styles import label
@@ -101,7 +102,8 @@ def worse(paired: pd.DataFrame) -> str:
     paired : DataFrame
         As ``results/<profile>/paired.csv``.
     """
-    rows = paired[(paired["method_b"] == "best_single") & (paired["metric"] == "accuracy")]
+    rows = with_keys(paired)
+    rows = rows[(rows["method_b"] == "best_single") & (rows["metric"] == "accuracy")]
     worse = rows[rows["ci_high"] < 0].groupby("pool", sort=False)
     told = [f"{pool}: {', '.join(label(m) for m in found['method_a'])}" for pool, found in worse]
     return (

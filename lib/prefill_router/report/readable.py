@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from prefill_router.heads.names import OnEncoder
 from prefill_router.report.cells import HEADLINE
 from prefill_router.report.styles import label
 
@@ -37,8 +38,8 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Its columns and index levels named as in ``METHODS`` hold methods. A column ``value`` or
-        ``diff`` beside ``ci_low`` and ``ci_high`` becomes one with all three.
+        Its columns and index levels named as in ``METHODS`` hold names or keys of methods. A column
+        ``value`` or ``diff`` beside ``ci_low`` and ``ci_high`` becomes one with all three.
     digits : int
         After the point.
 
@@ -111,7 +112,7 @@ def _name(key: Any, level: Any) -> Any:
 
 
 def _method(method: Any) -> str:
-    return label(method) if isinstance(method, str) and method else MISSING
+    return label(method) if isinstance(method, str | OnEncoder) and method else MISSING
 
 
 def _word(name: Any) -> Any:

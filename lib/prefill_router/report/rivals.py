@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from prefill_router.evaluate.keys import ARGMAX
+from prefill_router.evaluate.keys import ARGMAX, main_rows, with_keys
 from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.styles import label
 
@@ -14,9 +14,20 @@ SEMANTIC = (  # stands in a list of methods for those of the pool at hand
 
 
 def of_pools(metrics: pd.DataFrame, operating_point: str = ARGMAX) -> pd.DataFrame:
-    """Rows of whole pools at one operating point, with what needs none; those of a single target
-    are left out.
+    """Rows of whole pools at one operating point, with what needs none, each method once: those of
+    a single target are left out, and those of a method on one of several encoders.
     """
+    return main_rows(_of_pools(metrics, operating_point))
+
+
+def of_pools_and_encoders(metrics: pd.DataFrame) -> pd.DataFrame:
+    """`of_pools` with the rows of methods on one of several encoders; the column ``method`` holds
+    keys (`keys.with_keys`).
+    """
+    return with_keys(_of_pools(metrics, ARGMAX))
+
+
+def _of_pools(metrics: pd.DataFrame, operating_point: str) -> pd.DataFrame:
     point, target = metrics["operating_point"], metrics["target"]
     any_point = point.isna() | point.isin(["", operating_point])
     return metrics[(target.isna() | (target == "")) & any_point]
@@ -133,6 +144,7 @@ def against_routers(paired: pd.DataFrame, pool: str, router: str) -> pd.DataFram
     """Differences between a router and every other that reads the prompt, in the metrics of
     ``RIVALRY``.
     """
+    paired = with_keys(paired)
     references = paired["method_b"].isin(["best_single", "zero_router", "oracle"])
     return paired[
         (paired["pool"] == pool)

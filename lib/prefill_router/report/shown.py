@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from prefill_router.evaluate.keys import ARGMAX, CALIBRATED
+from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, main_rows, with_keys
 from prefill_router.evaluate.pools import LoadedPools
 from prefill_router.report.readable import intervals
 from prefill_router.report.rivals import best_semantic, of_pools
@@ -45,8 +45,8 @@ def compared(metrics: pd.DataFrame, pool: str) -> pd.DataFrame:
     """
     rows = of_pools(metrics)
     points = ["best_single", "oracle", "random"]
-    kept = ~rows["method"].str.contains("@") & ~rows["method"].isin(points)
-    return rows[(rows["pool"] == pool) & kept].dropna(subset="value")
+    kept = (rows["pool"] == pool) & ~rows["method"].isin(points)
+    return rows[kept].dropna(subset="value")
 
 
 def operating_points(metrics: pd.DataFrame, shown: Mapping[str, Iterable[str]]) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def operating_points(metrics: pd.DataFrame, shown: Mapping[str, Iterable[str]]) 
         cost_saving_vs_max, the share of the dearest target's cost that is saved. NaN where there is
         no such point.
     """
-    rows = metrics[metrics["target"].fillna("") == ""]
+    rows = main_rows(metrics[metrics["target"].fillna("") == ""])
     index = ["operating_point", "pool", "method", "metric"]
     value = rows.drop_duplicates(index).set_index(index)["value"]
     points = {"tolerance 0": ARGMAX, "planned tolerance": CALIBRATED}
@@ -83,5 +83,5 @@ def differences_table(paired: pd.DataFrame) -> pd.DataFrame:
         As ``results/<profile>/paired.csv``.
     """
     main = ["mean_auc", "disagreement_auc", "accuracy", "p_auccc", "gap_closed"]
-    rows = paired[paired["metric"].isin(main)]
+    rows = with_keys(paired[paired["metric"].isin(main)])
     return intervals(rows, ["pool", "method_a", "method_b"])

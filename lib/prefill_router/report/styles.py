@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 
 from prefill_router.data.own.fonts import installed_fonts
+from prefill_router.heads.names import MethodKey, OnEncoder, name_of
 
 Color = str | tuple[float, float, float]
 
@@ -128,28 +129,29 @@ def head_and_embedding(method: str) -> tuple[str, str]:
     return head, method[len(head) + 1 :] if head else ""
 
 
-def label(method: str) -> str:
-    """The name of a method as figures show it; `ours@<encoder>` is `ours` with one encoder."""
-    base, at, encoder = method.partition("@")
-    if at:
-        return f"{'ours' if base == 'ours' else label(base)} on {encoder}"
+def label(method: MethodKey) -> str:
+    """The name of a method as figures and tables show it."""
+    if isinstance(method, OnEncoder):
+        name = method.method
+        return f"{name if name == 'ours' else label(name)} on {method.encoder}"
     head, embedding = head_and_embedding(method)
     if head:
         return f"{HEADS[head]} on {EMBEDDINGS.get(embedding, embedding)}"
     return NAMES.get(method, method)
 
 
-def style(method: str) -> tuple[str, str]:
+def style(method: MethodKey) -> tuple[str, str]:
     """Colour and line style of a method: the colour of what it reads; semantic baselines are dashed
     on MiniLM, dotted on embeddings without a name of their own.
     """
-    head, embedding = head_and_embedding(method)
+    name = name_of(method)
+    head, embedding = head_and_embedding(name)
     if head:
         return TEXT, {"minilm": "--", "mpnet": "-"}.get(embedding, ":")
-    return STYLES.get(method.partition("@")[0], (CONTROL, "-"))
+    return STYLES.get(name, (CONTROL, "-"))
 
 
-def marker(method: str) -> str:
+def marker(method: MethodKey) -> str:
     """The marker of a method, by what it reads."""
     return MARKERS[style(method)[0]]
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from prefill_router.evaluate.keys import CALIBRATED
+from prefill_router.evaluate.keys import CALIBRATED, with_keys
 from prefill_router.report.cells import HEADLINE, difference_cell, interval_cell
 from prefill_router.report.rivals import (
     SEMANTIC,
     best_semantic,
     method_value,
     of_pools,
+    of_pools_and_encoders,
     rivals_in_words,
     saving_against,
     semantic_ranking,
@@ -84,12 +85,13 @@ def headline_table(metrics: pd.DataFrame, methods: Sequence[str] | None = None) 
         if methods is None or metric not in SUMMARY_ONLY
     }
     blocks = []
-    for pool, rows in of_pools(metrics).groupby("pool", sort=False):
+    for pool, rows in of_pools_and_encoders(metrics).groupby("pool", sort=False):
         indexed = {(r["method"], r["metric"]): r for _, r in rows.iterrows()}
         known = list(rows["method"].unique())
         semantic = semantic_ranking(metrics, pool)
         if methods is None:
-            wanted = [*FIRST, *semantic, *sorted(set(known) - {*FIRST, *semantic, *LAST}), *LAST]
+            others = sorted(set(known) - {*FIRST, *semantic, *LAST}, key=str)
+            wanted = [*FIRST, *semantic, *others, *LAST]
         else:
             wanted = [m for name in methods for m in (semantic[:3] if name == SEMANTIC else [name])]
         order = [m for m in dict.fromkeys(wanted) if m in known]
@@ -218,7 +220,7 @@ def paired_sentences(
     paired: pd.DataFrame, metrics: tuple[str, ...] = ("mean_auc", "accuracy", "p_auccc")
 ) -> str:
     """One Markdown line for every pair of methods: the paired differences and what they say."""
-    lines = []
+    lines, paired = [], with_keys(paired)
     for (pool, method, other), rows in paired[paired["metric"].isin(metrics)].groupby(
         ["pool", "method_a", "method_b"], sort=False
     ):

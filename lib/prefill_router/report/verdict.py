@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from prefill_router.data.own.enough import FEW
-from prefill_router.evaluate.keys import CALIBRATED
+from prefill_router.evaluate.keys import CALIBRATED, main_rows, with_keys
 from prefill_router.report.cost_verdict import cost_verdict
 from prefill_router.report.plan_verdict import planned
 from prefill_router.report.rivals import of_pools, rivals_in_words
@@ -51,7 +51,10 @@ class _Found:
 
     @classmethod
     def of(cls, pool: str, tables: dict[str, pd.DataFrame]) -> _Found:
-        metrics, paired = (t[t["pool"] == pool] for t in (tables["metrics"], tables["paired"]))
+        metrics, paired = (
+            t[t["pool"] == pool]
+            for t in (main_rows(tables["metrics"]), with_keys(tables["paired"]))
+        )
         router = next(r for r in ROUTERS if (metrics["method"] == r).any())
         return cls(
             router,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prefill_router.evaluate.keys import with_keys
 from prefill_router.run.conclusions import compare_conclusions
 from prefill_router.run.matching import matched
 
@@ -68,7 +69,7 @@ def compare_tables(
 
     Rows are matched by their text columns (and `seed`, `layer`), rows with equal names by order;
     columns by name. Missing equals missing; missing against a number is out of tolerance. A column
-    whose rule is a `mean` is judged method by method, see `_worst_mean`.
+    whose rule is a `mean` is judged method by method (on each encoder), see `_worst_mean`.
 
     Parameters
     ----------
@@ -116,9 +117,9 @@ def compare_tables(
             table.loc[common, column].to_numpy(dtype=float, na_value=np.nan) for table in (old, now)
         )
         if (mean := rules.get("columns", {}).get(column, {}).get("mean")) is not None:
-            of = old.loc[common, "method"].astype(str) if "method" in old else np.full(len(a), "")
             report.append(
-                _worst_mean(a, b, np.asarray(of), mean) | {"file": file, "column": column}
+                _worst_mean(a, b, _methods(old.loc[common]), mean)
+                | {"file": file, "column": column}
             )
             continue
         limits = {metric: tolerance(rules, column, metric) for metric in set(metrics)}
@@ -133,6 +134,13 @@ def compare_tables(
             )
         )
     return report
+
+
+def _methods(table: pd.DataFrame) -> np.ndarray:
+    """What tells the method of every row [n] from others; nothing in a table without methods."""
+    if "method" not in table:
+        return np.full(len(table), "")
+    return with_keys(table)["method"].astype(str).to_numpy()
 
 
 def _worst_mean(a: np.ndarray, b: np.ndarray, methods: np.ndarray, allowed: float) -> dict:

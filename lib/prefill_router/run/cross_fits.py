@@ -15,6 +15,7 @@ from prefill_router.features.queries import LabelledQueries
 from prefill_router.files import replacing
 from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.fit_baselines import short_names
+from prefill_router.heads.names import together
 from prefill_router.heads.out_of_fold import (
     CrossFit,
     cross_fit_ours,
@@ -54,7 +55,7 @@ def cross_fit_run(run: Run) -> list[str]:
     )
     nothing = np.zeros(run.outcomes.n)
     reads = {"ours": list(run.stores), "paper": [run.encoder]}
-    encoders = {name: " + ".join(read) for name, read in reads.items()}
+    encoders = {name: together(read) for name, read in reads.items()}
     overheads = {name: run.overhead(read) for name, read in reads.items()}
     for name, text in texts.items():
         encoders[name] = text.encoder

@@ -12,9 +12,10 @@ import pandas as pd
 from prefill_router.data.costs import expected_costs
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import PARTS, Split
+from prefill_router.heads.names import MethodKey, name_of
 from prefill_router.run.workspace import Workspace
 
-Loaded = Mapping[str, tuple[Outcomes, Mapping[int, Split], Mapping[str, dict]]]
+Loaded = Mapping[str, tuple[Outcomes, Mapping[int, Split], Mapping[MethodKey, dict]]]
 
 
 ALL = "*"
@@ -36,6 +37,9 @@ PREDICTION_COLUMNS = [
     "target",
     "p_correct",
 ]
+
+
+OVERHEAD_COLUMNS = ["pool", "method", "encoder", "query_id", "overhead"]
 
 
 KEYS = ["pool", "method", "encoder", "reads", "operating_point", "target", "metric"]
@@ -79,7 +83,7 @@ def write_evaluation(workspace: Workspace, loaded: Loaded) -> list[Path]:
         ("splits", _split_rows(outcomes, splits), [*_SPLIT, "part"]),
         ("outcomes", _outcomes(loaded, ids), ["pool", "target", "query_id", "correct"]),
         ("costs", _costs(workspace, loaded, ids), ["seed", "target", "query_id", "cost"]),
-        ("overheads", own[own["overhead"] != 0], ["pool", "method", "query_id", "overhead"]),
+        ("overheads", own[own["overhead"] != 0], OVERHEAD_COLUMNS),
     ):
         texts = [c for c in order if c not in ("seed", "group", "correct", "cost", "overhead")]
         workspace.write_table(
@@ -114,8 +118,9 @@ def _outcomes(loaded: Loaded, ids: np.ndarray) -> pd.DataFrame:
 def _overheads(loaded: Loaded, ids: np.ndarray) -> pd.DataFrame:
     tables = []
     for pool, (_, _, methods) in loaded.items():
-        overhead = np.stack([m["overhead"] for m in methods.values()], axis=1)
-        tables.append(_long(ids, "method", list(methods), overhead, "overhead").assign(pool=pool))
+        for key, m in methods.items():
+            of = {"pool": pool, "method": name_of(key), "encoder": m["encoder"]}
+            tables.append(pd.DataFrame({**of, "query_id": ids, "overhead": m["overhead"]}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -136,14 +141,14 @@ def _columns(loaded: Loaded) -> list[_Column]:
     the pool.
     """
     found = []
-    for method in dict.fromkeys(m for _, _, methods in loaded.values() for m in methods):
+    for key in dict.fromkeys(key for _, _, methods in loaded.values() for key in methods):
         of_pools: dict[str, list[_Column]] = {}
         for pool, (o, _, methods) in loaded.items():
-            if m := methods.get(method):
+            if m := methods.get(key):
                 of_pools[pool] = [
                     _Column(
                         pool,
-                        method,
+                        name_of(key),
                         m["encoder"],
                         m["reads"],
                         t,

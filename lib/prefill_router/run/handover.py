@@ -13,6 +13,7 @@ from prefill_router.data.costs import without_cost
 from prefill_router.data.outcomes import Outcomes, check_trainable
 from prefill_router.data.splits import PARTS, Split, family_folds, grouped_split
 from prefill_router.files import replacing, say_once
+from prefill_router.heads.names import MethodKey, OnEncoder, method_keys, name_of
 from prefill_router.run.workspace import Workspace
 
 READS = (
@@ -131,7 +132,7 @@ def unpacked(stored: np.ndarray) -> np.ndarray:
 def save_predictions(
     workspace: Workspace,
     pool: str,
-    method: str,
+    method: MethodKey,
     encoder: str,
     outcomes: Outcomes,
     splits: Mapping[int, Split],
@@ -143,8 +144,7 @@ def save_predictions(
 
     Parameters
     ----------
-    encoder : name of what it reads; several are joined for display, nothing is read out of the
-    name.
+    encoder : name of what it reads, of several encoders as `names.together` has it
     outcomes : Outcomes
         Of the pool: n queries, K targets.
     p : mapping of seed to ndarray [n, K]
@@ -172,7 +172,7 @@ def save_predictions(
                         {
                             "seed": seed,
                             "pool": pool,
-                            "method": method,
+                            "method": name_of(method),
                             "encoder": encoder,
                             "reads": reads,
                             "query_id": outcomes.queries["query_id"].to_numpy()[at],
@@ -185,11 +185,12 @@ def save_predictions(
                 )
     folder = workspace.build / "predictions"
     folder.mkdir(exist_ok=True)
-    with replacing(folder / f"{quote(f'{pool}--{method}', safe=' @+')}.parquet") as temporary:
+    name = f"{pool}--{name_of(method)}" + (f"@{encoder}" if isinstance(method, OnEncoder) else "")
+    with replacing(folder / f"{quote(name, safe=' @+')}.parquet") as temporary:
         pd.concat(rows, ignore_index=True).to_parquet(temporary, index=False)
 
 
-def read_predictions(workspace: Workspace, pool: str, outcomes: Outcomes) -> dict[str, dict]:
+def read_predictions(workspace: Workspace, pool: str, outcomes: Outcomes) -> dict[MethodKey, dict]:
     """Predictions of all methods on a pool.
 
     Returns
@@ -211,12 +212,11 @@ def read_predictions(workspace: Workspace, pool: str, outcomes: Outcomes) -> dic
             at = position.loc[rows["query_id"]].to_numpy()
             p[int(seed)][at, rows["target"].map(column).to_numpy()] = unpacked(rows["p_correct"])
             overhead[at] = rows["overhead"]
-        found[table["method"].iloc[0]] = {
-            name: table[name].iloc[0] for name in ("encoder", "reads")
-        } | {"p": p, "overhead": overhead}
+        method, encoder, reads = table[["method", "encoder", "reads"]].iloc[0]
+        found[method, encoder] = dict(encoder=encoder, reads=reads, p=p, overhead=overhead)
     if not found:
         raise FileNotFoundError(
             f"no predictions for pool {pool!r} in {workspace.build / 'predictions'}: run notebooks"
             " 04 and 05 first"
         )
-    return found
+    return {key: found[pair] for pair, key in method_keys(found).items()}

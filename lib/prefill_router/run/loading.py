@@ -14,6 +14,7 @@ from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
 from prefill_router.encode.store import ActivationStore
 from prefill_router.files import project_root
+from prefill_router.heads.names import MethodKey, OnEncoder, together
 from prefill_router.heads.stored_states import StoredStates, states_of
 from prefill_router.run.handover import (
     pools,
@@ -24,7 +25,7 @@ from prefill_router.run.handover import (
 )
 from prefill_router.run.workspace import Workspace
 
-Loaded = dict[str, tuple[Outcomes, dict[int, Split], dict[str, dict[str, Any]]]]
+Loaded = dict[str, tuple[Outcomes, dict[int, Split], dict[MethodKey, dict[str, Any]]]]
 """Outcomes, splits and methods by pool."""
 
 
@@ -88,14 +89,14 @@ class Run:
         return tflop * (self.outcomes.cost_unit == "TFLOP")
 
     def save_predictions(
-        self, pool: str, method: str, p: Mapping[int, np.ndarray], encoders: Sequence[str]
+        self, pool: str, method: MethodKey, p: Mapping[int, np.ndarray], encoders: Sequence[str]
     ) -> None:
         """Keep P(correct) [n, K] by split seed of a method that reads the prefill of encoders."""
         save_predictions(
             self.ws,
             pool,
             method,
-            " + ".join(encoders),
+            together(encoders),
             self.pools[pool],
             self.splits,
             p,
@@ -125,7 +126,7 @@ class Run:
                     reads="sentence" if first.read else "",
                 )
 
-    def predictions(self, pool: str) -> dict[str, dict]:
+    def predictions(self, pool: str) -> dict[MethodKey, dict]:
         """Predictions of all methods on a pool, as `handover.read_predictions` gives them."""
         return read_predictions(self.ws, pool, self.pools[pool])
 
@@ -164,7 +165,7 @@ def ours_on(loaded: Loaded, encoder: str) -> dict[str, Mapping[int, np.ndarray]]
 
     A profile with several encoders has it beside the joint one; with one encoder it is ours itself.
     """
-    single = f"ours@{encoder}"
+    single = OnEncoder("ours", encoder)
     return {
         pool: methods[single if single in methods else "ours"]["p"]
         for pool, (_, _, methods) in loaded.items()

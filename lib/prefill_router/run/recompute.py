@@ -14,8 +14,10 @@ Beside ``metrics.csv`` lie, without a word of any prompt:
   pool's targets are in its order.
 - ``costs.parquet``: seed, target, query_id, cost: what a router expects to pay, in the outcomes'
   unit, on calibration and test rows; absent where the target has no price.
-- ``overheads.parquet``: pool, method, query_id, overhead: the router's own cost, absent where it is
-  0.
+- ``overheads.parquet``: pool, method, encoder, query_id, overhead: the router's own cost, absent
+  where it is 0.
+
+A method that reads several encoders together is there once more for each of them alone.
 """
 
 from __future__ import annotations
@@ -33,13 +35,21 @@ import pandas as pd
 from prefill_router.data.outcomes import Outcomes, Target
 from prefill_router.data.splits import PARTS, Split
 from prefill_router.evaluate.evaluation import evaluate_at, metrics_table
-from prefill_router.run.evaluation_files import ALL, KEYS, NUMBERS, PREDICTION_COLUMNS
+from prefill_router.heads.names import MethodKey, method_keys, name_of
+from prefill_router.run.evaluation_files import (
+    ALL,
+    KEYS,
+    NUMBERS,
+    OVERHEAD_COLUMNS,
+    PREDICTION_COLUMNS,
+)
 from prefill_router.run.handover import unpacked
 
 RTOL, ATOL = 1e-5, 1e-9  # metrics.csv has six digits
 
-# Outcomes, splits by seed, methods by name, costs by seed.
-Inputs = tuple[Outcomes, dict[int, Split], dict[str, dict[str, Any]], dict[int, np.ndarray]]
+Methods = dict[MethodKey, dict[str, Any]]
+# Outcomes, splits by seed, methods, costs by seed.
+Inputs = tuple[Outcomes, dict[int, Split], Methods, dict[int, np.ndarray]]
 
 
 def recompute_metrics(folder: str | Path, n_boot: int | None = None) -> pd.DataFrame:
@@ -84,7 +94,7 @@ def read_evaluation(folder: str | Path) -> Iterator[tuple[str, Inputs]]:
     rows = _read(folder / "splits.parquet", ["seed", "query_id", "benchmark", "group", "part"])
     correct = _read(folder / "outcomes.parquet", ["pool", "target", "query_id", "correct"])
     cost = _read(folder / "costs.parquet", ["seed", "target", "query_id", "cost"])
-    own = _read(folder / "overheads.parquet", ["pool", "method", "query_id", "overhead"])
+    own = _read(folder / "overheads.parquet", OVERHEAD_COLUMNS)
     queries = (
         rows[rows["seed"] == rows["seed"].iloc[0]]
         .astype({"query_id": str, "benchmark": str})
@@ -98,10 +108,7 @@ def read_evaluation(folder: str | Path) -> Iterator[tuple[str, Inputs]]:
         names = outcomes.target_names
         here = [table[table["pool"].isin([pool, ALL])] for table in predictions]
         methods = _methods(here, position, names)
-        of_pool = own[own["pool"] == pool]
-        overhead = _matrix(of_pool, position, "method", list(methods), "overhead", 0.0)
-        for k, method in enumerate(methods.values()):
-            method["overhead"] = overhead[:, k]
+        _add_overheads(methods, own[own["pool"] == pool], position)
         costs = {
             seed: _matrix(cost[cost["seed"] == seed], position, "target", names, "cost")
             for seed in splits
@@ -110,17 +117,12 @@ def read_evaluation(folder: str | Path) -> Iterator[tuple[str, Inputs]]:
 
 
 def _matrix(
-    table: pd.DataFrame,
-    position: pd.Series,
-    key: str,
-    names: Sequence[str],
-    value: str,
-    missing: float = np.nan,
+    table: pd.DataFrame, position: pd.Series, key: str, names: Sequence[str], value: str
 ) -> np.ndarray:
-    """[n, K] of a table in long form; ``position`` is the row of each query id, ``names`` are the
-    columns.
+    """[n, K] of a table in long form, NaN where it has no row; ``position`` is the row of each
+    query id, ``names`` are the columns.
     """
-    found = np.full((len(position), len(names)), missing)
+    found = np.full((len(position), len(names)), np.nan)
     column = {name: k for k, name in enumerate(names)}
     for name, of in table.groupby(key, observed=True):
         if name in column:
@@ -154,16 +156,29 @@ def _outcomes(correct: pd.DataFrame, queries: pd.DataFrame, position: pd.Series)
 
 def _methods(
     predictions: Sequence[pd.DataFrame], position: pd.Series, names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> Methods:
     """Encoder, what is read, and P(correct) [n, K] by seed of every method."""
-    methods: dict[str, dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for table in predictions:
         of_pool = table[table["target"].isin(names)]
-        for (method, seed), of in of_pool.groupby(["method", "seed"], observed=True):
-            read = {column: str(of[column].iloc[0]) for column in ("encoder", "reads")}
+        of_seeds = of_pool.groupby(["method", "encoder", "seed"], observed=True, sort=False)
+        for (method, encoder, seed), of in of_seeds:
+            pair, reads = (str(method), str(encoder)), str(of["reads"].iloc[0])
             p = unpacked(_matrix(of, position, "target", names, "p_correct"))
-            methods.setdefault(str(method), {**read, "p": {}})["p"][int(seed)] = p
-    return methods
+            known = found.setdefault(pair, {"encoder": pair[1], "reads": reads, "p": {}})
+            known["p"][int(seed)] = p
+    return {key: found[pair] for pair, key in method_keys(found).items()}
+
+
+def _add_overheads(methods: Methods, own: pd.DataFrame, position: pd.Series) -> None:
+    """Give every method its own cost [n]; ``own``: the pool's rows of the table."""
+    by_pair = {
+        (method, encoder): pd.Series(of["overhead"].to_numpy(), of["query_id"].astype(str))
+        for (method, encoder), of in own.groupby(["method", "encoder"], observed=True)
+    }
+    for key, method in methods.items():
+        cost = by_pair.get((name_of(key), method["encoder"]), pd.Series(dtype=float))
+        method["overhead"] = cost.reindex(position.index).fillna(0.0).to_numpy()
 
 
 def _there(path: Path) -> Path:

@@ -139,9 +139,9 @@ class Workspace:
 
     def load_answers(self, outcomes: Outcomes) -> np.ndarray | None:
         """Each single answer [A, n, K] to the queries of `outcomes`, where the profile's targets
-        answered several times; else None (`outcome_files.load_answers`).
+        answered several times; else None (`samples.load_answers`).
         """
-        from prefill_router.data.outcome_files import load_answers
+        from prefill_router.data.samples import load_answers
 
         return load_answers(self.outcomes_folder, outcomes)
 

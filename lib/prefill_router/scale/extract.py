@@ -24,6 +24,7 @@ from prefill_router.scale.job import (
     check_engine,
     finish,
     make_plan,
+    parser_of,
     run_command,
 )
 from prefill_router.scale.reading import Describing, Reading, SampleWork, ShardWork
@@ -196,9 +197,8 @@ def run(arguments: argparse.Namespace) -> int:
     """The command. Returns 0, or 2 for what cannot be done."""
     return run_command(
         arguments,
-        lambda engine: extract_shards(
-            Address.of(arguments.input),
-            Address.of(arguments.output),
+        lambda *addresses, **settings: extract_shards(
+            *addresses,
             NamedEncoder(
                 arguments.encoder, arguments.device, arguments.encoder_dtype, arguments.plain_prompt
             ),
@@ -210,21 +210,14 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.dtype,
                 arguments.max_tokens,
             ),
-            engine,
-            shard_rows=arguments.shard_rows,
-            columns=(arguments.id_column, arguments.prompt_column),
-            progress=not arguments.quiet,
+            **settings,
         ),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.scale.extract",
-        allow_abbrev=False,
-        description="States of many prompts: Parquet in, shards out.",
-    )
+    parser = parser_of("extract", "States of many prompts: Parquet in, shards out.")
     add_arguments(parser)
     return run(parser.parse_args(argv))
 

@@ -208,13 +208,34 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
-def run_command(arguments: argparse.Namespace, do: Callable[[Engine], Mapping[str, Any]]) -> int:
-    """Do it and say what came out. Returns 0, or 2 for what cannot be done."""
+def parser_of(module: str, description: str) -> argparse.ArgumentParser:
+    """The parser of ``python -m prefill_router.scale.<module>``, still without arguments."""
+    return argparse.ArgumentParser(
+        prog=f"python -m prefill_router.scale.{module}", allow_abbrev=False, description=description
+    )
+
+
+def run_command(arguments: argparse.Namespace, do: Callable[..., Mapping[str, Any]]) -> int:
+    """Do it and say what came out. Returns 0, or 2 for what cannot be done.
+
+    Parameters
+    ----------
+    arguments : of `add_common_arguments`
+    do : what is called with the addresses of input and output and with ``engine``, ``shard_rows``,
+        ``columns`` and ``progress``; returns the manifest
+    """
     engine = engine_of(
         arguments.engine, arguments.workers, arguments.gpus_per_worker, arguments.address
     )
     try:
-        manifest = do(engine)
+        manifest = do(
+            Address.of(arguments.input),
+            Address.of(arguments.output),
+            engine=engine,
+            shard_rows=arguments.shard_rows,
+            columns=(arguments.id_column, arguments.prompt_column),
+            progress=not arguments.quiet,
+        )
     except (ScaleError, ActivationError, EncoderError, WeightsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

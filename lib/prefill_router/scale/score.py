@@ -29,6 +29,7 @@ from prefill_router.scale.job import (
     check_engine,
     finish,
     make_plan,
+    parser_of,
     rows_of_shard,
     run_command,
     with_text,
@@ -210,26 +211,18 @@ def run(arguments: argparse.Namespace) -> int:
     """The command. Returns 0, or 2 for what cannot be done."""
     return run_command(
         arguments,
-        lambda engine: score_shards(
-            Address.of(arguments.input),
-            Address.of(arguments.output),
+        lambda *addresses, **settings: score_shards(
+            *addresses,
             SavedRouter.read(Address.of(arguments.router), arguments.encoder, arguments.device),
             Choice(arguments.tolerance, arguments.plan, arguments.budget),
-            engine,
-            shard_rows=arguments.shard_rows,
-            columns=(arguments.id_column, arguments.prompt_column),
-            progress=not arguments.quiet,
+            **settings,
         ),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.scale.score",
-        allow_abbrev=False,
-        description="Where a router would send many prompts: Parquet in, shards out.",
-    )
+    parser = parser_of("score", "Where a router would send many prompts: Parquet in, shards out.")
     add_arguments(parser)
     return run(parser.parse_args(argv))
 

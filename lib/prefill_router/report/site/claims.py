@@ -125,22 +125,25 @@ def decides(rows: pd.DataFrame) -> list[str]:
         else "No pool has prices."
     ]
     if len(lost := gain[gain["said"] == WORSE]):
-        named = [f"{r.name} by {points((r.value, r.ci_low, r.ci_high))}" for r in lost.itertuples()]
         sentences.append(
             f"Its accuracy is clearly below the best single target's in {len(lost)} of"
-            f" {len(gain)}: {listed(named)} points."
+            f" {len(gain)}: {_by_how_much(lost)} points."
         )
     else:
         sentences.append(
             f"Its accuracy is clearly below the best single target's in none of {len(gain)}."
         )
     if len(won := more[more["said"] == BETTER]):
-        named = [f"{r.name} by {points((r.value, r.ci_low, r.ci_high))}" for r in won.itertuples()]
         sentences.append(
             f"It saves clearly more than the best text router's plan in {len(won)} of {len(more)}:"
-            f" {listed(named)} points of the best single target's cost."
+            f" {_by_how_much(won)} points of the best single target's cost."
         )
     return sentences
+
+
+def _by_how_much(rows: pd.DataFrame) -> str:
+    """Every pool with its value, in points."""
+    return listed([f"{row['name']} by {points(tuple(row[VALUES]))}" for _, row in rows.iterrows()])
 
 
 def luck_sentences(folder: Path) -> list[str]:
@@ -155,12 +158,12 @@ def luck_sentences(folder: Path) -> list[str]:
     measured, pools = table("luck"), table("pools")
     if pools is None:
         return []
+    said: list[str] = []
     if measured is not None:
         said = [pool_sentences.measured_luck(measured, pool) for pool in pools["pool"]]
-        return [sentence for sentence in said if sentence]
-    of = [table(name) for name in ("learning_curve", "informed_reader", "headroom")]
-    curve, informed, headroom = of
-    if curve is None or informed is None or headroom is None:
-        return []
-    said = [pool_sentences.luck(curve, informed, headroom, pool) for pool in pools["pool"]]
+    else:
+        of = [table(name) for name in ("learning_curve", "informed_reader", "headroom")]
+        curve, informed, headroom = of
+        if curve is not None and informed is not None and headroom is not None:
+            said = [pool_sentences.luck(curve, informed, headroom, p) for p in pools["pool"]]
     return [sentence for sentence in said if sentence]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from prefill_router.evaluate.curves import convex_hull
+from prefill_router.evaluate.keys import main_rows
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.report.decision_sentences import GAIN, SAVING, found
 from prefill_router.report.rivals import best_semantic, of_pools
@@ -81,7 +82,7 @@ def curve_points(folder: Path, pool: str) -> pd.DataFrame:
         ``kind``: curve, plan, target or mix; cost in % of the best single target's, accuracies in
         %. Without rows where the pool has no costs.
     """
-    metrics, curve = (pd.read_csv(folder / f"{n}.csv") for n in ("metrics", "curve"))
+    metrics, curve = (main_rows(pd.read_csv(folder / f"{n}.csv")) for n in ("metrics", "curve"))
     best = cost_of_best_single(metrics, curve, pool)
     if not best > 0:
         return pd.DataFrame(columns=COLUMNS)

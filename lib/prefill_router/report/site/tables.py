@@ -15,7 +15,7 @@ from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
 from prefill_router.report.held_out import METRICS, SHOWN, SPLITS
-from prefill_router.report.rivals import best_semantic, of_pools, semantic_ranking
+from prefill_router.report.rivals import best_semantic, of_pools_and_encoders, semantic_ranking
 from prefill_router.report.site.claims import PANELS
 from prefill_router.report.site.titles import pool_title, profile_title
 from prefill_router.report.styles import label
@@ -79,11 +79,11 @@ def pool_rows(results: Path, labels: Sequence[str]) -> pd.DataFrame:
 
 def method_rows(metrics: pd.DataFrame, pool: str) -> pd.DataFrame:
     """A row for each method of a pool, the main metrics with their intervals."""
-    rows = of_pools(metrics)
+    rows = of_pools_and_encoders(metrics)
     rows = rows[rows["pool"] == pool]
     known = list(dict.fromkeys(rows["method"]))
     semantic = semantic_ranking(metrics, pool)
-    others = sorted(set(known) - {*FIRST, *semantic, *LAST})
+    others = sorted(set(known) - {*FIRST, *semantic, *LAST}, key=str)
     order = [m for m in dict.fromkeys([*FIRST, *semantic, *others, *LAST]) if m in known]
     cell = {(r["method"], r["metric"]): r for _, r in rows.iterrows()}
     return pd.DataFrame(
