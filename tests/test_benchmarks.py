@@ -4,11 +4,12 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import common, ensemble, extract, latency, sweep
+from benchmarks import cluster, common, ensemble, extract, latency, sweep
 from prefill_router.data.splits import group_folds
 from prefill_router.encode.activations import extract as ours
 from prefill_router.features.queries import LabelledQueries
@@ -86,12 +87,29 @@ def test_ratios_are_taken_pair_by_pair():
     assert common._rounded({"a": [1.23456, 3], "b": "x"}) == {"a": [1.235, 3], "b": "x"}
 
 
+def test_the_rate_counts_from_when_all_workers_are_at_work():
+    marks = pd.DataFrame(
+        [("a", 10.0, 5), ("a", 20.0, 7), ("b", 14.0, 9), ("b", 24.0, 11)],
+        columns=["worker", "ended", "tokens"],
+    )
+    assert cluster.rate(marks) == (7 + 11) / (24 - 14)
+
+
+def test_the_clock_leaves_the_results_alone():
+    class Numbers:
+        def open(self):
+            return lambda job: json.dumps({"tokens": int(job)}).encode()
+
+    result, worker, ended = json.loads(cluster.Clocked(Numbers()).open()("3"))
+    assert result == {"tokens": 3} and worker and ended
+
+
 def test_unknown_benchmarks_are_named(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmarks", "extrct"])
     with pytest.raises(SystemExit):
         bench.main()
     assert (
-        "unknown benchmark extrct; there are extract, sweep, ensemble, latency, scale"
+        "unknown benchmark extrct; there are extract, sweep, ensemble, latency, scale, cluster"
         in capsys.readouterr().err
     )
 
@@ -101,7 +119,8 @@ def test_committed_results_have_ratio_machine_and_versions():
         path.stem: json.loads(path.read_text())
         for path in (project_root() / "results" / "benchmarks").glob("*.json")
     }
-    assert {name.partition("_")[0] for name in found} == set(bench.BENCHMARKS)
+    named = {"cluster" if n == "scale_workers" else n.partition("_")[0] for n in found}
+    assert named == set(bench.BENCHMARKS)
     for name, content in found.items():
         assert (
             content["benchmark"] == name
@@ -134,6 +153,7 @@ def test_the_figure_shows_every_committed_result(tmp_path):
     assert [text.get_text() for text in ratios.get_yticklabels()] == [
         "ensemble",
         "extract smollm2-135m-instruct",
+        "scale workers",
         "sweep",
     ]
     scale = json.loads((folder / "scale_extraction.json").read_text())["rows"]

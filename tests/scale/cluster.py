@@ -71,6 +71,7 @@ def two_nodes():
     before = dict(os.environ)
     os.environ.update(
         PYTHONPATH=os.pathsep.join([str(HERE.parents[1]), str(HERE.parents[2] / "lib")]),
+        RAY_USAGE_STATS_ENABLED="0",
         RAY_worker_register_timeout_seconds="240",
         RAY_agent_register_timeout_ms="240000",
         # a node that is only slow is not dead
@@ -116,7 +117,7 @@ def _command(process):
     return []
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, seconds=900):
     """What the condition gives as soon as it is true; AssertionError if it never is."""
     until = time.monotonic() + seconds
     while not (found := condition()):

@@ -9,35 +9,40 @@ import subprocess
 import sys
 import threading
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from prefill_router.scale.addresses import Address, ScaleError
 from prefill_router.scale.engines import RayEngine
 from prefill_router.scale.extract import Kept, extract_shards
+from prefill_router.scale.score import Choice
 from prefill_router.scale.sources import NamedEncoder
 from scale.cluster import HERE, two_nodes, wait_for, workers_of
-from scale.inputs import SlowEncoder, everything, write_inputs
+from scale.inputs import SlowEncoder, bad_inputs, everything
+from scale.test_score import saved, score  # noqa: F401
 from tiny import save_tiny
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     # without importing it, which takes long
     pytest.mark.skipif(
         importlib.util.find_spec("ray") is None,
         reason="Ray is not installed: pip install -e '.[cluster]'",
     ),
 ]
-KEPT, SECONDS = Kept(components=8, sample=50), 0.3
+KEPT, SECONDS = Kept(components=8, sample=50, max_tokens=40), 0.3
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """Folder with inputs, an encoder, and what one machine makes of them in shards of 4."""
+    """Folder with inputs, 60 good rows and bad ones of every kind, an encoder, and what one
+    machine makes of them in shards of 4.
+    """
     folder = tmp_path_factory.mktemp("job")
     save_tiny(folder / "tiny")
-    write_inputs(folder / "in", (37, 23))
+    bad_inputs(folder / "in")
     extract(folder, folder / "local", None)
     return folder
 
@@ -69,14 +74,17 @@ def begun(output, shards=2):
 
 
 def check(output, job):
-    """The same bytes as one machine; every id once."""
+    """The same bytes as one machine; every good id once, every bad row once, and nothing else."""
     assert everything(output) == everything(job / "local")
+    assert not list(output.rglob(".*.tmp"))
     ids = [
         query_id
         for path in sorted((output / "states").iterdir())
         for query_id in pq.read_table(path, columns=["query_id"])["query_id"].to_pylist()
     ]
-    assert ids == [f"q{i}" for i in range(60)]
+    assert ids == [*(f"q{i}" for i in range(60)), "fine", "u0"]
+    bad = pd.read_parquet(output / "bad")
+    assert len(bad) == len(bad.drop_duplicates(["file", "row"])) == 10
 
 
 def meanwhile(output, what):
@@ -97,8 +105,17 @@ def meanwhile(output, what):
 
 def test_two_workers_write_what_one_machine_writes(job, cluster, tmp_path):
     manifest = extract(job, tmp_path, RayEngine(address=cluster.address))
-    assert manifest["rows"] == 60
+    assert (manifest["rows"], manifest["bad"], manifest["bad_files"]) == (62, 8, 2)
     check(tmp_path, job)
+
+
+def test_routes_are_those_of_one_machine(saved, cluster, tmp_path):
+    folder, _ = saved
+    score(folder, tmp_path / "local", Choice(tolerance=0.05))
+    engine = RayEngine(address=cluster.address)
+    manifest = score(folder, tmp_path / "ray", Choice(tolerance=0.05), engine=engine)
+    assert (manifest["rows"], manifest["bad"]) == (20, 3)
+    assert everything(tmp_path / "ray") == everything(tmp_path / "local")
 
 
 def test_an_actor_is_killed(job, cluster, tmp_path):

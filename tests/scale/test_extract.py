@@ -26,7 +26,7 @@ from prefill_router.scale.extract import Kept, extract_shards
 from prefill_router.scale.reduce import Moments, Reduction, bytes_of_states
 from prefill_router.scale.shards import ShardedStates, damaged, parquet_bytes
 from prefill_router.scale.sources import NamedEncoder, View, views_of
-from scale.inputs import LONG, everything, write_inputs
+from scale.inputs import bad_inputs, everything, write_inputs
 from tiny import LAYERS, WIDTH, save_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -152,45 +152,6 @@ def test_what_is_asked_for_is_checked_first(tmp_path, encoder, done):
         shards("nowhere://in", tmp_path / "out", encoder)
 
 
-def bad_inputs(folder):
-    """60 good rows, and one of every bad kind; the wanted bad rows: file, row, id, reason."""
-    write_inputs(folder)
-    rows = [
-        ("fine", "w1 w2"),
-        ("nothing", None),
-        ("blank", "  \n"),
-        ("long", "w1 " * LONG),
-        ("q3", "w5"),  # of a.parquet
-        (None, "w6"),
-        ("fine", "w7"),
-    ]
-    pq.write_table(
-        pa.table({"query_id": [r[0] for r in rows], "prompt": [r[1] for r in rows]}),
-        folder / "m.parquet",
-    )
-    pq.write_table(pa.table({"query_id": ["n0"], "prompt": [5]}), folder / "n.parquet")
-    texts = pa.Array.from_buffers(
-        pa.string(),
-        2,
-        [None, pa.py_buffer(np.array([0, 2, 4], np.int32)), pa.py_buffer(b"w1\xff\xfe")],
-    )
-    pq.write_table(pa.table({"query_id": ["u0", "u1"], "prompt": texts}), folder / "o.parquet")
-    (folder / "p.parquet").write_bytes(b"PAR1 this is none")
-    pq.write_table(pa.table({"query_id": ["x"], "text": ["w1"]}), folder / "q.parquet")
-    return [
-        ("m.parquet", 1, "nothing", "empty: there is no prompt"),
-        ("m.parquet", 2, "blank", "empty: the prompt has no text"),
-        ("m.parquet", 3, "long", f"too long: {LONG + 2} tokens, at most 40 are read"),
-        ("m.parquet", 4, "q3", "repeated: the id stands in an earlier row of the input"),
-        ("m.parquet", 5, "m.parquet:5", "no id: the column 'query_id' is empty here"),
-        ("m.parquet", 6, "fine", "repeated: the id stands in an earlier row of the input"),
-        ("n.parquet", 0, "n0", "no text: the prompt is of type int"),
-        ("o.parquet", 1, "u1", "unreadable: no UTF-8"),
-        ("p.parquet", None, None, "unreadable: no Parquet file"),
-        ("q.parquet", None, None, "unreadable: no column 'prompt'; it has query_id, text"),
-    ]
-
-
 def test_bad_rows_go_to_a_table_of_their_own(tmp_path, encoder):
     wanted = bad_inputs(tmp_path / "in")
     kept = Kept(components=8, sample=50, max_tokens=40)
@@ -285,12 +246,14 @@ def test_another_job_is_refused_and_says_what_differs(tmp_path, encoder, done):
         shards(tmp_path / "in", tmp_path / "out", encoder)
 
 
-def test_the_memory_file_system_holds_the_same_bytes(encoder, done):
+def test_other_file_systems_hold_the_same_bytes(tmp_path, encoder, done):
     folder, *_ = done
     for path in (folder / "in").iterdir():
         Address.of(f"memory://scale/in/{path.name}").write(path.read_bytes())
     shards("memory://scale/in", "memory://scale/out", encoder)
     assert everything("memory://scale/out") == everything(folder / "out")
+    shards(f"file://{folder}/in", f"file://{tmp_path}/out", encoder)
+    assert everything(f"file://{tmp_path}/out") == everything(folder / "out")
     with pytest.raises(ScaleError, match="in the memory of this process alone"):
         shards("memory://scale/in", "memory://scale/out", encoder, engine=RayEngine())
 

@@ -13,8 +13,11 @@ Measured = Mapping[str, Any]  # a file of `results/benchmarks`
 
 
 def _measured(folder: Path) -> dict[str, Measured]:
+    """By the first word of their names; workers have a file of their own beside other scales."""
     return {
-        path.stem.partition("_")[0]: json.loads(path.read_text(encoding="utf-8"))
+        "workers" if path.stem == "scale_workers" else path.stem.partition("_")[0]: json.loads(
+            path.read_text(encoding="utf-8")
+        )
         for path in sorted(folder.glob("*.json"))
     }
 
@@ -110,6 +113,24 @@ def _scale(measured: Measured) -> str:
     return f"Many prompts (two blocks of the encoder): {rows}."
 
 
+def _workers(c: Measured) -> str:
+    rates = {way: of["tokens_per_second"]["median"] for way, of in c["ways"].items()}
+    many, two, ratio = c["extrapolated"], c["two_workers_to_one"], c["ratio"]
+    ways = "; ".join(f"{way} {rate:,.0f}" for way, rate in rates.items() if way != "plain")
+    return (
+        f"Extraction in shards ({c['what']}, all in float32), tokens a second once all workers are"
+        f" at work: {ways}; plain Ray Data code around the recipe {rates['plain']:,.0f}, so ours is"
+        f" {ratio['median']:.1f} times as fast ({ratio['min']:.1f} to {ratio['max']:.1f}). Two"
+        f" workers do {two['median']:.2f} times what one does ({two['min']:.2f} to"
+        f" {two['max']:.2f}); two cores had other work beside it (load"
+        f" {c['load_average']['median']:.0f}). {many['prompts']:,} such prompts of"
+        f" {many['tokens_per_prompt']:.0f} tokens come to {many['days']['ray, 2 workers']:.1f} days"
+        f" and {many['gigabytes']['ours']:,.0f} GB, with plain code to"
+        f" {many['days']['plain']:.1f} days and {many['gigabytes']['plain']:,.0f} GB"
+        f" ({many['formula']})."
+    )
+
+
 COMPARED = {"extract": "extraction", "sweep": "sweep", "ensemble": "ensemble"}
 SENTENCES: dict[str, Callable[[Measured], str]] = {
     "extract": _extraction,
@@ -117,4 +138,5 @@ SENTENCES: dict[str, Callable[[Measured], str]] = {
     "ensemble": _ensemble,
     "latency": _latency,
     "scale": _scale,
+    "workers": _workers,
 }

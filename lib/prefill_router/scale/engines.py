@@ -6,6 +6,7 @@ job, each a short text that says what to read and write. Results are bytes and s
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -98,30 +99,30 @@ class RayEngine:
             )
         # a CPU is nothing that a worker on a GPU waits for
         options: dict[str, float] = {"num_gpus": gpus, "num_cpus": 0} if gpus else {"num_cpus": 1}
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False
         rows = [{"number": number, "job": job} for number, job in enumerate(jobs)]
+        size = max(1, min(self.workers or room, len(jobs)))
         # a block a job: what is lost with a worker is one shard
         found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _Worker,
             fn_constructor_args=(work,),
             batch_size=1,
             batch_format="pyarrow",  # numpy would drop zeros at the end of bytes
-            compute=ray.data.ActorPoolStrategy(
-                min_size=1, max_size=max(1, min(self.workers or room, len(jobs)))
-            ),
+            # all workers at once; the job goes on with fewer where nodes are lost
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size),
             **options,
         )
         try:
             for row in found.iter_rows():
+                if row["error"]:
+                    raise _failed(row["error"])
                 yield row["number"], row["result"]
         except ray.exceptions.RayError as error:
-            raise ScaleError(
-                f"a job failed on the cluster: {_cause(error)}. Shards that are finished are kept;"
-                " mend the cause and give the same command again"
-            ) from error
+            raise _failed(f"{type(error).__name__}: {error}") from error
 
     def _connected(self) -> Any:
+        # nothing is reported to anybody unless it is asked for
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
             import ray.data
@@ -130,31 +131,47 @@ class RayEngine:
                 "--engine ray needs Ray; install the extra: pip install 'prefill-router[cluster]',"
                 " on every machine of the cluster"
             ) from error
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
         if not ray.is_initialized():
             ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
         return ray
 
 
 class _Worker:
-    """Opens the work once and does its jobs with the one core, or the GPU, that it has."""
+    """Does jobs with the one core, or the GPU, that it has; opens the work with the first.
+
+    An error is a result: an actor that fails in its constructor is started again and again, and
+    Ray's own errors do not carry the cause to the driver.
+    """
 
     def __init__(self, work: Work) -> None:
         # another worker has the other cores
         os.environ["PREFILL_ROUTER_CORES"] = "1"
         torch.set_num_threads(1)
-        self._do = work.open()
+        self._do = functools.cache(work.open)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        done = [self._do(job) for job in batch["job"].to_pylist()]
-        return pa.table({"number": batch["number"], "result": pa.array(done, pa.large_binary())})
+        result, problem = b"", ""
+        try:
+            result = self._do()(batch["job"][0].as_py())
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        return pa.table(
+            {
+                "number": batch["number"],
+                "result": pa.array([result], pa.large_binary()),
+                "error": [problem],
+            }
+        )
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost error in one line."""
-    while error.__cause__ is not None or getattr(error, "cause", None) is not None:
-        error = getattr(error, "cause", None) or error.__cause__  # type: ignore[assignment]
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+def _failed(problem: str) -> ScaleError:
+    """Of the first job that failed."""
+    line = next((line for line in problem.splitlines() if line.strip()), problem)
+    return ScaleError(
+        f"a job failed on the cluster: {line}. Shards that are finished are kept; mend the cause"
+        " and give the same command again"
+    )
 
 
 def engine_of(name: str, workers: int | None, gpus: float | None, address: str | None) -> Engine:
