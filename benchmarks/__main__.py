@@ -1,5 +1,5 @@
 """Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract
-sweep ensemble latency scale]
+sweep ensemble latency scale rows shipped]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefill_router.files import project_root
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
-from . import ensemble, extract, latency, scale, sweep
+from . import ensemble, extract, latency, rows, scale, shipped, sweep
 from .common import ENCODER
 
 BENCHMARKS = {
@@ -27,6 +27,8 @@ BENCHMARKS = {
     "ensemble": ensemble.run,
     "latency": latency.run,
     "scale": scale.run,
+    "rows": rows.run,
+    "shipped": shipped.run,
 }
 
 

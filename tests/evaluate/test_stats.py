@@ -1,15 +1,21 @@
 """Uncertainty: group bootstrap, intervals, averages over seeds on shared resamples."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefill_router.evaluate import resampling
 from prefill_router.evaluate.curves import router_curve
 from prefill_router.evaluate.intervals import basic_interval, interval_of, percentile_interval
 from prefill_router.evaluate.metrics import METRICS, pool_metrics_boot
-from prefill_router.evaluate.resampling import seed_averaged_curve, seed_averaged_intervals
+from prefill_router.evaluate.resampling import (
+    count_blocks,
+    seed_averaged_curve,
+    seed_averaged_intervals,
+)
 from prefill_router.evaluate.rules import route
 from prefill_router.evaluate.runs import SeedRun, point_run, router_run, zero_router_run
 from weightings import drawn_weights, metrics_of
@@ -367,3 +373,28 @@ def test_seed_averaged_curve_is_the_mean_of_the_curves():
     exact = router_curve(p, c, y)
     one = seed_averaged_curve([(p, c, y, g, 0.0)], exact["tolerance"], n_boot=2, seed=0)
     np.testing.assert_allclose(one[["cost", "accuracy"]], exact[["cost", "accuracy"]])
+
+
+def test_resamples_in_blocks_are_those_drawn_at_once(monkeypatch):
+    rng = np.random.default_rng(3)
+    p, cost = rng.random((40, 3)), rng.random((40, 3))
+    correct, groups = (rng.random((40, 3)) < 0.6).astype(float), np.arange(40) // 2
+    runs = {
+        "a": [router_run(p, cost, correct, groups)],
+        "zero": [zero_router_run(cost, correct, groups)],
+    }
+    curve = ([(p, cost, correct, groups, 0.0)], [0.0, 0.1], 25, 0)
+    once, curve_once = seed_averaged_intervals(runs, 25, 0), seed_averaged_curve(*curve)
+    (whole,) = count_blocks(20, 25, 0)
+    monkeypatch.setattr(resampling, "ENTRIES", 20 * 7)
+    blocks = list(count_blocks(20, 25, 0))
+    assert [len(block) for block in blocks] == [8, 7, 7, 4]
+    np.testing.assert_array_equal(np.vstack(blocks), whole)
+    found = seed_averaged_intervals(runs, 25, 0)
+    for key, draws in once.draws.items():
+        np.testing.assert_allclose(found.draws[key], draws, atol=1e-12)
+        assert found.point[key] == pytest.approx(once.point[key], nan_ok=True)
+        assert len(draws) == 25 and found.undefined[key] == once.undefined[key]
+    pd.testing.assert_frame_equal(seed_averaged_curve(*curve), curve_once)
+    assert [len(block) for block in count_blocks(0, 3, 0)] == [4]
+    assert [len(block) for block in count_blocks(5, 0, 0)] == [1]

@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from prefill_router.data.memory import drawn_rows
 from prefill_router.features.choice import FeatureChoice, choose_components, choose_layers
+from prefill_router.features.layer_mean import LayerMean
 from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
-from prefill_router.features.queries import LabelledQueries
+from prefill_router.features.queries import LabelledQueries, read_blocks
 
 
 class Layers:
@@ -248,3 +249,34 @@ def test_a_block_of_very_many_rows_is_fitted_on_a_draw_of_them(monkeypatch):
     ids = np.arange(1000).astype(str)
     block = SharedBlock(n_components=3).fit(Store(), ids)
     assert set(asked) == {50} and block.transform(Store(), ids).shape == (1000, 3)
+
+
+def test_very_many_rows_are_read_in_blocks_and_give_what_all_at_once_give(store, monkeypatch):
+    def features():
+        pipeline = FeaturePipeline(CHOICES).fit(store, range(60))
+        mean = LayerMean([1, 2], 3).fit(store, range(60))
+        shared = SharedBlock(3, layers=(0, 1)).fit(store, range(60))
+        store.read_rows.clear()
+        return [of.transform(store, range(80)) for of in (pipeline, mean, shared)]
+
+    at_once = features()
+    assert set(map(len, store.read_rows)) == {80}
+    monkeypatch.setattr("prefill_router.features.queries.EXACT_ROWS", 50)
+    monkeypatch.setattr("prefill_router.features.queries.BLOCK_ROWS", 32)
+    in_blocks = features()
+    assert set(map(len, store.read_rows)) == {32, 16}
+    for found, expected in zip(in_blocks, at_once, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_rows_are_read_in_the_order_of_the_store(monkeypatch):
+    class Store:
+        def reading_order(self, query_ids):
+            return np.argsort([(7 * q) % 5 for q in query_ids], kind="stable")
+
+    ids = np.arange(5)
+    assert [at.tolist() for at in read_blocks(Store(), ids)] == [[0, 1, 2, 3, 4]]
+    monkeypatch.setattr("prefill_router.features.queries.EXACT_ROWS", 4)
+    monkeypatch.setattr("prefill_router.features.queries.BLOCK_ROWS", 3)
+    assert [at.tolist() for at in read_blocks(Store(), ids)] == [[0, 3, 1], [4, 2]]
+    assert [at.tolist() for at in read_blocks(object(), ids)] == [[0, 1, 2], [3, 4]]

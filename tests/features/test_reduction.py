@@ -28,6 +28,17 @@ def test_fold_reductions_equal_the_plain_fit(rows):
         agree(fast, ScaledPCA.fit(x[fold != f], 5))
 
 
+def test_rows_in_blocks_give_the_plain_fit():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(90, 12)) @ np.diag(2.0 ** np.arange(12)) + 1e4
+    x[:, 3] = 0.1  # constant, and no sum of it is exact
+    plain = ScaledPCA.fit(x, 5)
+    agree(ScaledPCA.fit_blocks(iter([x[:7], x[7:50], x[50:]]), 5), plain)
+    whole = ScaledPCA.fit_blocks([x], 5)
+    np.testing.assert_array_equal(whole.components, plain.components)
+    np.testing.assert_array_equal(whole.mean, plain.mean)
+
+
 def test_a_column_that_is_constant_in_one_training_fold_only_becomes_zero_there():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(60, 4))

@@ -20,8 +20,9 @@ from prefill_router.heads import stored_states
 from prefill_router.heads.gram import Block
 from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.kernel_regression import Bounds
-from prefill_router.heads.landmarks import Features, Projected
+from prefill_router.heads.landmarks import Features
 from prefill_router.heads.over_seeds import kernels_over_seeds
+from prefill_router.heads.projected import Projected, principal_directions
 from prefill_router.heads.query_cost import QueryCost
 from prefill_router.heads.stored_states import StoredStates
 
@@ -94,22 +95,52 @@ def test_half_of_the_rows_as_landmarks_cost_little(problem):
 
 
 def test_directions_keep_the_distances_of_states():
-    """Along three columns' mixtures exactly, in what is left of them without bias."""
+    """Along three columns' mixtures; what is left of them counts by its length."""
     rng = np.random.default_rng(3)
     mixed = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 40))
     x = (mixed + 0.01 * rng.normal(size=mixed.shape)).astype("f4")
     projected = Projected.of(x[:80], 6)
     assert projected.points.shape == (80, 6) and projected.points.dtype == np.float16
     whole = Block.of(x[:80]).kernel(x, 1.0)
-    np.testing.assert_allclose(projected.kernel(x, 1.0), whole, atol=0.05)
-    assert np.abs(projected.kernel(x, 1.0) - whole).mean() < 5e-3
-    copies = np.diag(projected.kernel(x[:80], 1.0))  # a copy is as near as can be
-    np.testing.assert_allclose(copies, 1.0, atol=1e-4)
-    noise = rng.normal(size=(300, 400)).astype("f4")
-    ratio = np.log(Projected.of(noise[:100], 200).kernel(noise[100:], 1.0)) / np.log(
-        Block.of(noise[:100]).kernel(noise[100:], 1.0)
-    )
-    assert ratio.mean() == pytest.approx(1, abs=0.02)
+    np.testing.assert_allclose(projected.kernel(x, 1.0), whole, atol=2e-3)
+    # by hand: lengths in all columns, the inner product along the directions
+    z = (x - projected.mean) / projected.scale
+    along = z[:80] @ projected.directions.T.astype("f4") @ projected.directions.astype("f4")
+    squared = (z**2).sum(axis=1)[:, None] + (z[:80] ** 2).sum(axis=1) - 2 * z @ along.T
+    np.testing.assert_allclose(projected.kernel(x, 1.0), np.exp(-squared / 40), atol=1e-3)
+
+
+def test_all_directions_are_the_exact_kernel():
+    rng = np.random.default_rng(4)
+    for n, columns in ((30, 90), (90, 30)):  # more columns than rows, and the other way round
+        x = rng.normal(size=(n + 20, columns)).astype("f4")
+        projected = Projected.of(x[:n], 1000)
+        assert len(projected.directions) == min(n - 1, columns)  # standardised rows sum to zero
+        exact = Block.of(x[:n]).kernel(x, 1.0)
+        np.testing.assert_allclose(projected.kernel(x, 1.0), exact, atol=2e-3)
+
+
+def test_as_few_directions_as_hold_the_share_of_the_spread():
+    """Spreads of 9, 4 and 1 along three axes, of which they are the principal directions."""
+    axes = np.array([[3.0, 0, 0], [0, 0, 2.0], [0, 1.0, 0]], "f4")
+    rows = np.vstack([axes, -axes])
+    for most, share, found in ((3, 1.0, 3), (3, 13 / 14, 2), (3, 0.9, 2), (3, 0.5, 1), (1, 1.0, 1)):
+        directions = principal_directions(rows, most, share)
+        np.testing.assert_allclose(np.abs(directions), np.eye(3)[[0, 2, 1]][:found], atol=1e-6)
+
+
+def test_a_file_of_an_earlier_version_gives_what_it_gave(problem):
+    """Then lengths were those along the directions."""
+    _, x, Y, _ = problem
+    arrays, meta = KernelRouter(bounds=Bounds(10, 100, 5)).fit({"enc": x}, Y).state()
+    assert len(arrays.pop("encoder0.lengths")) == 100
+    older = KernelRouter.from_state(arrays, meta)
+    z = (x - arrays["encoder0.mean"]) / arrays["encoder0.scale"]
+    along = z @ arrays["encoder0.directions"].T.astype("f4")
+    apart = ((along[:, None] - arrays["encoder0.points"].astype("f4")) ** 2).sum(axis=2)
+    values = arrays["offset"] + np.exp(-apart / x.shape[1]) @ arrays["dual"]
+    found = older.predict_values({"enc": x})
+    np.testing.assert_allclose(found, older._values(values), atol=1e-4)
 
 
 def test_states_in_a_store_are_read_in_blocks_and_give_what_memory_gives(problem, monkeypatch):
@@ -147,25 +178,50 @@ def test_a_loaded_router_gives_the_same_p_and_holds_landmarks_alone(problem):
 def test_a_router_of_usual_width_has_at_most_50_megabytes():
     """Sizes of SmolLM2-135M: 11 layers, both poolings, 576 numbers; 11 targets."""
     columns, targets = 22 * 576, 11
-    block = 2 * (memory.DIRECTIONS * columns + memory.LANDMARKS * memory.DIRECTIONS)
-    whole = block + 4 * (2 * columns + 4000) + 8 * memory.LANDMARKS * targets
-    assert whole < 50e6
-    assert whole + 2 * (memory.EXACT_ROWS - memory.LANDMARKS) * memory.DIRECTIONS < 50e6
+    for rows in (1000, 2000, memory.EXACT_ROWS):
+        r = memory.directions_within(memory.ROUTER_BYTES, rows, columns, targets)
+        # directions and points; mean and scale; lengths and nearness; dual
+        whole = 2 * r * (columns + rows) + 8 * columns + 8 * rows + 8 * rows * targets
+        one_more = whole + 2 * (columns + rows)
+        assert whole <= memory.ROUTER_BYTES < one_more and memory.ROUTER_BYTES < 50e6
+    block = 2 * memory.DIRECTIONS * (columns + memory.LANDMARKS)
+    assert block + 8 * columns + 8 * memory.LANDMARKS * (targets + 1) + 4 * 4000 < 50e6
 
 
-def test_what_is_shipped_of_an_exact_router_is_projected(monkeypatch):
+def test_what_is_shipped_of_an_exact_router_is_projected():
     rng = np.random.default_rng(5)
     x = (rng.normal(size=(300, 10)) @ rng.normal(size=(10, 60))).astype("f4")
     x += 0.1 * rng.normal(size=x.shape).astype("f4")
     Y = outcomes(x)
     router = KernelRouter().fit(x[:200], Y[:200])
-    same = router.compact()  # narrower than the directions: as it is
-    np.testing.assert_array_equal(same.predict_proba(x), router.predict_proba(x))
-    monkeypatch.setattr("prefill_router.heads.kernel.DIRECTIONS", 30)
-    compact = router.compact()
-    assert compact.state()[0]["encoder0.points"].shape == (200, 30)
-    np.testing.assert_allclose(compact.predict_proba(x), router.predict_proba(x), atol=0.05)
+    p, states = router.predict_proba(x), 4 * 200 * 60
+    assert router.compact() is router and router.compact(states) is router  # there is room for all
+    sizes, changes = [], []
+    for most in (states - 1, 24_000, 16_000):
+        compact = router.compact(most)
+        arrays = compact.state()[0]
+        assert sum(array.nbytes for array in arrays.values()) < most + 200  # offset, vectors, map
+        assert arrays["encoder0.points"].shape == (200, len(arrays["encoder0.directions"]))
+        sizes.append(len(arrays["encoder0.directions"]))
+        changes.append(np.abs(compact.predict_proba(x) - p).mean())
+        assert compact.compact(most) is compact
+    # the first has room for more directions than hold all of the spread but LEFT_OUT
+    assert 60 >= sizes[0] > sizes[1] > sizes[2] > 10
+    assert changes[0] < 1e-3 and changes[0] < changes[1] < changes[2] < 0.03
     assert isinstance(router._blocks[""], Block)
+
+
+def test_two_encoders_share_the_room_of_a_shipped_router(problem):
+    _, x, Y, groups = problem
+    noise = np.random.default_rng(6).normal(size=(400, 40)).astype("f4")
+    X = {"a": x, "b": noise + x[:, :1]}
+    router = KernelRouter().fit(X, Y, groups)
+    assert router.encoders_used == ("a", "b")
+    compact = router.compact(76_000)
+    arrays = compact.state()[0]
+    assert sum(array.nbytes for array in arrays.values()) < 76_000
+    assert len(arrays["encoder0.directions"]) == 8 and 20 < len(arrays["encoder1.directions"]) < 40
+    assert np.abs(compact.predict_proba(X) - router.predict_proba(X)).mean() < 0.03
 
 
 def test_of_two_encoders_landmarks_leave_the_noisy_one_out(problem):

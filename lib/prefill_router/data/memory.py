@@ -10,6 +10,8 @@ import psutil
 # At most so many rows are fitted with the exact kernel of all of them, beyond it with landmarks.
 EXACT_ROWS = 12_500
 LANDMARKS, DIRECTIONS = 2000, 512
+# What a router keeps of its training at most; with its plans and notes it stays below 50 MB.
+ROUTER_BYTES = 49e6
 # The exact kernel router, the largest thing in memory: 2.2 GB at 9,000 questions and 5.7 GB at
 # 18,000, some copies of a kernel [n, n].
 MEMORY_BASE, MEMORY_PER_PAIR = 1e9, 15.0  # bytes
@@ -48,6 +50,19 @@ def memory_of_bounded(
     blocks = 4.0 * 6 * BLOCK_ROWS * (columns + landmarks)
     held_out = 4.0 * 3 * 4000 * landmarks
     return sample + products + blocks + held_out + 8.0 * 8 * n * values
+
+
+def directions_within(most_bytes: float, rows: int, columns: int, values: int) -> int:
+    """Principal directions that a router of so many bytes has room for; at least one.
+
+    Parameters
+    ----------
+    most_bytes : float
+        Of one encoder's part.
+    rows, columns, values : rows and columns of its states, regressed values of a row
+    """
+    others = 8.0 * columns + 8.0 * rows * (1 + values)  # standardisation; lengths, nearness, dual
+    return max(int((most_bytes - others) / (2 * (rows + columns))), 1)
 
 
 def memory_needed(n: int) -> float:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from prefill_router.evaluate.curves import curve_steps
 from prefill_router.evaluate.intervals import interval_of, percentile_interval
-from prefill_router.evaluate.keys import Method, Metric, OfTarget, metric_and_target
+from prefill_router.evaluate.keys import Method, Metric, MetricValues, OfTarget, metric_and_target
 from prefill_router.evaluate.rules import RuleKind
 from prefill_router.evaluate.runs import SeedRun
 from prefill_router.hardware import on_every_core
 
 Key = tuple[Method, Metric]
+
+# Multiplicities that are held at a time; of up to some ten thousand groups all of a thousand.
+ENTRIES = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,29 +139,18 @@ def seed_averaged_intervals(
             "every method needs at least one run; without:"
             f" {', '.join(map(str, empty)) or 'all, no method given'}"
         )
-    universe, counts = _shared_counts(
-        [run.groups for runs in methods.values() for run in runs], n_boot, seed
-    )
-    of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
+    universe = np.unique(np.concatenate([run.groups for runs in methods.values() for run in runs]))
+    parts = [
+        _metrics(methods, universe, counts) for counts in count_blocks(len(universe), n_boot, seed)
+    ]
     point: dict[Key, float] = {}
     draws: dict[Key, np.ndarray] = {}
     seeds: dict[Key, int] = {}
     undefined: dict[Key, float] = {}
-
-    def weights(run: SeedRun) -> np.ndarray:
-        group = np.searchsorted(universe, run.groups)
-        key = group.tobytes()
-        if key not in of_queries:
-            of_queries[key] = counts[:, group]
-        return of_queries[key]
-
-    found = on_every_core(
-        lambda run: run.metrics(weights(run)), ((run,) for runs in methods.values() for run in runs)
-    )
-    for name, runs in methods.items():
-        values = [next(found) for _ in runs]
-        for metric in values[0]:
-            stacked = np.stack([v[metric] for v in values])  # [seeds, 1 + B]
+    for name in methods:
+        for metric in parts[0][name][0]:
+            # [seeds, 1 + B]
+            stacked = np.hstack([[of_run[metric] for of_run in part[name]] for part in parts])
             defined = ~np.isnan(stacked)
             with np.errstate(invalid="ignore"):
                 average = np.nansum(stacked, axis=0) / defined.sum(axis=0)
@@ -170,6 +163,25 @@ def seed_averaged_intervals(
         for name, runs in methods.items()
     }
     return SeedAverages(point, draws, seeds, undefined, n)
+
+
+def _metrics(
+    methods: Mapping[Any, Sequence[SeedRun]], universe: np.ndarray, counts: np.ndarray
+) -> dict[Any, list[MetricValues]]:
+    """Metrics [b] of every run of every method on some resamples [b, G]."""
+    of_queries: dict[bytes, np.ndarray] = {}  # methods on the same queries share their weights
+
+    def weights(run: SeedRun) -> np.ndarray:
+        group = np.searchsorted(universe, run.groups)
+        key = group.tobytes()
+        if key not in of_queries:
+            of_queries[key] = counts[:, group]
+        return of_queries[key]
+
+    found = on_every_core(
+        lambda run: run.metrics(weights(run)), ((run,) for runs in methods.values() for run in runs)
+    )
+    return {name: [next(found) for _ in runs] for name, runs in methods.items()}
 
 
 def seed_averaged_curve(
@@ -199,14 +211,14 @@ def seed_averaged_curve(
         The interval is that of the accuracy at the tolerance.
     """
     tolerances = np.asarray(tolerances, dtype=np.float64)
-    universe, counts = _shared_counts([groups for *_, groups, _ in runs], n_boot, seed)
+    universe = np.unique(np.concatenate([groups for *_, groups, _ in runs]))
     costs, accuracies = [], []
     for p, cost, correct, groups, overhead in runs:
-        weights = counts[:, np.searchsorted(universe, groups)]
-        steps = curve_steps(p, cost, correct, overhead, rule)
-        of_seed, accuracy = steps.evaluate(weights, tolerances)
-        costs.append(of_seed[0])
-        accuracies.append(accuracy)
+        steps, at = curve_steps(p, cost, correct, overhead, rule), np.searchsorted(universe, groups)
+        blocks = count_blocks(len(universe), n_boot, seed)
+        found = [steps.evaluate(counts[:, at], tolerances) for counts in blocks]
+        costs.append(found[0][0][0])
+        accuracies.append(np.vstack([of_block for _, of_block in found]))
     accuracy = np.mean(accuracies, axis=0)
     ends = [percentile_interval(accuracy[1:, t], level) for t in range(len(tolerances))]
     return pd.DataFrame(
@@ -220,22 +232,25 @@ def seed_averaged_curve(
     )
 
 
-def _shared_counts(
-    groups: Sequence[np.ndarray], n_boot: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted universe of the groups [G] of all runs and their multiplicities [1 + B, G].
+def count_blocks(n_groups: int, n_boot: int, seed: int) -> Iterator[np.ndarray]:
+    """Multiplicities of each of G groups when G are drawn with replacement: float64 [1 + B, G], in
+    blocks of replicates of at most ``ENTRIES`` numbers.
 
     The first row, all ones, is the point value: one call, one implementation for it and the draws.
+    The draws do not depend on the blocks.
     """
-    universe = np.unique(np.concatenate(groups))
-    draws = multiplicities(len(universe), n_boot, seed)
-    return universe, np.vstack([np.ones(len(universe)), draws])
+    rng, first = np.random.default_rng(seed), np.ones((1, n_groups))
+    size, left = max(ENTRIES // max(n_groups, 1), 1), n_boot
+    while True:
+        count = min(size, left)
+        left -= count
+        yield np.vstack([first, _multiplicities(rng, n_groups, count)])
+        if not left:
+            return
+        first = np.ones((0, n_groups))
 
 
-def multiplicities(n_groups: int, n_boot: int, seed: int) -> np.ndarray:
-    """Multiplicity [n_boot, G] of each of G groups when G are drawn with replacement."""
+def _multiplicities(rng: np.random.Generator, n_groups: int, count: int) -> np.ndarray:
     if n_groups == 0:  # a benchmark without a test query: nothing to draw, every metric is NaN
-        return np.zeros((n_boot, 0))
-    return np.random.default_rng(seed).multinomial(
-        n_groups, np.full(n_groups, 1 / n_groups), size=n_boot
-    )
+        return np.zeros((count, 0))
+    return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=count)

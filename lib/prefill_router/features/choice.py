@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from prefill_router.data.memory import drawn_rows
 from prefill_router.data.splits import group_folds
 from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
 from prefill_router.features.queries import LabelledQueries
@@ -87,7 +88,8 @@ def choose_components(
     Parameters
     ----------
     queries : LabelledQueries
-        n training rows, the targets in the order of ``layers``.
+        n training rows, the targets in the order of ``layers``. Of more than `memory.EXACT_ROWS`
+        rows so many are looked at, drawn at random.
     layers : mapping {target: (layer, pooling)}
         From :func:`choose_layers`.
     sizes : sequence of int
@@ -111,6 +113,7 @@ def choose_components(
             f"layers are chosen for {', '.join(layers)}, the queries have outcomes of"
             f" {', '.join(queries.targets)}; give both for the same targets"
         )
+    queries = queries.rows(drawn_rows(len(queries.query_ids)))
     fold = group_folds(queries.groups, folds, seed)
     sizes = sorted(set(sizes))
     aucs = np.full((folds, len(sizes), len(layers)), np.nan)

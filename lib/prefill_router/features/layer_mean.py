@@ -9,10 +9,11 @@ import pandas as pd
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 
+from prefill_router.data.memory import drawn_rows
 from prefill_router.data.splits import group_folds
 from prefill_router.features.choice import within_rank
 from prefill_router.features.crossval import PROBE_C, fold_aucs, nan_mean
-from prefill_router.features.queries import LabelledQueries, States
+from prefill_router.features.queries import LabelledQueries, States, read_blocks
 from prefill_router.features.reduction import ScaledPCA
 
 LAYERS = 5  # averaged
@@ -42,8 +43,12 @@ class LayerMean:
 
     def fit(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> LayerMean:
         """Fit the standardisation of every layer, the scaler and the components on these rows."""
+        train_query_ids = np.asarray(train_query_ids)
         self._standardise(store, train_query_ids)
-        self.reduction = ScaledPCA.fit(self.averaged(store, train_query_ids), self.n_components)
+        rows = read_blocks(store, train_query_ids)
+        self.reduction = ScaledPCA.fit_blocks(
+            (self.averaged(store, train_query_ids[at]) for at in rows), self.n_components
+        )
         return self
 
     @property
@@ -51,11 +56,12 @@ class LayerMean:
         """The (layer, pooling) that are read."""
         return [(layer, "last") for layer in self.layers]
 
-    def _standardise(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> None:
-        scalers = [
-            StandardScaler().fit(store.read(layer, "last", train_query_ids).astype(np.float64))
-            for layer in self.layers
-        ]
+    def _standardise(self, store: States, train_query_ids: np.ndarray) -> None:
+        scalers = [StandardScaler() for _ in self.layers]
+        for layer, scaler in zip(self.layers, scalers, strict=True):
+            for at in read_blocks(store, train_query_ids):
+                x = store.read(layer, "last", train_query_ids[at])
+                scaler.partial_fit(x.astype(np.float64))
         self.means, self.scales = (
             np.stack([getattr(s, name) for s in scalers]).astype(np.float32)
             for name in ("mean_", "scale_")
@@ -77,7 +83,11 @@ class LayerMean:
             raise NotFittedError(
                 "the layers are not fitted; call fit(store, train_query_ids) first"
             )
-        return self.reduction.transform(self.averaged(store, query_ids)).astype(np.float32)
+        query_ids = np.asarray(query_ids)
+        found = np.empty((len(query_ids), len(self.reduction.components)), np.float32)
+        for at in read_blocks(store, query_ids):
+            found[at] = self.reduction.transform(self.averaged(store, query_ids[at]))
+        return found
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Fitted arrays by name (for safetensors) and everything else (for JSON)."""
@@ -115,7 +125,10 @@ def choose_layer_mean(
         The layers are the ``LAYERS`` with the highest probe AUC of the last token, averaged over
         targets.
     sizes : candidates; those above the rank of some fold are skipped.
+
+    Of more than `memory.EXACT_ROWS` rows so many are looked at, drawn at random.
     """
+    queries = queries.rows(drawn_rows(len(queries.query_ids)))
     last = table[table["pooling"] == "last"]
     if last.empty:
         raise ValueError("the layer table has no rows of the last token; probe that pooling too")

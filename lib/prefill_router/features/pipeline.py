@@ -15,7 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from prefill_router.data.memory import drawn_rows
 from prefill_router.features.choice import FeatureChoice
-from prefill_router.features.queries import States
+from prefill_router.features.queries import States, read_blocks
 from prefill_router.features.reduction import ScaledPCA
 
 FORMAT = 1
@@ -42,15 +42,18 @@ class FeaturePipeline:
         self.blocks: list[ScaledPCA] = []
 
     def fit(self, store: States, train_query_ids: Sequence[str] | np.ndarray) -> FeaturePipeline:
-        """Fit scalers and components on these rows; warns where a block has fewer components than
-        chosen.
+        """Fit scalers and components on these rows, read in blocks (`queries.read_blocks`); warns
+        where a block has fewer components than chosen.
         """
-        fitted = {}
+        fitted, train_query_ids = {}, np.asarray(train_query_ids)
+        rows = read_blocks(store, train_query_ids)
         for choice in self.choices:
             source = (choice.layer, choice.pooling, choice.n_components)
             if source not in fitted:
-                x = store.read(choice.layer, choice.pooling, train_query_ids)
-                fitted[source] = ScaledPCA.fit(x, choice.n_components)
+                fitted[source] = ScaledPCA.fit_blocks(
+                    (store.read(choice.layer, choice.pooling, train_query_ids[at]) for at in rows),
+                    choice.n_components,
+                )
             found = len(fitted[source].components)
             if found < choice.n_components:
                 warnings.warn(
@@ -79,6 +82,14 @@ class FeaturePipeline:
                 f"the pipeline was fitted on width {len(self.blocks[0].mean)}, not"
                 f" {store.hidden_size}; use activations of the same encoder"
             )
+        query_ids = np.asarray(query_ids)
+        width = sum(len(block.components) for block in self.blocks)
+        found = np.empty((len(query_ids), width), np.float32)
+        for at in read_blocks(store, query_ids):
+            found[at] = self._transformed(store, query_ids[at])
+        return found
+
+    def _transformed(self, store: States, query_ids: np.ndarray) -> np.ndarray:
         raw = {
             (c.layer, c.pooling): store.read(c.layer, c.pooling, query_ids) for c in self.choices
         }
@@ -206,14 +217,15 @@ class SharedBlock:
         """Features of these queries: float32 [n, n_components]."""
         if not hasattr(self, "reduction"):
             raise ValueError("the block is not fitted; call fit(store, train_query_ids) first")
-        width = store.hidden_size
+        width, query_ids = store.hidden_size, np.asarray(query_ids)
         found = np.zeros((len(query_ids), len(self.reduction.components)), np.float32)
-        for place, layer in enumerate(self.layers):
-            at = slice(place * width, (place + 1) * width)
-            x = store.read(layer, self.pooling, query_ids).astype(np.float32)
-            found += (
-                (x - self.reduction.mean[at]) / self.reduction.scale[at]
-            ) @ self.reduction.components[:, at].T
+        for rows in read_blocks(store, query_ids):
+            for place, layer in enumerate(self.layers):
+                at = slice(place * width, (place + 1) * width)
+                x = store.read(layer, self.pooling, query_ids[rows]).astype(np.float32)
+                found[rows] += (
+                    (x - self.reduction.mean[at]) / self.reduction.scale[at]
+                ) @ self.reduction.components[:, at].T
         return found
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from prefill_router.data.memory import BLOCK_ROWS, EXACT_ROWS
 from prefill_router.data.outcomes import Outcomes
 
 
@@ -19,6 +20,18 @@ class States(Protocol):
 
     def read(self, layer: int, pooling: str, query_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Vectors of one layer and pooling: float32 [m, d]."""
+
+
+def read_blocks(store: States, query_ids: np.ndarray) -> list[np.ndarray]:
+    """Positions of the queries whose states are read at a time: all of them up to
+    `memory.EXACT_ROWS`, else blocks in the order in which the store reads them fastest.
+    """
+    n = len(query_ids)
+    if n <= EXACT_ROWS:
+        return [np.arange(n)]
+    in_order = getattr(store, "reading_order", None)
+    order = np.arange(n) if in_order is None else in_order(query_ids)
+    return [order[start : start + BLOCK_ROWS] for start in range(0, n, BLOCK_ROWS)]
 
 
 @dataclass(frozen=True)

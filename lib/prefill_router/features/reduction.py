@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from scipy.linalg import eigh
@@ -52,6 +53,28 @@ class ScaledPCA:
         values, vectors = _leading(z @ z.T if wide else z.T @ z, n_components, max(n, d))
         components = (z.T @ vectors / np.sqrt(values)).T if wide else vectors.T
         return cls(mean, scaler.scale_, _signed(components), values / max(n - 1, 1))
+
+    @classmethod
+    def fit_blocks(cls, blocks: Iterable[np.ndarray], n_components: int) -> ScaledPCA:
+        """:meth:`fit` on rows that come in blocks [m, d], each looked at once; of a single block it
+        is the same to the last digit.
+        """
+        given = iter(blocks)
+        first = next(given)
+        if (second := next(given, None)) is None:
+            return cls.fit(first, n_components)
+        # deviations from one of the rows: squares around a far-off origin would cancel, and columns
+        # that are constant are exactly zero
+        origin, n = np.asarray(first[0], np.float64), 0
+        total, moments = np.zeros(len(origin)), np.zeros((len(origin), len(origin)))
+        for x in chain((first, second), given):
+            z = np.asarray(x, np.float64) - origin
+            n += len(z)
+            total += z.sum(axis=0)
+            moments += z.T @ z
+        mean = total / n
+        scatter = moments - n * np.outer(mean, mean)
+        return cls.from_scatter(n, origin + mean, scatter, n_components)
 
     @classmethod
     def from_scatter(

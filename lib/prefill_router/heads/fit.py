@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from prefill_router.data.memory import ROUTER_BYTES
 from prefill_router.features.choice import choose_components, choose_layers
 from prefill_router.features.layer_mean import LayerMean, choose_layer_mean
 from prefill_router.features.pipeline import FeaturePipeline, SharedBlock
@@ -84,6 +85,8 @@ class FitSettings:
         Show a bar while layers are probed.
     baselines : tuple of str
         Those of `heads.names.BASELINES` that are trained.
+    router_bytes : float
+        What a shipped kernel router keeps of its training at most: see `KernelRouter.compact`.
     """
 
     network: TrunkConfig = field(default_factory=TrunkConfig)
@@ -97,6 +100,7 @@ class FitSettings:
     device: str = "cpu"
     progress: bool = False
     baselines: tuple[str, ...] = DEFAULT_BASELINES
+    router_bytes: float = ROUTER_BYTES
 
     @classmethod
     def of(cls, profile: ProfileSettings) -> FitSettings:

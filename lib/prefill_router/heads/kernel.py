@@ -22,13 +22,17 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from prefill_router.data.labels import class_rows
-from prefill_router.data.memory import DIRECTIONS
+from prefill_router.data.memory import ROUTER_BYTES, directions_within
 from prefill_router.hardware import one_blas_thread
 from prefill_router.heads.familiarity import familiarity, nearness_in_training
 from prefill_router.heads.gram import Block, ReadyBlock, fill_missing
 from prefill_router.heads.kernel_regression import KernelRegression
-from prefill_router.heads.landmarks import Projected, Rows
+from prefill_router.heads.landmarks import Rows
+from prefill_router.heads.projected import Projected
 from prefill_router.heads.ridge import mean_kernel
+
+# Share of the spread of the training states that a shipped router may do without.
+LEFT_OUT = 1e-5
 
 
 class KernelRouter(KernelRegression):
@@ -104,20 +108,27 @@ class KernelRouter(KernelRegression):
             router.cv_proba = self.cv_proba[:, columns]
         return router
 
-    def compact(self) -> KernelRouter:
-        """What is shipped of a router that was fitted just now: its training states projected on
-        some directions (`landmarks.Projected`) and the same regressions fitted on these, where that
-        makes it smaller. A query is then answered several times faster; P(correct) changes by some
-        thousandths.
+    def compact(self, most_bytes: float = ROUTER_BYTES) -> KernelRouter:
+        """What is shipped of a router that was fitted just now.
+
+        Where the training states take at most ``most_bytes`` it is itself. Else they are projected
+        on as many directions as there is room for (`heads.projected`), no more than hold all but
+        `LEFT_OUT` of their spread, and the same regressions are fitted on these: the fewer there
+        are, the more P(correct) changes and the faster a query is answered. `docs/sizes.md` says
+        what was measured.
         """
         used = [self._blocks[name] for name in self.encoders_used]
-        blocks = [b for b in used if isinstance(b, Block) and min(b.states.shape) > DIRECTIONS]
-        if len(blocks) < len(used):
+        blocks = [block for block in used if isinstance(block, Block)]
+        if len(blocks) < len(used) or sum(4.0 * b.states.size for b in blocks) <= most_bytes:
             return self
-        router = copy(self)
-        projected = [Projected.of(block.states, DIRECTIONS) for block in blocks]
+        router, (components, groups) = copy(self), self._solved_for
+        projected = []
+        for block in blocks:
+            most = directions_within(
+                most_bytes / len(blocks), *block.states.shape, components.shape[1]
+            )
+            projected.append(Projected.of(block.states, most, 1 - LEFT_OUT))
         router._blocks = dict(zip(self.encoders_used, projected, strict=True))
-        components, groups = self._solved_for
         kernel = mean_kernel(
             [p.kernel(b.states, self.width) for p, b in zip(projected, blocks, strict=True)]
         )
@@ -142,8 +153,8 @@ class KernelRouter(KernelRegression):
         for i, name in enumerate(self.encoders_used):
             block = self._blocks[name]
             ready = ReadyBlock.of(block) if isinstance(block, Block) else block
-            for part in ready.KEPT:
-                arrays[f"encoder{i}.{part}"] = getattr(ready, part)
+            kept = {f"encoder{i}.{part}": getattr(ready, part) for part in ready.KEPT}
+            arrays |= {part: array for part, array in kept.items() if array is not None}
         arrays |= {
             "dual": self._dual,
             "offset": self._offset,
@@ -166,8 +177,10 @@ class KernelRouter(KernelRegression):
         router.encoders_used, router._blocks = tuple(meta["encoders"]), {}
         for i, name in enumerate(router.encoders_used):
             kind = Projected if f"encoder{i}.points" in tensors else ReadyBlock
-            parts = (np.asarray(tensors[f"encoder{i}.{part}"]) for part in kind.KEPT)
-            router._blocks[name] = kind.kept(*parts)
+            parts = [f"encoder{i}.{part}" for part in kind.KEPT]
+            # files of earlier versions have no lengths
+            parts = [p for p in parts if p in tensors or not p.endswith(".lengths")]
+            router._blocks[name] = kind.kept(*(np.asarray(tensors[part]) for part in parts))
         router._columns = {name: len(block.mean) for name, block in router._blocks.items()}
         router._dual, router._offset, router._vectors, router._spread, router._rates = (
             np.asarray(tensors[name]) for name in ("dual", "offset", "vectors", "spread", "rates")

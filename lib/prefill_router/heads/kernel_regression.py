@@ -20,7 +20,8 @@ from prefill_router.data.memory import (
 from prefill_router.data.splits import group_folds, validation_rows
 from prefill_router.heads.familiarity import nearness_in_training
 from prefill_router.heads.gram import Block, ReadyBlock, check_states
-from prefill_router.heads.landmarks import Features, Projected, Rows, Search, fit_landmarks
+from prefill_router.heads.landmarks import Features, Rows, Search, fit_landmarks
+from prefill_router.heads.projected import Projected
 from prefill_router.heads.ridge import held_out_predictions, mean_kernel, solve_ridge
 from prefill_router.heads.stored_states import StoredStates, row_blocks
 

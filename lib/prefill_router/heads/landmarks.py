@@ -6,102 +6,24 @@ rows: the Nystroem approximation (Williams and Seeger, NIPS 2000), with the ridg
 regression (Rudi, Camoriano and Rosasco, NIPS 2015). All n rows are read once, in blocks, and leave
 their products in a matrix [m, m]: time grows with n m^2, memory with m^2. States are wide
 and much alike, so that kernels are computed on some hundred directions
-(:class:`Projected`): a router holds m landmarks of some hundred numbers, not of ten thousand.
+(`heads.projected`): a router holds m landmarks of some hundred numbers, not of ten thousand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.linalg import cho_factor, cho_solve, eigh
-from sklearn.utils.extmath import randomized_svd
 
-from prefill_router.data.memory import LANDMARKS
 from prefill_router.hardware import on_every_core
-from prefill_router.heads.gram import BLOCK, Block
+from prefill_router.heads.gram import BLOCK
+from prefill_router.heads.projected import FLOOR, Projected
 from prefill_router.heads.ridge import mean_kernel
 from prefill_router.heads.stored_states import StoredStates, row_blocks
 
-# Eigenvalues of the landmarks' kernel below this share of the largest are rounding of float32.
-FLOOR = 1e-6
-
 Rows = np.ndarray | StoredStates
-
-
-@dataclass(frozen=True)
-class Projected:
-    """One encoder's landmarks, standardised and projected on some directions.
-
-    Half of the directions are the leading principal ones, which hold most of the spread. The other
-    half are random ones in what is left, by whose squared length that of the rest is told without
-    bias (Johnson and Lindenstrauss, Contemp. Math. 26, 1984): principal directions alone would
-    make rows that differ in small things look alike.
-
-    Attributes
-    ----------
-    mean, scale : float32 ndarray [D]
-    directions : float16 ndarray [r, D]
-    points : float16 ndarray [m, r]
-        Rounded before the regression is fitted, so that no rounding is added when it is kept.
-    """
-
-    KEPT: ClassVar = ("mean", "scale", "directions", "points")
-
-    mean: np.ndarray
-    scale: np.ndarray
-    directions: np.ndarray
-    points: np.ndarray
-    # what every query is multiplied with, once in the form that is multiplied fastest
-    _directions: torch.Tensor = field(init=False, repr=False, compare=False)
-    _points: torch.Tensor = field(init=False, repr=False, compare=False)
-    _own: np.ndarray = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        for name in ("directions", "points"):
-            ready = np.ascontiguousarray(getattr(self, name), np.float32)
-            object.__setattr__(self, "_" + name, torch.from_numpy(ready))
-        object.__setattr__(self, "_own", self._points.square().sum(dim=1).numpy())
-
-    @classmethod
-    def kept(cls, *arrays: np.ndarray) -> Projected:
-        """From what is kept of it."""
-        return cls(*arrays)
-
-    @classmethod
-    def of(cls, states: np.ndarray, count: int) -> Projected:
-        """Landmarks [m, D], their standardisation, and at most ``count`` directions; the principal
-        ones are those of at most ``LANDMARKS`` of them.
-        """
-        block = Block.of(states)
-        z = (block.states - block.mean) / block.scale
-        if count >= z.shape[1]:
-            directions = np.eye(z.shape[1], dtype=np.float16)
-        else:
-            sample = z[:: -(-len(z) // LANDMARKS)]
-            few = min(count // 2, len(sample))
-            _, _, leading = randomized_svd(sample, few, n_iter=2, random_state=0)
-            drawn = np.random.default_rng(0).standard_normal((count - few, z.shape[1]), np.float32)
-            drawn -= (drawn @ leading.T) @ leading
-            directions = np.vstack([leading, drawn / np.sqrt(count - few)]).astype(np.float16)
-        points = (z @ directions.T.astype(np.float32)).astype(np.float16)
-        return cls(block.mean, block.scale, directions, points)
-
-    def kernel(self, states: np.ndarray, width: float) -> np.ndarray:
-        """Kernel of rows [n, D] with the landmarks, as `gram.Block.kernel`: float32 [n, m]."""
-        z = (np.asarray(states, np.float32) - self.mean) / self.scale
-        # by torch: see `gram.ReadyBlock.kernel`
-        along = torch.from_numpy(z) @ self._directions.T
-        squared = (along @ self._points.T).numpy()
-        squared *= -2
-        squared += along.square().sum(dim=1, keepdim=True).numpy()
-        squared += self._own
-        np.maximum(squared, 0, out=squared)
-        squared *= -width / z.shape[1]
-        return np.exp(squared, out=squared)
 
 
 @dataclass(frozen=True)

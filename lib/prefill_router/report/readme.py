@@ -21,6 +21,7 @@ from prefill_router.report.overview import overview, overview_table, query_count
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.profile_page import profile_page
 from prefill_router.report.published import config, profiles
+from prefill_router.report.sizes_table import sizes_table
 from prefill_router.report.tables import BAR_NOTE, bar_table
 
 MAKER = "made by `python -m prefill_router.report.readme`"
@@ -71,6 +72,7 @@ def blocks(root: Path) -> dict[str, str]:
     if any((results / "benchmarks").glob("*.json")):
         found["speed"] = ratios_table(results / "benchmarks")
         found["benchmarks"] = benchmark_table(results / "benchmarks")
+        found["sizes"] = sizes_table(results / "benchmarks")
     return found
 
 

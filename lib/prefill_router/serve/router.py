@@ -83,9 +83,9 @@ class Router:
         rows : int ndarray, optional
             Training queries; default: all.
         method : one of ``METHODS``
-            The kernel router ("ours"), which keeps its training states (n x D values), or a
-            network, which is small: SharedTrunkNet on a layer per target ("paper", "paper_auc") or
-            on all layers ("shared_block"), or the adapter trunk.
+            The kernel router ("ours"), which keeps at most ``settings.router_bytes`` of its
+            training states, or a network, which is small: SharedTrunkNet on a layer per target
+            ("paper", "paper_auc") or on all layers ("shared_block"), or the adapter trunk.
         settings : FitSettings, optional
         seed : int
         targets : sequence of str, optional

@@ -62,5 +62,5 @@ def trained(
     given = (fitted, queries, pool.correct[rows], routed, tokens, settings)
     plans = plans_of(*given, seed).as_json() if plan else None
     if isinstance(fitted.head, KernelRouter):
-        fitted = replace(fitted, head=fitted.head.compact())
+        fitted = replace(fitted, head=fitted.head.compact(settings.router_bytes))
     return RouterParts(fitted, routed, outcomes.cost_unit, len(rows), notes, plans)
