@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 # What columns may be called, compared without case, spaces and underscores, in tiers: a name of a
-# later tier is taken only where none of an earlier one is there, as it often means something else (a
-# `target` is the right answer, an `id` that of the row). A `label` is never taken: it is the right
-# answer more often than whether a model gave it, and both are written as 0 and 1.
+# later tier is taken only where none of an earlier one is there, as it often means something else
+# (a `target` is the right answer, an `id` that of the row). A `label` is never taken: it is the
+# right answer more often than whether a model gave it, and both are written as 0 and 1.
 NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "question": (("question", "prompt", "query", "input", "instruction"),),
     "model": (("model", "modelname", "llm"), ("target",)),

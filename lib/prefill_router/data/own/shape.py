@@ -20,6 +20,7 @@ from prefill_router.data.own.files import fail
 from prefill_router.data.own.names import GOLD, GRADES, NAMES, PROMPT_PARTS, key
 from prefill_router.data.own.values import as_name
 from prefill_router.data.own.wide import COST_SUFFIX, all_there, like_outcomes, wide_models
+from prefill_router.files import option
 
 _JOINED = "prompt joined by the template"
 IGNORED_WIDE = ("|model_response", "oracle_model_to_route_to")
@@ -95,7 +96,7 @@ def _with_prompts(
         raise fail(
             path,
             f"no column with the prompts{hint} (there are {', '.join(map(str, raw.columns[:12]))})",
-            'call it question or prompt, or give PROMPT="{COLUMN}"',
+            f"call it question or prompt, or give {option('prompt', '{COLUMN}')}",
         )
     return raw, standard, used
 
