@@ -79,6 +79,14 @@ def say(message: str) -> None:
     print(f"prefill_router: {message}", file=sys.stderr, flush=True)
 
 
+def option(name: str, value: str = "") -> str:
+    """An option in messages, as both ways to run name it: the command's, and make's variable; a
+    value stands in quotes.
+    """
+    variable, quoted = name.upper().replace("-", "_"), value and f'"{value}"'
+    return f"--{name}{quoted and ' ' + quoted} ({variable}={quoted} with make)"
+
+
 @contextlib.contextmanager
 def exclusive(lock_file: Path, action: str) -> Iterator[None]:
     """Hold a lock between processes; if another one has it, say so and wait. A killed process holds

@@ -127,17 +127,29 @@ def test_a_gold_label_is_not_correctness(tmp_path):
     assert noted(found, "read under another name", "isCorrect = acc") and noted(
         found, "columns not used: label, prediction"
     )
+
+
+@pytest.mark.parametrize("name", ["label", "gold_label", "Answer"])
+def test_a_label_alone_is_asked_about_whatever_it_holds(tmp_path, name):
+    gold = np.repeat(RNG.integers(0, 2, N), 2)
+    for values in (gold, long()["isCorrect"]):
+        table = long().drop(columns="isCorrect").assign(**{name: values})
+        with pytest.raises(
+            OutcomesError, match=f"no column isCorrect.*column {name} may be the right answer.*call"
+        ):
+            read(tmp_path, table)
+    # renamed as the message says, it is read
+    assert read(tmp_path, long()).outcomes.target_names == ["small", "large"]
+
+
+def test_an_outcome_that_is_the_same_for_every_model_is_a_right_answer(tmp_path):
+    gold = np.repeat(RNG.integers(0, 2, N), 2)
     with pytest.raises(
         OutcomesError,
-        match=(
-            "column label: it is the same for every model of a question.*call the column with the"
-            " outcomes isCorrect"
-        ),
+        match="column score: it is the same for every model of a question.*call the column with the"
+        " outcomes isCorrect",
     ):
-        read(tmp_path, table.drop(columns="acc"))
-    assert noted(
-        read(tmp_path, long().rename(columns={"isCorrect": "label"})), "isCorrect = label"
-    )  # outcomes under this name are read, aloud
+        read(tmp_path, long().drop(columns="isCorrect").assign(score=gold))
 
 
 def test_two_columns_of_outcomes_are_not_chosen_between(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import tomllib
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -226,10 +227,59 @@ def test_a_saved_router_is_exported(router, tmp_path, capsys):
 
 def test_a_table_without_prices_is_refused_before_anything_is_read(table, reads, capsys):
     given = [str(table / "mine.csv"), f"--build-dir={table / 'other'}", f"--out={table / 'no'}"]
-    with pytest.warns(UserWarning, match="no price"):
-        assert fit.main(given) == 2
-    assert "fewer than two targets have a price" in capsys.readouterr().err
+    assert fit.main(given) == 2
+    shown = capsys.readouterr().err
+    assert "fewer than two models have one (none)" in shown and "--prices (PRICES= with" in shown
+    assert "no cost is known for cheap, dear: no price list was given" in shown
+    assert "`prices: {cheap: {input: 0.15, output: 0.60}, …}`" in shown
+    (table / "one.yaml").write_text("prices: {dear: {input: 1, output: 2}}")
+    assert fit.main([*given, f"--prices={table / 'one.yaml'}"]) == 2
+    shown = capsys.readouterr().err
+    assert "fewer than two models have one (dear): no cost is known for cheap" in shown
+    assert "Under `prices:` of one.yaml write" in shown
+    assert "`cheap: {input: 0.15, output: 0.60}`" in shown and "warning" not in shown.lower()
     assert reads.network.calls == 0 and not (table / "no").exists()
+
+
+def test_all_that_is_wrong_with_a_small_table_is_told_together(table, reads, capsys, tmp_path):
+    long = pd.read_csv(table / "mine.csv").head(80)
+    (tmp_path / "one.yaml").write_text("currency: EUX\nprices: {dear: {input: 1, output: 2}}")
+    given = [f"--prices={tmp_path / 'one.yaml'}", f"--build-dir={tmp_path}", "--encoder=smollm"]
+    for columns in ({}, {"isCorrect": "ok"}):
+        long.rename(columns=columns).to_csv(tmp_path / "few.csv", index=False)
+        assert fit.main([str(tmp_path / "few.csv"), *given]) == 2
+        shown = capsys.readouterr().err
+        assert "40 questions are too few" in shown and "unknown currency 'EUX'" in shown
+        assert "Unknown encoder 'smollm'" in shown
+        assert ("no column isCorrect" in shown) == bool(columns)
+    with pytest.raises(SystemExit):
+        fit.main(["no.csv", "--prices=no.yaml", "--right-from=2"])
+    shown = capsys.readouterr().err
+    assert "no.csv: no such file" in shown and "no.yaml: no such file" in shown
+    assert "--right-from (RIGHT_FROM= with make) is a grade" in shown
+
+
+def test_a_model_without_a_price_is_told_with_what_to_write(table, reads, capfd, tmp_path):
+    long = pd.read_csv(table / "mine.csv")
+    third = long[long["model"] == "dear"].assign(model="new")
+    pd.concat([long, third]).to_csv(tmp_path / "mine.csv", index=False)
+    given = [str(tmp_path / "mine.csv"), f"--prices={table / 'prices.yaml'}"]
+    with pytest.warns(UserWarning, match=r"no price is known for new, .*`new: \{input: 0.15, outp"):
+        assert fit.main([*given, f"--build-dir={tmp_path}", f"--out={tmp_path}/r"]) == 0
+    assert "no cost is known for new: prices.yaml has no price" in capfd.readouterr().err
+
+
+def test_a_warning_is_a_line_without_its_place_in_the_code(monkeypatch):
+    before, seen = warnings.formatwarning, []
+
+    def warn(argv):
+        seen.extend(warnings.formatwarning("x", of, "f.py", 1) for of in (UserWarning, Warning))
+        return 0
+
+    monkeypatch.setattr(plan, "main", warn)
+    assert command.main(["plan"]) == 0
+    assert seen == ["warning: x\n", before("x", Warning, "f.py", 1)]
+    assert warnings.formatwarning is before
 
 
 def test_binder_reads_the_lock():

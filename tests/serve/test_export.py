@@ -493,8 +493,8 @@ def test_switchyards_names_are_asked_for(routers, tmp_path):
         (
             None,
             (
-                r'say which of them stands for which target: NAMES="ours=theirs,…" .*such as'
-                r' NAMES="t0=qwen-122b,t1=nemotron-3-super,t2=opus-4.7,t3=gpt-5.5"'
+                r'which of them stands for which target: --names "ours=theirs,…" \(NAMES=.*such as'
+                r' --names "t0=qwen-122b,t1=nemotron-3-super,t2=opus-4.7,t3=gpt-5.5"'
             ),
         ),
         (NAMES | {"t4": "gpt-5.5"}, "t4 are no targets of this router"),
@@ -508,7 +508,9 @@ def test_switchyards_names_are_asked_for(routers, tmp_path):
         ExportError, match=r"takes 4 targets \(qwen-122b, .*\), this router has 2 \(cheap, dear\)"
     ):
         export(routers["shared_block"], "switchyard_json", tmp_path / "out", names=NAMES)
-    with pytest.raises(ExportError, match="NAMES= is of switchyard_json alone"):
+    with pytest.raises(
+        ExportError, match=r"--names \(NAMES= with make\) is of switchyard_json alone"
+    ):
         export(routers["adapter_trunk"], "switchyard", tmp_path / "out", names=NAMES)
     small = Router.load(router.save(tmp_path / "small"))
     small.fitted = dataclasses.replace(

@@ -65,15 +65,7 @@ def load_own_prices(path: str | Path | None, models: Sequence[str]) -> OwnPrices
     wanted = {name: entry for name, entry in listed.items() if name in models}
     found, problems = price_entries(wanted, path, sourced=False)
     currency, unit = str(content.get("currency", "USD")), content.get("unit")
-    if currency not in CURRENCIES:
-        problems.append(
-            f"{path}: unknown currency {currency!r}; use one of {', '.join(CURRENCIES)}"
-        )
-    if unit is not None and unit not in UNITS:
-        problems.append(
-            f"{path}: unknown unit {unit!r}; use one of {', '.join(UNITS)} (what a price is for),"
-            " or drop it"
-        )
+    problems += _wrong_head(content, path)
     strangers = [name for name in listed if name not in models]
     for model in [m for m in models if m not in wanted]:
         if close := difflib.get_close_matches(model, strangers, n=1, cutoff=0.8):
@@ -93,6 +85,30 @@ def load_own_prices(path: str | Path | None, models: Sequence[str]) -> OwnPrices
         )
     found = _in_millions(found, wanted, unit, path, problems, notes)
     return OwnPrices(currency, found, problems, notes)
+
+
+def _wrong_head(content: dict[str, Any], path: Path) -> list[str]:
+    """What is wrong with the currency and the unit of a list."""
+    problems = []
+    currency, unit = str(content.get("currency", "USD")), content.get("unit")
+    if currency not in CURRENCIES:
+        problems.append(
+            f"{path}: unknown currency {currency!r}; use one of {', '.join(CURRENCIES)}"
+        )
+    if unit is not None and unit not in UNITS:
+        problems.append(
+            f"{path}: unknown unit {unit!r}; use one of {', '.join(UNITS)} (what a price is for),"
+            " or drop it"
+        )
+    return problems
+
+
+def unreadable_prices(path: str | Path | None) -> list[str]:
+    """What is wrong with a list whatever the table's models are called."""
+    try:
+        return [] if path is None else _wrong_head(price_content(Path(path)), Path(path))
+    except OutcomesError as error:
+        return [f"{error}; {_PLAIN}"]
 
 
 def price_names(path: str | Path | None) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from prefill_router.files import project_root
+from prefill_router.files import option, project_root
 from prefill_router.run.own_profile import write_own_profile, write_profile_of_methods
 from prefill_router.run.profile import DEFAULT, METHODS
 from prefill_router.run.subcommands import COMMAND, SUBCOMMANDS
@@ -68,6 +68,30 @@ def command_line(module: str, description: str, *options: str) -> argparse.Argum
     for name in options:
         parser.add_argument(f"--{name}", **OPTIONS[name])
     return parser
+
+
+def wrong_options(arguments: argparse.Namespace, table: Path | None) -> list[str]:
+    """What is wrong with the options of a table of one's own, all of it; None for no table."""
+    given = {
+        name: value
+        for name in OWN_TABLE[1:]
+        if (value := getattr(arguments, name.replace("-", "_"))) is not None
+    }
+    wrong = []
+    if table is None:
+        wrong += [
+            f"--{name} goes with --outcomes (with make: {name.upper().replace('-', '_')}= with"
+            " OUTCOMES=); a profile names its own"
+            for name in given
+        ]
+    if "right-from" in given and not 0 < given["right-from"] <= 1:
+        wrong.append(f"{option('right-from')} is a grade above 0, at most 1")
+    wrong += [
+        f"{path}: no such file"
+        for path in (table, given.get("prices"))
+        if path is not None and not path.is_file()
+    ]
+    return wrong
 
 
 def profile_of(arguments: argparse.Namespace) -> str:

@@ -14,6 +14,7 @@ from importlib import import_module
 from prefill_router import __version__
 from prefill_router.files import project_root
 from prefill_router.run.subcommands import COMMAND, SUBCOMMANDS, Subcommand
+from prefill_router.run.warned import plain_warnings
 
 
 def _parser(known: dict[str, Subcommand]) -> argparse.ArgumentParser:
@@ -63,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asks_for_help:
         print(f"example: {COMMAND} {chosen.example}\n")
     try:
-        status = int(getattr(module, chosen.where.partition(":")[2])(arguments.rest))
+        with plain_warnings():
+            status = int(getattr(module, chosen.where.partition(":")[2])(arguments.rest))
         sys.stdout.flush()
     except BrokenPipeError:  # `prefill-router … | head`: whoever read the output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

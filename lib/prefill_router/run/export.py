@@ -28,6 +28,7 @@ from prefill_router.heads.fit import FitSettings
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.run.arguments import OWN_TABLE, command_line, profile_of
 from prefill_router.run.handover import pools, read_note
+from prefill_router.run.warned import plain_warnings
 from prefill_router.run.workspace import Workspace, open_workspace
 from prefill_router.serve.export import check_request, export, hub_name
 from prefill_router.serve.formats import FORMATS
@@ -229,8 +230,8 @@ def _export(
     """The router, the names of its targets in the other project, and the files."""
     if arguments.format == "toolkit" and not arguments.allow_pickle:
         raise ExportError(
-            "the toolkit's checkpoint is a pickle; say ALLOW_PICKLE=1 (--allow-pickle) to write"
-            " one all the same"
+            "the toolkit's checkpoint is a pickle; say --allow-pickle (ALLOW_PICKLE=1 with make)"
+            " to write one all the same"
         )
     names = parse_names(arguments.names) if arguments.names else None
     if arguments.router is not None:
@@ -261,7 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0, or 2 for what cannot be exported."""
     arguments = _arguments(argv)
     try:
-        router, names, files = _export(arguments)
+        with plain_warnings():
+            router, names, files = _export(arguments)
     except (
         ValueError,
         ActivationError,

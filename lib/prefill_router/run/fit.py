@@ -10,17 +10,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from prefill_router.data.outcome_files import load_outcomes
 from prefill_router.encode.pooling import ActivationError
 from prefill_router.encode.sources import EncoderError
 from prefill_router.files import WeightsError, cache_root
 from prefill_router.heads.fit import METHODS, FitSettings
-from prefill_router.run.arguments import OWN_TABLE, command_line
+from prefill_router.run.arguments import OWN_TABLE, command_line, wrong_options
 from prefill_router.run.extraction import extract_with, load_by_name
 from prefill_router.run.plan import plan_lines
 from prefill_router.run.profile import Profile
 from prefill_router.run.subcommands import COMMAND
 from prefill_router.run.workspace import Workspace
-from prefill_router.serve.routed import routable
 from prefill_router.serve.router import Router
 
 ENCODER = "smollm2-135m-instruct"  # embedded: comes from the package index, runs on a CPU
@@ -60,13 +60,11 @@ def fit_table(profile: Profile, build: Path, method: str = "ours") -> Router:
     Raises
     ------
     OutcomesError
-        What cannot be used of the table, all of it at once.
-    RouterError
-        Fewer than two targets have a price or a cost; told before the encoder reads anything.
+        What cannot be used of the table and its prices, all of it at once and before the encoder
+        reads anything; that fewer than two targets have a cost, too.
     """
     workspace = Workspace(profile, build, build, build)
-    outcomes = workspace.load_outcomes()
-    routable(outcomes)
+    outcomes = load_outcomes(workspace.own_folder(routed=True))
     encoder = load_by_name(workspace, profile.encoder)
     store = extract_with(workspace, encoder, outcomes)
     # its protocol asks for fields that can be written, and a profile is frozen
@@ -101,11 +99,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where the states of the prompts are kept (default: in the cache, ~/.cache)",
     )
     arguments = parser.parse_args(argv)
-    if arguments.right_from is not None and not 0 < arguments.right_from <= 1:
-        parser.error("--right-from is a grade above 0, at most 1")
-    for given in (arguments.table, arguments.prices):
-        if given is not None and not given.is_file():
-            parser.error(f"{given}: no such file")
+    if wrong := wrong_options(arguments, arguments.table):
+        parser.error("; ".join(wrong))
     return arguments
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from prefill_router.data.outcomes import OutcomesError
-from prefill_router.run.arguments import FOLDERS, OWN_TABLE, command_line, profile_of
+from prefill_router.run.arguments import FOLDERS, OWN_TABLE, command_line, profile_of, wrong_options
 from prefill_router.run.headline import TABLES, WIDTH, headline, headline_tables, largest_difference
 from prefill_router.run.kernel import NotebookFailed
 from prefill_router.run.notebooks import NotebookError, Ran, run
@@ -51,18 +51,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="publish everything that the run made, also what agrees with the published files",
     )
     arguments = parser.parse_args(argv)
-    if arguments.prices and not arguments.outcomes:
-        parser.error("--prices goes with --outcomes (a profile names its own price list)")
-    if arguments.right_from is not None and not (
-        arguments.outcomes and 0 < arguments.right_from <= 1
-    ):
-        parser.error("--right-from is a grade above 0, at most 1, and goes with --outcomes")
-    for name in ("prompt", "models"):
-        if getattr(arguments, name) is not None and not arguments.outcomes:
-            parser.error(f"--{name} goes with --outcomes")
-    for given in (arguments.outcomes, arguments.prices):
-        if given is not None and not given.is_file():
-            parser.error(f"{given}: no such file")
+    if wrong := wrong_options(arguments, arguments.outcomes):
+        parser.error("; ".join(wrong))
     return arguments
 
 

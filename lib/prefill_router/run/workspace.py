@@ -97,24 +97,35 @@ class Workspace:
             )
         path = project_root() / self.profile.outcomes
         if path.is_file():
-            from prefill_router.data.own import own_outcomes_folder
-            from prefill_router.data.own.limits import Reads
-            from prefill_router.encode.encoders import load_reader
-
-            own = self.profile
-            return own_outcomes_folder(
-                path,
-                own.prices and project_root() / own.prices,
-                self.build,
-                own.right_from,
-                prompt=own.prompt,
-                models=own.models,
-                encoders=[
-                    Reads(name, name in own.plain_prompt, load_reader)
-                    for name in (own.encoder, *own.more_encoders)
-                ],
-            )
+            return self.own_folder()
         return path
+
+    def own_folder(self, routed: bool = False) -> Path:
+        """Folder of the outcomes of a table of one's own, which is read and checked first.
+
+        Parameters
+        ----------
+        routed : whether a router alone is trained on it, which needs two models with a cost.
+        """
+        from prefill_router.data.own import own_outcomes_folder
+        from prefill_router.data.own.limits import Reads
+        from prefill_router.encode.encoders import load_reader
+        from prefill_router.encode.sources import resolve
+
+        own = self.profile
+        return own_outcomes_folder(
+            project_root() / own.outcomes,
+            own.prices and project_root() / own.prices,
+            self.build,
+            own.right_from,
+            prompt=own.prompt,
+            models=own.models,
+            encoders=[
+                Reads(name, name in own.plain_prompt, load_reader, resolve)
+                for name in (own.encoder, *own.more_encoders)
+            ],
+            routed=routed,
+        )
 
     def load_outcomes(self) -> Outcomes:
         """The profile's outcomes as it asks for them: no prompt above `longest_prompt`, grouped by

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prefill_router.encode.weights import WHEELS
+from prefill_router.files import option
 from prefill_router.serve.formats import FORMATS
 from prefill_router.serve.names import ExportError, dtype_of
 from prefill_router.serve.router import Router
@@ -77,8 +78,8 @@ def export(
         if not allow_pickle:
             raise ExportError(
                 "the toolkit's checkpoint is a pickle (it holds scikit-learn objects), and loading"
-                " a pickle can run code; pass allow_pickle=True (ALLOW_PICKLE=1) to write one all"
-                " the same"
+                " a pickle can run code; pass allow_pickle=True (--allow-pickle, ALLOW_PICKLE=1"
+                " with make) to write one all the same"
             )
         warnings.warn(
             "a pickle is written: load it only where you trust whoever could have changed it",
@@ -96,7 +97,7 @@ def check_request(format: str, names: Mapping[str, str] | None) -> None:
         raise ExportError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     if names and format != "switchyard_json":
         raise ExportError(
-            f"{format} keeps the targets' own names; NAMES= is of switchyard_json alone"
+            f"{format} keeps the targets' own names; {option('names')} is of switchyard_json alone"
         )
 
 

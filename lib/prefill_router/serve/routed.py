@@ -119,17 +119,24 @@ def tokens_of(store: ActivationStore, query_ids: Sequence[str] | np.ndarray) -> 
 
 
 def routable(outcomes: Outcomes) -> Outcomes:
-    """The targets that have a price; RouterError if fewer than two have."""
-    if unknown := without_cost(outcomes):
-        warnings.warn(
-            f"no price is known for {', '.join(unknown)}: left out of the router", stacklevel=5
-        )
-    pool = priced(outcomes)
+    """The targets that have a price or a cost; RouterError if fewer than two have."""
+    unknown, pool = without_cost(outcomes), priced(outcomes)
+    if not unknown:
+        return outcomes
+    lacking = f"no price is known for {', '.join(unknown)}"
+    add = (
+        "write a line for each into the price list, per million tokens, such as"
+        f" `{unknown[0]}: {{input: 0.15, output: 0.60}}`"
+    )
     if pool is None:
         raise RouterError(
-            f"{outcomes.name}: fewer than two targets have a price; add prices, a router weighs"
-            " P(correct) against cost"
+            f"{outcomes.name}: a router weighs P(correct) against cost, and fewer than two targets"
+            f" have a price; {lacking}: {add}"
         )
+    warnings.warn(
+        f"{outcomes.name}: {lacking}, so the router leaves them out; to have them, {add}",
+        stacklevel=5,
+    )
     return pool
 
 

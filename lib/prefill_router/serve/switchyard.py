@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
-from prefill_router.files import replacing
+from prefill_router.files import option, replacing
 from prefill_router.serve.names import ExportError, dtype_of
 from prefill_router.serve.pickles import torch_save
 from prefill_router.serve.router import Router
@@ -47,8 +47,9 @@ def switchyard_order(names: Mapping[str, str] | None, targets: Sequence[str]) ->
         raise ExportError(
             f"Switchyard's reader of switchyard_json takes {len(SWITCHYARD_NAMES)} targets"
             f" ({fixed}), this router has {len(targets)} ({', '.join(targets)}); train one on a"
-            " pool of four (POOL=), or use FORMAT=switchyard, which takes any number under their"
-            " own names"
+            " pool of four"
+            f" ({option('pool')}), or use {option('format', 'switchyard')}, which takes any number"
+            " under their own names"
         )
     if not names:
         example = ",".join(
@@ -57,8 +58,8 @@ def switchyard_order(names: Mapping[str, str] | None, targets: Sequence[str]) ->
         raise ExportError(
             f"Switchyard's reader of switchyard_json refuses targets of other names than {fixed};"
             " say which of them stands for which target: "
-            'NAMES="ours=theirs,…" (--names, or export(names={ours: theirs})), such as'
-            f' NAMES="{example}"'
+            f"{option('names', 'ours=theirs,…')}, or export(names={{ours: theirs}}), such as"
+            f" {option('names', example)}"
         )
     problems = [
         (

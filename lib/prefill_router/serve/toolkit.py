@@ -119,8 +119,8 @@ def _check_toolkit_layers(router: Router) -> None:
         raise ExportError(
             f"the toolkit reads layers 0 to {last}, and not the last block's output that this"
             f" router reads for {', '.join(beyond)}; train one without it: Router.fit(...,"
-            " method='paper', settings=FitSettings(last_layer=False)), as make export"
-            " FORMAT=toolkit does"
+            " method='paper', settings=FitSettings(last_layer=False)), as an export of a"
+            " profile to this format does"
         )
 
 

@@ -20,15 +20,21 @@ from prefill_router.data.outcome_files import write_outcomes
 from prefill_router.data.outcomes import Outcomes, OutcomesError
 from prefill_router.data.own.answers import outcomes_of_table
 from prefill_router.data.own.checks import check
-from prefill_router.data.own.enough import FEWEST
+from prefill_router.data.own.costs import check_costs, cost_basis
+from prefill_router.data.own.enough import FEWEST, few_rows
 from prefill_router.data.own.files import read_file
-from prefill_router.data.own.limits import Reads, check_memory, without_long_prompts
+from prefill_router.data.own.limits import (
+    Reads,
+    check_memory,
+    unknown_encoders,
+    without_long_prompts,
+)
 from prefill_router.data.own.questions import without_repeats
 from prefill_router.data.own.shape import long_table
-from prefill_router.data.own_prices import load_own_prices, price_names
+from prefill_router.data.own_prices import load_own_prices, price_names, unreadable_prices
 from prefill_router.files import say
 
-FORMAT = 2  # raise it when the conversion changes what it writes
+FORMAT = 3  # raise it when the conversion changes what it writes
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ def read_own_table(
     prompt: str | None = None,
     models: Sequence[str] = (),
     encoders: Sequence[Reads] = (),
+    routed: bool = False,
 ) -> OwnTable:
     """Read, check and convert a table.
 
@@ -66,34 +73,46 @@ def read_own_table(
     models : the models to keep; default all. In a wide table they say which columns are models.
     encoders : those that will read the prompts; questions longer than one of them reads are left
         out and counted.
+    routed : whether a router alone is trained on it, which needs two models with a cost.
 
     Raises
     ------
     OutcomesError
-        With every problem of the table and of the price list.
+        With every problem of the table, of the price list and of the encoders' names.
+
+    Notes
+    -----
+    Its eight parameters are the options of a command line; all but the first have defaults.
     """
     path = Path(path)
     notes: list[str] = []
     raw = read_file(path, notes)
-    long, where = long_table(raw, path, notes, prompt, models, price_names(prices))
-    problems = check(long, where, path, threshold, notes)
+    problems = unknown_encoders(encoders)
+    try:
+        long, where = long_table(raw, path, notes, prompt, models, price_names(prices))
+    except OutcomesError as error:
+        # which rows are questions and models is not known; what can be is told with it
+        problems = [str(error), *few_rows(raw), *unreadable_prices(prices), *problems]
+        raise _refused(problems) from error
+    problems = check(long, where, path, threshold, notes) + problems
     listed = load_own_prices(prices, [m for m in long["model"].unique() if m])
     problems += listed.problems
+    problems += check_costs(cost_basis(long, listed.prices), listed, prices, path, routed)
     notes += listed.notes
     if not problems:
         long = without_long_prompts(long, where, encoders, notes)
         if (left := long["query_id"].nunique()) < FEWEST:
             problems.append(f"{notes[-1]}; {left} questions remain, {FEWEST} are needed")
     if problems:
-        raise OutcomesError(
-            f"{len(problems)} problem{'s' if len(problems) > 1 else ''}; nothing was read:\n  "
-            + "\n  ".join(problems)
-        )
+        raise _refused(problems)
     long = without_repeats(long, notes)
-    outcomes = outcomes_of_table(
-        long, listed.prices, listed.currency, threshold, name or path.stem, notes
-    )
+    outcomes = outcomes_of_table(long, listed, prices, threshold, name or path.stem, notes)
     return OwnTable(outcomes, notes)
+
+
+def _refused(problems: Sequence[str]) -> OutcomesError:
+    number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return OutcomesError(f"{number}; nothing was read:\n  " + "\n  ".join(problems))
 
 
 def own_outcomes_folder(
@@ -105,17 +124,22 @@ def own_outcomes_folder(
     prompt: str | None = None,
     models: Sequence[str] = (),
     encoders: Sequence[Reads] = (),
+    routed: bool = False,
 ) -> Path:
     """Folder below ``root`` with the outcomes of a table, as `outcomes.load_outcomes` reads them;
     made anew when the table, its prices or an option changed.
 
     The notes of the conversion are printed, and kept in ``notes.json``.
+
+    Notes
+    -----
+    The eight parameters are those of `read_own_table`, and where the folder lies.
     """
     for given in (path, prices):
         if given is not None and not Path(given).is_file():
             raise OutcomesError(f"{given}: no such file; check the path")
     options = json.dumps(
-        [prompt, list(models), [(e.name, e.plain_prompt) for e in encoders]]
+        [prompt, list(models), [(e.name, e.plain_prompt) for e in encoders], routed]
     ).encode()
     parts = [
         str(FORMAT).encode(),
@@ -129,7 +153,7 @@ def own_outcomes_folder(
     folder = Path(root) / f"outcomes-{key[:16]}"
     if not (folder / "targets.json").is_file():
         table = read_own_table(
-            path, prices, threshold, prompt=prompt, models=models, encoders=encoders
+            path, prices, threshold, prompt=prompt, models=models, encoders=encoders, routed=routed
         )
         if warning := check_memory(table.outcomes.n):
             say(f"warning: {warning}")

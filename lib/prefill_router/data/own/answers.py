@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from prefill_router.data.outcomes import Outcomes, OutcomesError, Target
+from prefill_router.data.outcomes import Outcomes, Target
+from prefill_router.data.own.costs import Basis, cost_basis, lacking
 from prefill_router.data.own.enough import FEW
 from prefill_router.data.own.questions import queries_of_table, tell_difference
+from prefill_router.data.own_prices import OwnPrices
 from prefill_router.data.price_entries import Price
 
 
 def outcomes_of_table(
     long: pd.DataFrame,
-    listed: Mapping[str, Price],
-    currency: str,
+    listed: OwnPrices,
+    prices: str | Path | None,
     threshold: float,
     name: str,
     notes: list[str],
 ) -> Outcomes:
+    """Outcomes of a checked table; ``prices`` is the file of the price list, for the notes."""
     first = long.drop_duplicates("query_id").set_index("query_id")
     models = list(long["model"].unique())
     row = first.index.get_indexer(long["query_id"])
@@ -37,18 +40,16 @@ def outcomes_of_table(
     inputs = _all_counted(matrix("input_tokens"), queries["prompt"], notes)
     outputs, realised = matrix("output_tokens"), matrix("cost_usd")
     targets: list[Target] = []
-    basis: dict[str, list[str]] = {"price": [], "cost": [], "neither": []}
+    basis = cost_basis(long, listed.prices)
     for k, model in enumerate(models):
-        price = listed.get(model, Price(np.nan, np.nan))
-        kind = _basis(realised[:, k], outputs[:, k], price)
-        basis[kind].append(model)
-        if kind == "cost":
+        price = listed.prices.get(model, Price(np.nan, np.nan))
+        if model in basis["cost"]:
             tell_difference(
-                model, realised[:, k], inputs[:, k], outputs[:, k], price, currency, notes
+                model, realised[:, k], inputs[:, k], outputs[:, k], price, listed.currency, notes
             )
         # no price where the answers did cost something: `data.costs` fits what a query is expected
         # to cost
-        known = kind == "price"
+        known = model in basis["price"]
         targets.append(
             Target(
                 model,
@@ -56,18 +57,17 @@ def outcomes_of_table(
                 price.output * 1e-6 if known else np.nan,
             )
         )
-    currency = _tell_basis(basis, listed, currency, name, notes)
+    _tell_basis(basis, listed, prices, notes)
+    currency = "USD" if basis["cost"] else listed.currency
     answered = ~np.isnan(correct)
     for kind, cost_of in (("price", outputs), ("cost", realised)):
         for model in basis[kind]:
             k = models.index(model)
             _tell_gaps(model, kind, answered[:, k], ~np.isnan(cost_of[:, k]), notes)
-    _tell_limits(models, basis["neither"], len(first), notes)
-    prices = np.array([(t.input_price, t.output_price) for t in targets])
+    _tell_limits(models, len(first), notes)
+    rates = np.array([(t.input_price, t.output_price) for t in targets])
     cost = np.where(
-        [m in basis["cost"] for m in models],
-        realised,
-        inputs * prices[:, 0] + outputs * prices[:, 1],
+        [m in basis["cost"] for m in models], realised, inputs * rates[:, 0] + outputs * rates[:, 1]
     )
     return Outcomes(queries, tuple(targets), correct, inputs, outputs, cost, currency, name)
 
@@ -102,40 +102,22 @@ def _all_counted(inputs: np.ndarray, prompts: pd.Series, notes: list[str]) -> np
     return np.where(gaps, counted[:, None], inputs)
 
 
-def _basis(paid: np.ndarray, outputs: np.ndarray, price: Price) -> str:
-    """What the cost of a model is known from: what was paid goes before what a list would ask."""
-    if not np.isnan(paid).all():
-        return "cost"
-    if not np.isnan([price.input, price.output]).any() and not np.isnan(outputs).all():
-        return "price"
-    return "neither"
-
-
 def _tell_basis(
-    basis: Mapping[str, list[str]],
-    listed: Mapping[str, Price],
-    currency: str,
-    name: str,
-    notes: list[str],
-) -> str:
-    """Say what costs come from and which prices are not used; the currency of the costs."""
-    if basis["cost"] and basis["price"] and currency != "USD":
-        raise OutcomesError(
-            f"{name}: {', '.join(basis['price'])} have prices in {currency},"
-            f" {', '.join(basis['cost'])} costs in USD; give prices and output_tokens for all, or"
-            " one currency"
-        )
+    basis: Basis, listed: OwnPrices, prices: str | Path | None, notes: list[str]
+) -> None:
+    """Say what costs come from, which prices are not used, and which models have no cost."""
     if basis["cost"]:
-        currency = "USD"
         notes.append(
             "cost_usd is what these cost; expected of a query is their mean over the training"
             f" answers, as a straight line over its input tokens: {', '.join(basis['cost'])}"
         )
-    if unused := [m for m in listed if m in basis["cost"]]:
+    if unused := [m for m in listed.prices if m in basis["cost"]]:
         notes.append(f"prices not used, as cost_usd says what was paid: {', '.join(unused)}")
-    if unused := [m for m in listed if m in basis["neither"]]:
-        notes.append(f"prices not used, as there are no output_tokens: {', '.join(unused)}")
-    return currency
+    if basis["neither"]:
+        notes.append(
+            f"{lacking(basis, listed, prices)}. Without a cost these are left out of what needs"
+            " one, a router among it, and of nothing else"
+        )
 
 
 def _tell_gaps(
@@ -149,15 +131,8 @@ def _tell_gaps(
         )
 
 
-def _tell_limits(
-    models: list[str], without_cost: list[str], questions: int, notes: list[str]
-) -> None:
-    """Say what cannot be computed, drawn or claimed."""
-    if without_cost:
-        notes.append(
-            "no cost is known (a price and output_tokens, or cost_usd):"
-            f" {', '.join(without_cost)}; left out of what needs a cost, and of nothing else"
-        )
+def _tell_limits(models: list[str], questions: int, notes: list[str]) -> None:
+    """Say what cannot be drawn or claimed."""
     if not all(name.isascii() for name in models):
         from prefill_router.data.own.fonts import without_glyph
 

@@ -25,6 +25,7 @@ from prefill_router.data.own.values import (
     plain_number,
     shown,
 )
+from prefill_router.files import option
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
     "isCorrect": number,
@@ -44,7 +45,8 @@ FIXES = {
     ("model", "empty"): "name the model, or drop the row",
     ("isCorrect", "percent"): (
         "a share lies between 0 and 1: divide percentages by 100 or write 85%; bring grades such as"
-        " 1 to 5 to 0 to 1, and say from which one on an answer is right with RIGHT_FROM="
+        " 1 to 5 to 0 to 1, and say from which one on an answer is right with"
+        f" {option('right-from')}"
     ),
     ("isCorrect", "negative"): "a share lies between 0 and 1",
 }

@@ -16,6 +16,9 @@ import pandas as pd
 from prefill_router.data.own.files import fail
 from prefill_router.data.own.names import BENCHMARKS, NAMES, PROMPT_PARTS, key
 from prefill_router.data.own.values import absent, as_prompt, listed
+from prefill_router.files import option
+
+EXAMPLE = r"{context}\n\n{question}"
 
 
 def shown_name(column: Any, raw: pd.DataFrame) -> str:
@@ -49,13 +52,10 @@ def standard_columns(raw: pd.DataFrame, path: Path, skip: Sequence[Any]) -> dict
             columns = [column for alias in tier for column in by_key.get(alias, [])]
             if len(columns) > 1:
                 columns.sort(key=list(raw.columns).index)
-                fix = (
-                    'drop or rename one, or join them: PROMPT="{'
-                    + "}\\n\\n{".join(map(str, columns))
-                    + '}"'
-                    if name == "question"
-                    else "drop or rename one"
-                )
+                fix = "drop or rename one"
+                if name == "question":
+                    template = "\\n\\n".join(f"{{{column}}}" for column in columns)
+                    fix += f", or join them: {option('prompt', template)}"
                 raise fail(path, f"columns {columns[0]!r} and {columns[1]!r} both say {name}", fix)
             if columns:
                 found[name] = columns[0]
@@ -117,7 +117,7 @@ def tell_columns(
         notes.append(
             f"column{'' if one else 's'} {', '.join(map(str, parts))} {'is' if one else 'are'} NOT"
             " part of the prompt that the router reads; "
-            f'to include {"it" if one else "them"}: PROMPT="{first}{last}" (--prompt)'
+            f"to include {'it' if one else 'them'}: {option('prompt', first + last)}"
         )
     if rest := [shown_name(column, raw) for column in left if column not in parts]:
         notes.append(f"columns not used: {', '.join(rest)}")
@@ -166,7 +166,7 @@ def joined(
         raise fail(
             path,
             "the template of the prompt names no column",
-            'write one in braces, such as PROMPT="{context}\\n\\n{question}"',
+            f"write one in braces, such as {option('prompt', EXAMPLE)}",
         )
     cells = {
         name: [cell_text(value) for value in raw[columns[name]]] for name in dict.fromkeys(names)

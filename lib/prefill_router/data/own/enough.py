@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from prefill_router.data.own.names import NAMES, key
+from prefill_router.files import option
+
 FEWEST, FEW = 100, 300  # queries: below the first no split can be made, below the second no claim
 
 
@@ -20,6 +23,20 @@ MOST_IN_ONE = 0.7  # a larger share of the questions in one group leaves no room
 
 
 SHOWN = 5
+
+
+def _too_few(n: int) -> str:
+    return (
+        f"{n} questions are too few: {FEWEST} are needed to train, calibrate and test at all, some"
+        f" {FEW} for an answer that means something"
+    )
+
+
+def few_rows(raw: pd.DataFrame) -> list[str]:
+    """That a table has too few questions, where it is not known which columns are which."""
+    named = [column for column in raw.columns if key(column) in NAMES["question"][0]]
+    n = raw[named[0]].map(str).nunique() if named else len(raw)
+    return [("" if named else "at most ") + _too_few(n)] if n < FEWEST else []
 
 
 def few_groups(long: pd.DataFrame, columns: Mapping[str, str], path: Path) -> list[str]:
@@ -58,17 +75,14 @@ def check_outcomes(
         if model and (right == right.iloc[0]).all() and len(names) > 1:
             problems.append(
                 f"model {model} is always {'right' if right.iloc[0] else 'wrong'} ({len(values)}"
-                " questions): there is nothing to learn; drop it from the table (or leave it out"
-                " of MODELS=)"
+                " questions): there is nothing to learn; drop it from the table, or leave it out of"
+                f" {option('models')}"
             )
     silent = [m for m in names if not known[long["model"] == m].any()]
     problems += [f"model {m} has no outcome at all; fill them in or drop it" for m in silent]
     n = ids[ids != ""].nunique()
     if n < FEWEST:
-        problems.append(
-            f"{n} questions are too few: {FEWEST} are needed to train, calibrate and test at all,"
-            f" some {FEW} for an answer that means something"
-        )
+        problems.append(_too_few(n))
         return problems
     if len(names) < 2:
         return problems

@@ -22,14 +22,29 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Reads:
-    """An encoder by its name, whether it reads raw prompts, and what loads its tokenizer.
+    """An encoder by its name, whether it reads raw prompts, what loads its tokenizer, and what
+    finds it without loading.
 
-    ``load(name, plain_prompt=...)`` is `encode.encoders.load_reader`, or what offers the same.
+    ``load(name, plain_prompt=...)`` is `encode.encoders.load_reader`, or what offers the same;
+    ``find(name)`` is `encode.sources.resolve`.
     """
 
     name: str
     plain_prompt: bool
     load: Callable[..., Any]
+    find: Callable[[str], Any] | None = None
+
+
+def unknown_encoders(encoders: Sequence[Reads]) -> list[str]:
+    """What is wrong with the encoders' names; nothing is loaded."""
+    problems = []
+    for of in encoders:
+        try:
+            if of.find is not None:
+                of.find(of.name)
+        except RuntimeError as error:
+            problems.append(str(error))
+    return problems
 
 
 def without_long_prompts(

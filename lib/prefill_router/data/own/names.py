@@ -6,16 +6,15 @@ import re
 from typing import Any
 
 # What columns may be called, compared without case, spaces and underscores, in tiers: a name of a
-# later tier is taken only where none of an
-# earlier one is there, as it often means something else (a `label` is the right answer, a `target`
-# too, an `id` that of the row).
+# later tier is taken only where none of an earlier one is there, as it often means something else
+# (a `target` is the right answer, an `id` that of the row). A `label` is never taken: it is the
+# right answer more often than whether a model gave it, and both are written as 0 and 1.
 NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "question": (("question", "prompt", "query", "input", "instruction"),),
     "model": (("model", "modelname", "llm"), ("target",)),
     "isCorrect": (
         ("iscorrect", "correct", "correctness"),
         ("acc", "accuracy", "score", "performance", "passed"),
-        ("label",),
     ),
     "output_tokens": (("outputtokens", "completiontokens", "generatedtokens", "tokensout"),),
     "input_tokens": (("inputtokens", "prompttokens", "tokensin"),),
@@ -37,6 +36,8 @@ BENCHMARKS = (
     "topic",
     "source",
 )
+# What the right answer may be called; asked about where no column says isCorrect, never taken.
+GOLD = ("label", "labels", "goldlabel", "gold", "groundtruth", "answer", "reference")
 # What outcomes may be called that are no yes or no; asked about, never taken.
 GRADES = ("grade", "grades", "rating", "quality", "points", "mark", "stars", "judgement")
 PROMPT_PARTS = (

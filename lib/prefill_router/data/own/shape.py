@@ -17,9 +17,10 @@ from prefill_router.data.own.columns import (
     without_false_friends,
 )
 from prefill_router.data.own.files import fail
-from prefill_router.data.own.names import GRADES, NAMES, PROMPT_PARTS, key
+from prefill_router.data.own.names import GOLD, GRADES, NAMES, PROMPT_PARTS, key
 from prefill_router.data.own.values import as_name
-from prefill_router.data.own.wide import COST_SUFFIX, all_there, wide_models
+from prefill_router.data.own.wide import COST_SUFFIX, all_there, like_outcomes, wide_models
+from prefill_router.files import option
 
 _JOINED = "prompt joined by the template"
 IGNORED_WIDE = ("|model_response", "oracle_model_to_route_to")
@@ -95,7 +96,7 @@ def _with_prompts(
         raise fail(
             path,
             f"no column with the prompts{hint} (there are {', '.join(map(str, raw.columns[:12]))})",
-            'call it question or prompt, or give PROMPT="{COLUMN}"',
+            f"call it question or prompt, or give {option('prompt', '{COLUMN}')}",
         )
     return raw, standard, used
 
@@ -116,9 +117,7 @@ def _without_half(standard: dict[str, Any], raw: pd.DataFrame, path: Path) -> di
         if name in kept:
             if key(kept[name]) in exact:
                 lacking = "isCorrect" if name == "model" else "model"
-                graded = [str(c) for c in raw.columns if key(c) in GRADES]
-                asked = f"; is it {', '.join(graded)}? Call it isCorrect, from 0 to 1"
-                hint = asked if graded and lacking == "isCorrect" else ""
+                hint = _asked(raw) if lacking == "isCorrect" else ""
                 raise fail(
                     path,
                     f"no column {lacking}",
@@ -127,6 +126,20 @@ def _without_half(standard: dict[str, Any], raw: pd.DataFrame, path: Path) -> di
                 )
             del kept[name]
     return kept
+
+
+def _asked(raw: pd.DataFrame) -> str:
+    """Which column may hold the outcomes, where none is called so; a right answer is no outcome."""
+    graded = [str(c) for c in raw.columns if key(c) in GRADES]
+    gold = [str(c) for c in raw.columns if key(c) in GOLD and like_outcomes(raw[c])]
+    asked = f"; is it {', '.join(graded)}? Call it isCorrect, from 0 to 1" if graded else ""
+    if gold:
+        asked += (
+            f"; column {', '.join(gold)} may be the right answer, so it is not taken: call it"
+            " isCorrect if 1 in it says that the model of the row was right, else add a column"
+            " isCorrect that compares it with what the model answered"
+        )
+    return asked
 
 
 def _from_long(

@@ -14,6 +14,7 @@ import pandas as pd
 from prefill_router.data.own.columns import shown_name
 from prefill_router.data.own.files import fail
 from prefill_router.data.own.values import absent, number, parsed
+from prefill_router.files import option
 
 COST_SUFFIX = "|total_cost"
 # Words in a column's name that tell that it is no model; whole words, as `realtime` and `lifetime`
@@ -124,7 +125,7 @@ def _ask_about_odd_ones(raw: pd.DataFrame, columns: list[Any], path: Path) -> No
         raise fail(
             path,
             f"columns that may not be models: {', '.join(odd[c] for c in columns if c in odd)}",
-            f'drop them, or name the models: MODELS="{example}" (--models); a price list names them'
+            f"drop them, or name the models: {option('models', example)}; a price list names them"
             f" too, and costs are called MODEL{COST_SUFFIX}",
         )
 
