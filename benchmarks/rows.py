@@ -29,7 +29,7 @@ from prefill_router.data.memory import (
     memory_needed,
     memory_of_bounded,
 )
-from prefill_router.encode.prefill import POOLINGS
+from prefill_router.encode.pooling import POOLINGS
 from prefill_router.encode.store import FORMAT, ActivationStore, to_json
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.heads.gram import read_states, upper_layers
