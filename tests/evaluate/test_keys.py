@@ -78,3 +78,12 @@ def test_no_committed_table_has_two_rows_of_one_key(name):
         keys = [column for column in (*methods, *of_row) if column in table]
         assert not table.duplicated(keys).any(), path
         assert list(with_keys(table)) == list(table)
+
+
+@pytest.mark.parametrize("name", ["metrics", "curve"])
+def test_the_first_row_of_a_method_reads_all_its_encoders(name):
+    for path in sorted((project_root() / "results").glob(f"*/{name}.csv")):
+        table = pd.read_csv(path)
+        of_row = ("pool", "method", "operating_point", "target", "metric", "tolerance")
+        keys = [column for column in of_row if column in table]
+        assert table.drop_duplicates(keys).equals(main_rows(table)), path

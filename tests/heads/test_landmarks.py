@@ -21,6 +21,7 @@ from prefill_router.heads.gram import Block
 from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.kernel_regression import Bounds
 from prefill_router.heads.landmarks import Features
+from prefill_router.heads.names import OnEncoder
 from prefill_router.heads.over_seeds import kernels_over_seeds
 from prefill_router.heads.projected import Projected, principal_directions
 from prefill_router.heads.query_cost import QueryCost
@@ -261,6 +262,16 @@ def test_an_evaluation_of_many_rows_leaves_the_states_in_the_store(problem, monk
     found = kernels_over_seeds(splits, queries, "enc").p
     for method in ("ours", "shuffled_labels"):
         np.testing.assert_allclose(found[method][0], exact[method][0], atol=1e-4)
+
+
+def test_ours_is_kept_on_several_encoders_and_on_each_alone(problem):
+    store, _, Y, groups = problem
+    queries = LabelledQueries({"a": store, "b": store}, store.ids, Y, groups, ("a", "b", "c"))
+    splits = {0: Split(np.arange(120), np.arange(120, 150), np.arange(150, 200))}
+    fits = kernels_over_seeds(splits, queries, "a")
+    alone = {OnEncoder("ours", name): [name] for name in ("a", "b")}
+    assert fits.reads == {"ours": ["a", "b"], **alone, "shuffled_labels": ["a"]}
+    assert set(fits.p) == set(fits.reads) and all(0 in p for p in fits.p.values())
 
 
 def test_states_that_are_not_finite_are_named(problem):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
+from prefill_router.evaluate.evaluation import Methods
 from prefill_router.evaluate.resampling import seed_averaged_intervals
 from prefill_router.evaluate.runs import auc_run
 from prefill_router.evaluate.settings import EvaluationSettings
@@ -18,7 +19,7 @@ def within_benchmarks(
     settings: EvaluationSettings,
     outcomes: Outcomes,
     splits: Mapping[int, Split],
-    methods: Mapping[str, dict],
+    methods: Methods,
     names: Sequence[str],
     n_boot: int = 300,
 ) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def within_benchmarks(
         if not runs:
             raise ValueError(
                 f"none of the methods {', '.join(names)} has predictions; there are"
-                f" {', '.join(methods)}"
+                f" {', '.join(map(str, methods))}"
             )
         table = seed_averaged_intervals(runs, n_boot, seed=0).table()
         if not table["n"].any():

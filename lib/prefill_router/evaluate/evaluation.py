@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ METRIC_COLUMNS = [
 ]
 
 
+Methods = Mapping[MethodKey, dict[str, Any]]
 Runs = dict[Method, list[SeedRun]]
 Name = TypeVar("Name", bound=Hashable)
 
@@ -44,7 +45,7 @@ def evaluate(
     settings: EvaluationSettings,
     outcomes: Outcomes,
     splits: Mapping[int, Split],
-    methods: Mapping[MethodKey, dict],
+    methods: Methods,
     cost_model: str | None = None,
 ) -> SeedAverages:
     """All metrics of all methods on the test rows, averaged over split seeds, with bootstrap draws
@@ -79,7 +80,7 @@ def evaluate(
 def evaluate_at(
     outcomes: Outcomes,
     splits: Mapping[int, Split],
-    methods: Mapping[MethodKey, dict],
+    methods: Methods,
     costs: Mapping[int, np.ndarray],
     n_boot: int,
 ) -> SeedAverages:
@@ -124,9 +125,7 @@ def evaluate_at(
     )
 
 
-def metrics_table(
-    averages: SeedAverages, pool: str, methods: Mapping[MethodKey, dict]
-) -> pd.DataFrame:
+def metrics_table(averages: SeedAverages, pool: str, methods: Methods) -> pd.DataFrame:
     """Rows of ``metrics.csv`` (`METRIC_COLUMNS`) of one pool; a calibrated point reads what its
     method reads.
     """

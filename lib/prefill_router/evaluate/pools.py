@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,12 @@ from prefill_router.evaluate.auc import pairwise_disagreement
 from prefill_router.evaluate.breakdown import within_benchmarks
 from prefill_router.evaluate.calibration import reliability_table
 from prefill_router.evaluate.curves import convex_hull
-from prefill_router.evaluate.evaluation import evaluate, metrics_table
+from prefill_router.evaluate.evaluation import Methods, evaluate, metrics_table
 from prefill_router.evaluate.metrics import COST_METRICS
 from prefill_router.evaluate.points import oracle_point, single_points, tolerance_curve
 from prefill_router.evaluate.settings import EvaluationSettings
-from prefill_router.heads.names import MethodKey, name_of
+from prefill_router.heads.names import name_of
 
-Methods = Mapping[MethodKey, dict[str, Any]]
 LoadedPools = Mapping[str, tuple[Outcomes, Mapping[int, Split], Methods]]
 Names = Mapping[str, Sequence[str]]
 
@@ -89,7 +88,7 @@ def input_only_metrics(
     """
     tables = []
     for pool, (outcomes, splits, methods) in loaded.items():
-        few = {name: methods[name] for name in shown[pool]}
+        few: Methods = {name: methods[name] for name in shown[pool]}
         averages = evaluate(settings, outcomes, splits, few, cost_model="input_only")
         tables.append(metrics_table(averages, pool, few))
     table = pd.concat(tables, ignore_index=True)
@@ -104,7 +103,7 @@ def hidden_reasoning_metrics(
     """
     tables = []
     for pool, (outcomes, splits, methods) in loaded.items():
-        few = {name: methods[name] for name in shown[pool]}
+        few: Methods = {name: methods[name] for name in shown[pool]}
         averages = evaluate(settings, with_hidden_reasoning(outcomes, factors), splits, few)
         tables.append(metrics_table(averages, pool, few))
     table = pd.concat(tables, ignore_index=True)

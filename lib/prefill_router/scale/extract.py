@@ -197,8 +197,9 @@ def run(arguments: argparse.Namespace) -> int:
     """The command. Returns 0, or 2 for what cannot be done."""
     return run_command(
         arguments,
-        lambda *addresses, **settings: extract_shards(
-            *addresses,
+        lambda address, output, **settings: extract_shards(
+            address,
+            output,
             NamedEncoder(
                 arguments.encoder, arguments.device, arguments.encoder_dtype, arguments.plain_prompt
             ),

@@ -211,8 +211,9 @@ def run(arguments: argparse.Namespace) -> int:
     """The command. Returns 0, or 2 for what cannot be done."""
     return run_command(
         arguments,
-        lambda *addresses, **settings: score_shards(
-            *addresses,
+        lambda address, output, **settings: score_shards(
+            address,
+            output,
             SavedRouter.read(Address.of(arguments.router), arguments.encoder, arguments.device),
             Choice(arguments.tolerance, arguments.plan, arguments.budget),
             **settings,
