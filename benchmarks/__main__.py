@@ -1,5 +1,5 @@
 """Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract
-sweep ensemble latency scale]
+sweep ensemble latency scale cluster]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefill_router.files import project_root
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
-from . import ensemble, extract, latency, scale, sweep
+from . import cluster, ensemble, extract, latency, scale, sweep
 
 BENCHMARKS = {
     "extract": extract.run,
@@ -26,6 +26,7 @@ BENCHMARKS = {
     "ensemble": ensemble.run,
     "latency": latency.run,
     "scale": scale.run,
+    "cluster": cluster.run,
 }
 
 
@@ -124,7 +125,7 @@ def draw(folder: Path, target: Path) -> plt.Figure:
     query.set(
         title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds"
     )
-    if rows := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
+    if rows := found.get("scale_extraction", {}).get("rows"):
         t = pd.DataFrame(rows)
         growth.plot(t["prompts"], t["seconds"], marker="o", color="#0072B2")
         growth.set(xscale="log", yscale="log", ylabel="seconds")
