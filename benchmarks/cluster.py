@@ -97,7 +97,7 @@ def rate(marks: pd.DataFrame) -> float:
 
 
 def write_prompts(folder: Path) -> None:
-    """Short questions of reasoning_gym, a file a shard, so that plain code has as many blocks."""
+    """Short questions of reasoning_gym, a file for every shard."""
     outcomes = open_workspace("reasoning_gym").load_outcomes()
     short = [i for i, prompt in enumerate(outcomes.prompts) if len(prompt) <= LONGEST]
     drawn = np.random.default_rng(0).permutation(short)[:PROMPTS]
@@ -131,9 +131,10 @@ def plain(source: Path, output: Path, tokens: pd.Series) -> tuple[float, float, 
     import ray
 
     def job() -> None:
-        read = ray.data.read_parquet(str(source), override_num_blocks=PROMPTS // SHARD_ROWS)
+        # small files are read as one block, which one worker would get
+        rows = ray.data.read_parquet(str(source)).repartition(PROMPTS // SHARD_ROWS)
         pool = ray.data.ActorPoolStrategy(size=2)
-        done = read.map_batches(Plain, batch_size=SHARD_ROWS, compute=pool, num_cpus=1)
+        done = rows.map_batches(Plain, batch_size=SHARD_ROWS, compute=pool, num_cpus=1)
         done.write_parquet(str(output))
 
     seconds, _ = timed(job)
