@@ -147,8 +147,8 @@ class RayEngine:
 class _Worker:
     """Does jobs with the one core, or the GPU, that it has; opens the work with the first.
 
-    An error is a result: an actor that fails in its constructor is started again and again, and
-    Ray's own errors do not carry the cause to the driver.
+    An error is a result, so that its reason reaches the driver: Ray hides that of an actor which
+    fails in its constructor behind an error without a text.
     """
 
     def __init__(self, work: Work) -> None:
