@@ -1,5 +1,5 @@
 """Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract
-sweep ensemble latency scale rows shipped]
+sweep ensemble latency scale rows shipped cluster]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefill_router.files import project_root
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
-from . import ensemble, extract, latency, rows, scale, shipped, sweep
+from . import cluster, ensemble, extract, latency, rows, scale, shipped, sweep
 from .common import ENCODER
 
 BENCHMARKS = {
@@ -29,6 +29,7 @@ BENCHMARKS = {
     "scale": scale.run,
     "rows": rows.run,
     "shipped": shipped.run,
+    "cluster": cluster.run,
 }
 
 
@@ -132,7 +133,7 @@ def draw(folder: Path, target: Path) -> plt.Figure:
     query.set(
         title="One query, median", xlabel="tokens of the rendered prompt", ylabel="milliseconds"
     )
-    if rows := next((c["rows"] for n, c in found.items() if n.startswith("scale")), None):
+    if rows := found.get("scale_extraction", {}).get("rows"):
         t = pd.DataFrame(rows)
         growth.plot(t["prompts"], t["seconds"], marker="o", color="#0072B2")
         growth.set(xscale="log", yscale="log", ylabel="seconds")

@@ -68,7 +68,8 @@ class RayEngine:
     gpus : float, optional
         Of each worker; default: 1 if the cluster has any. Fractions share one.
     address : str, optional
-        Of a running cluster; default: ``$RAY_ADDRESS``, else one is started on this machine.
+        Of a running cluster, or "local" to start one on this machine; default: ``$RAY_ADDRESS``,
+        else the cluster that runs on this machine, else one is started.
     """
 
     workers: int | None = None
@@ -133,15 +134,21 @@ class RayEngine:
             ) from error
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         if not ray.is_initialized():
-            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
+            try:
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
+            except Exception as error:  # Ray raises bare ones, of a node that is slow to start too
+                raise ScaleError(
+                    f"no cluster of Ray could be reached ({error}); give its --address, or"
+                    " --address local to start one on this machine"
+                ) from error
         return ray
 
 
 class _Worker:
     """Does jobs with the one core, or the GPU, that it has; opens the work with the first.
 
-    An error is a result: an actor that fails in its constructor is started again and again, and
-    Ray's own errors do not carry the cause to the driver.
+    An error is a result, so that its reason reaches the driver: Ray hides that of an actor which
+    fails in its constructor behind an error without a text.
     """
 
     def __init__(self, work: Work) -> None:

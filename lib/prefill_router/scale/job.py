@@ -203,7 +203,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, help="with Ray: how many (default: all there is)")
     parser.add_argument("--gpus-per-worker", type=float, help="with Ray (default: 1 if any)")
-    parser.add_argument("--address", help="with Ray: a running cluster, such as auto or ray://…")
+    parser.add_argument("--address", help="with Ray: HOST:PORT of a running cluster, or local")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
