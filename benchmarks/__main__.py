@@ -1,4 +1,4 @@
-"""Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract
+"""Run the benchmarks, or those that are named, and draw the figures: python -m benchmarks [extract
 sweep ensemble latency scale rows shipped]
 """
 
@@ -18,7 +18,7 @@ from prefill_router.files import project_root
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
-from . import ensemble, extract, latency, rows, scale, shipped, sweep
+from . import ensemble, extract, latency, rows, scale, shipped, sizes_figure, sweep
 
 BENCHMARKS = {
     "extract": extract.run,
@@ -55,7 +55,9 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         BENCHMARKS[name]()
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    draw(project_root() / "results" / "benchmarks", project_root() / "figures" / "benchmarks")
+    folders = (project_root() / "results" / "benchmarks", project_root() / "figures" / "benchmarks")
+    draw(*folders)
+    sizes_figure.draw(*folders, plain_log)
 
 
 def draw(folder: Path, target: Path) -> plt.Figure:
