@@ -1,4 +1,4 @@
-"""Run the benchmarks, or those that are named, and draw the figure: python -m benchmarks [extract
+"""Run the benchmarks, or those that are named, and draw the figures: python -m benchmarks [extract
 sweep ensemble latency scale rows shipped cluster]
 """
 
@@ -18,7 +18,7 @@ from prefill_router.files import project_root
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
-from . import cluster, ensemble, extract, latency, rows, scale, shipped, sweep
+from . import cluster, ensemble, extract, latency, rows, scale, shipped, sizes_figure, sweep
 from .common import ENCODER
 
 BENCHMARKS = {
@@ -62,7 +62,9 @@ def main() -> None:
         else:
             BENCHMARKS[name]()
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    draw(project_root() / "results" / "benchmarks", project_root() / "figures" / "benchmarks")
+    folders = (project_root() / "results" / "benchmarks", project_root() / "figures" / "benchmarks")
+    draw(*folders)
+    sizes_figure.draw(*folders, plain_log)
 
 
 def draw(folder: Path, target: Path) -> plt.Figure:

@@ -9,11 +9,24 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import cluster, common, ensemble, extract, latency, sweep
+from benchmarks import (
+    cluster,
+    common,
+    ensemble,
+    extract,
+    latency,
+    rows,
+    shipped,
+    sizes_figure,
+    sweep,
+)
 from prefill_router.data.splits import group_folds
 from prefill_router.encode.activations import extract as ours
+from prefill_router.encode.store import ActivationStore
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.files import project_root
+from prefill_router.heads.gram import read_states
+from prefill_router.heads.kernel import KernelRouter
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.heads.trunk import TrunkEnsemble
 from prefill_router.report.styles import label
@@ -140,11 +153,11 @@ def test_the_figure_shows_every_committed_result(tmp_path):
     assert set(timed) == set(latency.METHODS)
     ratios, query, growth = bench.draw(folder, tmp_path).axes[:3]
     shown = dict(zip(*reversed(query.get_legend_handles_labels()), strict=True))
-    for method, rows in timed.items():
+    for method, of_method in timed.items():
         line = shown[f"beyond the encoder, {label(method)}"]
         np.testing.assert_allclose(
             line.get_xydata(),
-            [[int(n), row["beyond_the_encoder"]["p50"]] for n, row in rows.items()],
+            [[int(n), row["beyond_the_encoder"]["p50"]] for n, row in of_method.items()],
         )
     assert (
         len({(line.get_color(), line.get_linestyle()) for line in shown.values()})
@@ -161,6 +174,49 @@ def test_the_figure_shows_every_committed_result(tmp_path):
         growth.lines[0].get_xydata(), [[row["prompts"], row["seconds"]] for row in scale]
     )
     assert {path.name for path in tmp_path.iterdir()} == {"speed.svg", "speed.png"}
+
+
+def test_the_figure_of_sizes_shows_rows_and_prompts(tmp_path):
+    folder = project_root() / "results" / "benchmarks"
+    time, memory = sizes_figure.draw(folder, tmp_path, bench.plain_log).axes
+    expected = json.loads((folder / "scale_extraction.json").read_text())["rows"]
+    drawn = {line.get_label(): line.get_xydata() for line in time.lines}
+    np.testing.assert_allclose(
+        drawn["extraction, two blocks of the encoder"],
+        [[row["prompts"], row["seconds"]] for row in expected],
+    )
+    trained = json.loads((folder / "rows_ours.json").read_text())["rows"]
+    drawn = {line.get_label(): line.get_xydata() for line in memory.lines}
+    np.testing.assert_allclose(
+        drawn["kernel router, fitted from the store"],
+        [[row["rows"], row["ours"]["peak_mb"] / 1000] for row in trained],
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"sizes.svg", "sizes.png"}
+
+
+def test_rows_of_a_store_are_fitted_both_ways(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "HELD_OUT", 200)
+    Y = rows.write_store(tmp_path / "store", 700, width=8)
+    assert Y.shape == (700, rows.TARGETS) and 0.4 < Y.mean() < 0.6
+    store = ActivationStore(tmp_path / "store")
+    ids = np.array(store.query_ids)
+    assert read_states(store, ids[:2]).shape == (2, 22 * 8)
+    for way in (rows.ours, rows.sklearn):
+        found = way(store, ids, Y, 500)
+        assert 0.6 < found["auc"] < 0.9 and found["seconds"] > 0 and found["peak_mb"] > 0
+
+
+def test_what_is_shipped_is_compared_with_what_is_evaluated(monkeypatch):
+    rng = np.random.default_rng(2)
+    x = (rng.normal(size=(150, 12)) @ rng.normal(size=(12, 60))).astype(np.float32)
+    y = (x[:, :2] > 0).astype(float)
+    monkeypatch.setattr(shipped, "ROOMS", (float("inf"), 6_000, 5_000))
+    monkeypatch.setattr(shipped, "REPEATS", 2)
+    exact, more, less = shipped.compared(KernelRouter().fit(x[:100], y[:100]), x[100:], y[100:])
+    assert exact["directions"] is None and exact["p_moves_most"] < 1e-6
+    assert exact["router_mb"] > more["router_mb"] > less["router_mb"]
+    assert more["directions"] > less["directions"]
+    assert 0 < more["p_moves_mean"] < less["p_moves_mean"] < less["p_moves_most"]
 
 
 def test_threads_are_compared_alone_and_in_company(llama):

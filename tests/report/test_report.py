@@ -17,6 +17,7 @@ from prefill_router.report.rivals import (
     saving_against,
     semantic_ranking,
 )
+from prefill_router.report.sizes_table import sizes_table
 from prefill_router.report.tables import (
     SHORT,
     bar_sentences,
@@ -425,3 +426,22 @@ def test_the_table_of_benchmarks_says_what_the_files_say(tmp_path):
         "50,000,000 such prompts of 80 tokens come to 23.1 days and 102 GB, with plain code to"
         " 160.0 days and 461 GB (days = prompts)" in text
     )
+
+
+def test_the_table_of_sizes_names_what_was_not_run_and_reckons_what_is_beyond(tmp_path):
+    machine = {"cores": 2, "cpu": "X", "gpu": "none"}
+    mine = {"form": "exact", "seconds": 200.0, "cpu_seconds": 1.5, "peak_mb": 900.0}
+    mine |= {"router_mb": 48.9, "load_seconds": 0.25, "auc": 0.75}
+    rows = {"rows": [{"rows": 10, "ours": mine}], "asked_beforehand_mb": {"10": 1000, "20": 2000}}
+    prompts = [(1000, 3.0), (2000, 5.0)]
+    scale = [{"prompts": n, "tokens": 10 * n, "seconds": s, "peak_mb": 1000} for n, s in prompts]
+    for name, content in (("rows_ours", rows), ("scale_x", {"rows": scale})):
+        content |= {"what": "w", "machine": machine}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    shown = sizes_table(tmp_path)
+    assert (
+        "| 10 | exact | 3.3 min | 1.5 s | 0.9 GB | 1.0 GB | 49 MB | 0.25 s | 0.750 | – |" in shown
+    )
+    assert "| 20 | not run | – | – | – | 2.0 GB | – | – | – | – |" in shown
+    # 2 ms each, for 50 million: 100,001 seconds
+    assert "| 50,000,000 (reckoned) | 500,000,000 | 27.8 hours | – |" in shown

@@ -108,6 +108,7 @@ class KernelRouter(KernelRegression):
             router.cv_proba = self.cv_proba[:, columns]
         return router
 
+    @one_blas_thread
     def compact(self, most_bytes: float = ROUTER_BYTES) -> KernelRouter:
         """What is shipped of a router that was fitted just now.
 

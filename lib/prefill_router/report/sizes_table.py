@@ -50,30 +50,31 @@ def _machine(of: Measured) -> str:
 
 
 def _training(of: Measured) -> str:
-    rows, asked = [], of["asked_beforehand_mb"]
-    for row in of["rows"]:
-        mine = row["ours"]
-        rows.append(
-            [
-                f"{row['rows']:,}",
-                mine["form"],
-                duration(mine["seconds"]),
-                duration(mine["cpu_seconds"]),
-                gigabytes(mine["peak_mb"]),
-                gigabytes(asked[str(row["rows"])]),
-                f"{mine['router_mb']:.0f} MB",
-                f"{mine['load_seconds']:.2g} s",
-                f"{mine['auc']:.3f}",
-                _in_memory(row["sklearn"]) if "sklearn" in row else "–",
-            ]
-        )
-    measured = {str(row["rows"]) for row in of["rows"]}
-    for n in (n for n in asked if n not in measured):
-        unknown = ["–"] * 3
-        rows.append([f"{int(n):,}", "not run", *unknown, gigabytes(asked[n]), *unknown, "–"])
+    measured = {str(row["rows"]): row for row in of["rows"]}
+    rows = [
+        [f"{int(n):,}", *_measured(measured.get(n), gigabytes(asked))]
+        for n, asked in of["asked_beforehand_mb"].items()
+    ]
     head = ["training rows", "form", "fit", "processor time", "peak memory", "asked beforehand"]
     head += ["router", "loaded in", "AUC", "scikit-learn: fit, peak memory, AUC"]
     return f"**Training**: {of['what']}. {_machine(of)}.\n\n{table(head, rows)}"
+
+
+def _measured(row: Measured | None, asked: str) -> list[str]:
+    if row is None:
+        return ["not run", *["–"] * 3, asked, *["–"] * 4]
+    mine = row["ours"]
+    return [
+        mine["form"],
+        duration(mine["seconds"]),
+        duration(mine["cpu_seconds"]),
+        gigabytes(mine["peak_mb"]),
+        asked,
+        f"{mine['router_mb']:.0f} MB",
+        f"{mine['load_seconds']:.2g} s",
+        f"{mine['auc']:.3f}",
+        _in_memory(row["sklearn"]) if "sklearn" in row else "–",
+    ]
 
 
 def _in_memory(row: Measured) -> str:
