@@ -221,7 +221,7 @@ def run(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.scale.extract",
+        prog="prefill-router extract",
         allow_abbrev=False,
         description="States of many prompts: Parquet in, shards out.",
     )

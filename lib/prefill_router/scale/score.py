@@ -226,7 +226,7 @@ def run(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m prefill_router.scale.score",
+        prog="prefill-router score",
         allow_abbrev=False,
         description="Where a router would send many prompts: Parquet in, shards out.",
     )
