@@ -8,6 +8,7 @@ RIGHT_FROM ?=
 PROMPT  :=
 MODELS  ?=
 METHODS ?=
+NOTEBOOKS ?=
 FORMAT  ?= own
 POOL    ?=
 METHOD  ?=
@@ -26,6 +27,7 @@ PY   := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d' ' -f1)
 
 RUN_OPTIONS = --profile "$(PROFILE)" $(if $(OUTCOMES),--outcomes "$(OUTCOMES)") $(if $(PRICES),--prices "$(PRICES)") $(if $(RIGHT_FROM),--right-from "$(RIGHT_FROM)") $(if $(PROMPT),--prompt "$$PROMPT") $(if $(MODELS),--models "$(MODELS)") $(if $(METHODS),--methods "$(METHODS)") $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(DEVICE),--device "$(DEVICE)")
+ONLY = $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 
 # No packages of the user's home, and string hashes that repeat.
 export PYTHONNOUSERSITE := 1
@@ -51,6 +53,7 @@ help: ## This list
 	@echo "  PROMPT=         joins columns of that table to the prompt: PROMPT='{context} {question}'"
 	@echo "  MODELS=a,b      the models of that table to keep; says which columns of a wide one are models"
 	@echo "  METHODS=a,b     the methods to train (paper among them); results get folders of their own"
+	@echo "  NOTEBOOKS=12,13 only these notebooks of make reproduce; those before them must have run"
 	@echo "  ENCODER=        another encoder than the profile's; its results get folders of their own"
 	@echo "  FORMAT= POOL= METHOD= NAMES= ENCODER_NAME= ALLOW_PICKLE=1   of make export, see docs/formats.md"
 	@echo "  DEVICE=         auto, cpu, mps, cuda or cuda:N"
@@ -59,10 +62,10 @@ help: ## This list
 env: $(STAMP) ## Make .venv with the versions of requirements.lock (again when they change)
 
 reproduce: env ## Run the notebooks of PROFILE and compare with results/; unchanged ones are skipped
-	@$(PY) -m prefill_router.run.reproduce $(RUN_OPTIONS)
+	@$(PY) -m prefill_router.run.reproduce $(RUN_OPTIONS) $(ONLY)
 
 accept: env ## The same, and write all of the run into results/ and figures/
-	@$(PY) -m prefill_router.run.reproduce --accept $(RUN_OPTIONS)
+	@$(PY) -m prefill_router.run.reproduce --accept $(RUN_OPTIONS) $(ONLY)
 
 smoke: env ## The whole path on a small part of the data, in a minute or two
 	@$(PY) -m prefill_router.run.reproduce --profile smoke $(if $(DEVICE),--device "$(DEVICE)")

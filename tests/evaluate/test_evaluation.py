@@ -117,7 +117,7 @@ def test_notes_and_predictions_come_back(workspace, outcomes):
     splits = handover.read_splits(workspace, outcomes)
     p = {seed: noisy(outcomes, seed, 0.1) for seed in splits}
     overhead = np.arange(outcomes.n) * 1e-4
-    with pytest.raises(FileNotFoundError, match="04 and 05"):
+    with pytest.raises(FileNotFoundError, match="NOTEBOOKS=01,02,03,04,05"):
         handover.read_predictions(workspace, "all", outcomes)
     handover.save_predictions(workspace, "all", "paper", "enc", outcomes, splits, p, overhead)
     # names are data: a slash in an encoder's, a pool's that begins another's

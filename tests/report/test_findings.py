@@ -7,6 +7,7 @@ import pytest
 
 from prefill_router.report.findings import (
     counted,
+    counts,
     extent,
     luck_in_the_gap,
     plans_save,
@@ -40,6 +41,24 @@ def rows(panel, *intervals):
 def test_text_is_named_first_as_far_as_it_holds(intervals, head, counts):
     said = text_is_the_rival(rows("saving", *intervals))
     assert head in said and counts in said and "3 pools" in said
+
+
+def test_a_pool_where_the_plan_is_less_accurate_than_the_text_routers_is_named():
+    saving = rows("saving", ABOVE, LEVEL)
+    said = text_is_the_rival(pd.concat([saving, rows("gain_over_text", LEVEL, BELOW)]))
+    assert "less accurate than that router's in 1 (p: pool1), and clearly more in none." in said
+    said = text_is_the_rival(pd.concat([saving, rows("gain_over_text", LEVEL, ABOVE)]))
+    assert "less accurate" not in said
+
+
+def test_the_pools_of_the_figure_are_counted_by_kind():
+    table = pd.concat([rows("auc", *[LEVEL] * 5), rows("own_saving", *[LEVEL] * 3)])
+    held_out = table["pool"].isin(["pool0", "pool4"])
+    assert counts(table, held_out) == (
+        "The figure above and the table below show 5 pools: 3 on kinds of questions that were seen"
+        " in training, 2 of them with plans, and 2 whose kinds were held out."
+    )
+    assert "held out" not in counts(table, held_out & False)
 
 
 def planned(saving, gain):

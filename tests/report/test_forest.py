@@ -6,7 +6,7 @@ import pytest
 
 from prefill_router.evaluate.decisions import CURVE
 from prefill_router.evaluate.plans import NO_LOSS
-from prefill_router.report.forest import draw_forest, forest_rows, message, write_forest
+from prefill_router.report.forest import COLUMNS, draw_forest, forest_rows, message, write_forest
 from prefill_router.report.styles import VERDICTS
 
 
@@ -66,6 +66,16 @@ def test_colours_say_what_is_clear_and_cost_goes_to_the_left(root):
     colors = [[line.get_color() for line in of] for of in points]
     assert colors == [[better], [worse, unclear], [worse, better]]
     assert [float(line.get_xdata()[0]) for line in points[2]] == pytest.approx([3, -40])
+    plt.close(fig)
+
+
+def test_an_interval_that_runs_out_of_its_axis_ends_in_an_arrow():
+    wide = [("p", f"pool{i}", "auc", "text", 0.01, -0.02, 0.03) for i in range(60)]
+    wide.append(("p", "wide", "auc", "text", 0.01, -0.9, 0.03))
+    fig = draw_forest(pd.DataFrame(wide, columns=COLUMNS))
+    arrows = [line for line in fig.axes[0].lines if line.get_marker() in ("<", ">")]
+    assert [line.get_marker() for line in arrows] == ["<"]
+    assert arrows[0].get_xdata()[0] == fig.axes[0].get_xlim()[0] > -0.9
     plt.close(fig)
 
 

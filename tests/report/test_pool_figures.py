@@ -21,6 +21,7 @@ from prefill_router.report.shown import (
     shown_methods,
     without,
 )
+from prefill_router.report.styles import label
 from prefill_router.run.workspace import open_workspace
 
 matplotlib.use("Agg")
@@ -85,16 +86,17 @@ def test_points_and_random_choices_are_not_compared():
 
 
 def test_operating_points_stand_side_by_side():
-    table = operating_points(TABLE, {"mine": ["ours", "tfidf"]})
-    ours = table.loc[("mine", "ours")]
-    assert ours.tolist() == [0.6, 0.3, 0.58, 0.5]
-    assert ours.index.tolist() == [
-        ("tolerance 0", "accuracy"),
-        ("tolerance 0", "cost_saving_vs_max"),
-        ("planned tolerance", "accuracy"),
-        ("planned tolerance", "cost_saving_vs_max"),
+    ends = TABLE.assign(ci_low=TABLE["value"] - 0.1, ci_high=TABLE["value"] + 0.1)
+    table = operating_points(ends, {"mine": ["ours", "tfidf"]})
+    assert table.index.tolist() == [("mine", label("ours")), ("mine", label("tfidf"))]
+    assert table.iloc[0].tolist() == [
+        "0.600 [0.500, 0.700]",
+        "0.300 [0.200, 0.400]",
+        "0.580 [0.480, 0.680]",
+        "0.500 [0.400, 0.600]",
     ]
-    assert table.loc[("mine", "tfidf")].isna().all()
+    assert [point for point, _ in table.columns] == ["tolerance 0"] * 2 + ["planned tolerance"] * 2
+    assert (table.iloc[1] == "–").all()
 
 
 def test_differences_have_no_minus_before_zero():

@@ -25,6 +25,7 @@ from prefill_router.serve.router import Router
 from tiny import tiny_queries
 
 ROOT = project_root()
+COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 N = 160
 
 
@@ -46,6 +47,9 @@ def test_every_subcommand_has_help_with_its_example(capsys):
         shown = " ".join(capsys.readouterr().out.split())
         assert ended.value.code == 0 and f"prefill-router {name}" in shown
         assert f"prefill-router {of.example}" in shown
+        assert f"usage: prefill-router {name}" in shown
+        assert f"prefill-router {name}" in COMMANDS or f"`{name}`" in COMMANDS
+        assert name != "fit" or (f"(default: {fit.ENCODER})" in shown and "profile" not in shown)
 
 
 def test_the_list_leaves_out_what_is_not_there(monkeypatch, capsys):

@@ -27,15 +27,15 @@ def notebook_title(path: Path) -> str:
 
 
 def notebook_table(root: Path) -> str:
-    """Markdown: links to all numbered notebooks, two in a row, read downwards."""
+    """Markdown: links to all numbered notebooks, three in a row, read downwards."""
     links = [
         f"[{notebook_title(path)}](notebooks/{path.name})"
         for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))
     ]
-    half = (len(links) + 1) // 2
-    second = [*links[half:], *[""] * (2 * half - len(links))]
-    rows = [f"| {a} | {b} |" for a, b in zip(links[:half], second, strict=True)]
-    return "\n".join(["| | |", "|---|---|", *rows])
+    height = -(-len(links) // 3)
+    cells = [*links, *[""] * (3 * height - len(links))]
+    rows = [f"| {' | '.join(cells[i::height])} |" for i in range(height)]
+    return "\n".join(["| | | |", "|---|---|---|", *rows])
 
 
 def page_list(root: Path) -> str:

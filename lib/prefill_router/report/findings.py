@@ -39,7 +39,23 @@ def findings(root: Path) -> str:
         unseen_kinds(rows[held_out], alarms[0] if alarms else None),
         luck_in_the_gap(luck),
     ]
-    return "\n".join(f"- {part}" for part in parts if part)
+    bullets = "\n".join(f"- {part}" for part in parts if part)
+    return f"{bullets}\n\n{counts(rows, held_out)}"
+
+
+def counts(rows: pd.DataFrame, held_out: pd.Series) -> str:
+    """How many pools the forest shows, and which of them a finding counts."""
+    auc = (rows["panel"] == "auc").to_numpy()
+    priced = (rows["panel"] == "own_saving").to_numpy()
+    unseen = held_out.to_numpy()
+    text = (
+        f"The figure above and the table below show {auc.sum()} pools: {(auc & ~unseen).sum()} on"
+        " kinds of questions that were seen in training,"
+        f" {(priced & ~unseen).sum()} of them with plans"
+    )
+    if unseen.any():
+        text += f", and {(auc & unseen).sum()} whose kinds were held out"
+    return text + "."
 
 
 def panel(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -66,6 +82,9 @@ def text_is_the_rival(rows: pd.DataFrame) -> str:
     """Where text saves as much or more, before anything else is claimed."""
     saving = panel(rows, "saving")
     n, more, less = len(saving), int(saving["above"].sum()), int(saving["below"].sum())
+    right = panel(rows, "gain_over_text")
+    lost = [f"{row.profile}: {row.pool}" for row in right[right["below"]].itertuples()]
+    gained = int(right["above"].sum())
     if more <= n - more:
         head = "*In money saved, routers that read the text alone do as well in most pools.*"
     elif more < n:
@@ -76,6 +95,12 @@ def text_is_the_rival(rows: pd.DataFrame) -> str:
         f"{head} Of {n} pools with prices, whose kinds of questions were seen in training, ours"
         f" saves clearly more of the cost than the best text router in {more or 'none'}, clearly"
         f" less in {less or 'none'}, and about as much in the other {n - more - less}."
+        + (
+            f" Its plan is clearly less accurate than that router's in {len(lost)}"
+            f" ({', '.join(lost)}), and clearly more in {gained or 'none'}."
+            if lost
+            else ""
+        )
     )
 
 

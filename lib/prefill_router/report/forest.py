@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -43,6 +43,7 @@ SAID = {
     ("saving", "single"): "own_saving",
     ("saving", "text"): "saving",
     ("gain", "single"): "gain",
+    ("gain", "text"): "gain_over_text",
 }
 
 
@@ -74,7 +75,8 @@ def pool_differences(results: Path, profiles: Sequence[str], method: str = "ours
     -------
     DataFrame[profile, pool, panel, value, ci_low, ci_high]
         ``panel``: the values of ``SAID``: AUC above the best text router, planned saving, the same
-        above the best text router's, accuracy of the plan above the best single target's.
+        above the best text router's, accuracy of the plan above the best single target's and above
+        the best text router's.
     """
     rows = forest_rows(results, profiles, method)
     pairs = zip(rows["panel"], rows["against"], strict=True)
@@ -173,6 +175,7 @@ def draw_forest(rows: pd.DataFrame) -> Figure:
         text.set_fontweight("bold" if y in heads.values() else "normal")
     axes[0].set_ylim(min(places.values()) - 0.6, max(heads.values()) + 0.6)
     _limits(axes, rows)
+    _mark_cut_ends(axes, places, rows)
     fig.suptitle(message(rows), fontsize=9.5, ha="left", x=0.01)
     fig.legend(handles=_legend(), loc="outside lower center", ncols=5, columnspacing=1.2)
     return fig
@@ -215,6 +218,22 @@ def _limits(axes: Sequence[Axes], rows: pd.DataFrame) -> None:
         low, high = min(low, of["value"].min(), 0), max(high, of["value"].max(), 0)
         room = 0.05 * (high - low or 1)
         ax.set_xlim(low - room, high + room)
+
+
+def _mark_cut_ends(
+    axes: Sequence[Axes], places: Mapping[tuple[str, str], float], rows: pd.DataFrame
+) -> None:
+    """An arrow where an interval runs out of its axis: its end is not at the edge."""
+    for row in rows.itertuples():
+        ax = axes[list(PANELS).index(row.panel)]
+        color = VERDICTS[verdict(row.ci_low, row.ci_high)][0]
+        factor = PANELS[row.panel][1]
+        low, high = sorted((factor * row.ci_low, factor * row.ci_high))
+        left, right = ax.get_xlim()
+        y = places[row.profile, row.pool] + OPPONENTS[row.against][1]
+        for cut, x, mark in ((low < left, left, "<"), (high > right, right, ">")):
+            if cut:
+                ax.plot(x, y, mark, color=color, markersize=5, clip_on=False, zorder=5)
 
 
 def _legend() -> list[Line2D]:

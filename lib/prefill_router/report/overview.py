@@ -63,8 +63,11 @@ def overview_table(table: pd.DataFrame, queries: str) -> str:
     """
     heads = ["profile: pool", *COLUMNS.values()]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * len(COLUMNS)]
+    linked: set[str] = set()  # a profile's page once: each link costs as much as four numbers
     for (profile, pool), row in table.iterrows():
-        cells = [f"[{profile}](docs/results/{profile}.md): {pool}"]
+        name = profile if profile in linked else f"[{profile}](docs/results/{profile}.md)"
+        linked.add(profile)
+        cells = [f"{name}: {pool}"]
         for (metric, _), value in row.items():
             form = "{:.3f}" if metric == "mean_auc" else "{:.1%}"
             cells.append("–" if pd.isna(value) else form.format(value).rstrip("%"))

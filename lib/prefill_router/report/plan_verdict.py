@@ -12,7 +12,7 @@ from prefill_router.evaluate.decisions import CURVE
 from prefill_router.evaluate.plans import NO_LOSS, ONE_POINT
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
 from prefill_router.report.styles import label
-from prefill_router.report.words import ENOUGH, Interval, percent, points, three_digits
+from prefill_router.report.words import ENOUGH, Interval, percent, points, three_digits, unsigned
 
 _RULES = ("tolerance", "utility")
 PLAN_TABLES = ("decisions", "decision_differences", "promises")
@@ -79,16 +79,17 @@ def planned(tables: Mapping[str, pd.DataFrame], pool: str, router: str) -> Plann
         return None
     text, more = difference(tables["decision_differences"], pool, router, NO_LOSS, SAVING)
     if more[2] < 0:
-        rival = f"{label(text)}, which reads the text, saves more: by {points(_minus(more))}"
+        rival = f"{label(text)}, which reads the text, saves {unsigned(_minus(more))} points more"
     elif more[0] == 0:
         return Planned(saving, gain, "No router on text has a cheaper plan either.")
     elif more[1] <= 0:
         rival = (
             f"{label(text)}, which reads the text, saves as much: the difference is {points(more)}"
+            " points"
         )
     else:
-        rival = f"The best router on text, {label(text)}, saves less: by {points(more)}"
-    return Planned(saving, gain, f"{rival} points of the best single target's cost.")
+        rival = f"The best router on text, {label(text)}, saves {unsigned(more)} points less"
+    return Planned(saving, gain, f"{rival} of the best single target's cost.")
 
 
 def _minus(interval: Interval) -> Interval:

@@ -25,6 +25,7 @@ WORDS = {
     "method_a": "method",
     "method_b": "minus",
     "n": "queries",
+    "n_components": "principal components",
     "n_incomplete": "incomplete",
     "parameters_M": "parameters, millions",
     "test_auc": "test AUC",
@@ -50,7 +51,7 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     table = table.copy()
     for value in ("value", "diff"):
         if {value, *ENDS} <= set(table.columns):
-            table[value] = _with_interval(table, value, digits)
+            table[value] = with_interval(table, value, digits)
             table = table.drop(columns=list(ENDS))
     for name in [n for n in METHODS if n in table.columns]:
         table[name] = [_method(method) for method in table[name]]
@@ -70,13 +71,14 @@ def intervals(
     the order in which they come; readable.
     """
     value = "value" if "value" in table else "diff"
-    keyed = table.assign(cell=_with_interval(table, value, digits))
+    keyed = table.assign(cell=with_interval(table, value, digits))
     keyed = keyed.drop_duplicates([*rows, columns])
     wide = keyed.set_index([*rows, columns])["cell"].unstack(sort=False)
     return readable(wide)
 
 
-def _with_interval(table: pd.DataFrame, value: str, digits: int) -> list[str]:
+def with_interval(table: pd.DataFrame, value: str, digits: int = 3) -> list[str]:
+    """Each number of the column ``value`` with its 95 % interval; a dash where there is none."""
     signed = "+" if value == "diff" else ""
     return [
         MISSING

@@ -7,6 +7,7 @@ import pandas as pd
 from prefill_router.evaluate.keys import ARGMAX, main_rows, with_keys
 from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.styles import label
+from prefill_router.report.words import clear
 
 SEMANTIC = (  # stands in a list of methods for those of the pool at hand
     "the best three semantic baselines"
@@ -77,11 +78,7 @@ def saving_against(saving: float, other: float) -> float:
     return 1 - (1 - saving) / (1 - other) if other != 1 else float("nan")
 
 
-RIVALRY = {
-    "accuracy": (100, "{:.1f}", " points"),
-    "mean_auc": (1, "{:.3f}", ""),
-    "p_auccc": (1, "{:.3f}", ""),
-}
+RIVALRY = {"accuracy": (100, 1, " points"), "mean_auc": (1, 3, ""), "p_auccc": (1, 3, "")}
 
 
 def rivals(paired: pd.DataFrame, pool: str, router: str) -> pd.DataFrame:
@@ -120,12 +117,12 @@ def rivals_in_words(paired: pd.DataFrame, pool: str, router: str) -> str:
     if compared.empty:
         return "It was compared with no other router."
     led, none = [], []
-    for metric, (factor, form, unit) in RIVALRY.items():
+    for metric, (factor, digits, unit) in RIVALRY.items():
         rows = found[found["metric"] == metric]
+        leads = (factor * rows[["lead", "ci_low", "ci_high"]]).itertuples(index=False)
         names = [
-            f"{label(r.method)} by {form.format(factor * r.lead)}{unit}"
-            f" [{form.format(factor * r.ci_low)}, {form.format(factor * r.ci_high)}]"
-            for r in rows.itertuples()
+            f"{label(method)} by {clear(lead, digits).replace(' [', f'{unit} [')}"
+            for method, lead in zip(rows["method"], leads, strict=True)
         ]
         if names:
             led.append(f"in {HEADLINE[metric][0]} {', '.join(names)}")

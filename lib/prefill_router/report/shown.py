@@ -8,7 +8,7 @@ import pandas as pd
 
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED, main_rows, with_keys
 from prefill_router.evaluate.pools import LoadedPools
-from prefill_router.report.readable import intervals
+from prefill_router.report.readable import intervals, readable, with_interval
 from prefill_router.report.rivals import best_semantic, of_pools
 
 # none of them reads a query closely enough for a diagram of its own
@@ -55,23 +55,24 @@ def operating_points(metrics: pd.DataFrame, shown: Mapping[str, Iterable[str]]) 
 
     Returns
     -------
-    DataFrame, index (pool, method)
+    DataFrame of str, index (pool, method)
         Columns (point, metric): ``tolerance 0`` or ``planned tolerance``; accuracy, and
-        cost_saving_vs_max, the share of the dearest target's cost that is saved. NaN where there is
-        no such point.
+        cost_saving_vs_max, the share of the dearest target's cost that is saved; each with its
+        interval. A dash where there is no such point.
     """
     rows = main_rows(metrics[metrics["target"].fillna("") == ""])
     index = ["operating_point", "pool", "method", "metric"]
-    value = rows.drop_duplicates(index).set_index(index)["value"]
+    rows = rows.assign(cell=with_interval(rows, "value")).drop_duplicates(index)
+    cell = rows.set_index(index)["cell"]
     points = {"tolerance 0": ARGMAX, "planned tolerance": CALIBRATED}
     keys = [(pool, method) for pool, methods in shown.items() for method in methods]
     table = {
-        (name, metric): [value.get((point, *key, metric)) for key in keys]
+        (name, metric): [cell.get((point, *key, metric)) for key in keys]
         for name, point in points.items()
         for metric in ("accuracy", "cost_saving_vs_max")
     }
     of_rows = pd.MultiIndex.from_tuples(keys, names=["pool", "method"])
-    return pd.DataFrame(table, index=of_rows, dtype=float)
+    return readable(pd.DataFrame(table, index=of_rows))
 
 
 def differences_table(paired: pd.DataFrame) -> pd.DataFrame:

@@ -9,16 +9,43 @@ Interval = tuple[float, float, float]
 
 
 def points(v: Interval) -> str:
+    v = (100 * v[0], 100 * v[1], 100 * v[2])
+    d = _digits(v, 1)
     # z: what rounds to 0 has no minus before it
-    return f"{100 * v[0]:+z.1f} [{100 * v[1]:+z.1f}, {100 * v[2]:+z.1f}]"
+    return f"{v[0]:+z.{d}f} [{v[1]:+z.{d}f}, {v[2]:+z.{d}f}]"
+
+
+def _digits(v: Interval, least: int) -> int:
+    """So many digits that an end of an interval that leaves out 0 is not written as 0."""
+    ends = [abs(end) for end in v[1:] if end]
+    digits = least
+    while v[1] * v[2] > 0 and digits < 6 and any(round(end, digits) == 0 for end in ends):
+        digits += 1
+    return digits
+
+
+def clear(v: Interval, digits: int = 1) -> str:
+    """A number and its interval without signs, for a sentence that names the direction; an interval
+    that leaves out 0 is written so that it does.
+    """
+    d = _digits(v, digits)
+    return f"{v[0]:z.{d}f} [{v[1]:z.{d}f}, {v[2]:z.{d}f}]"
+
+
+def unsigned(v: Interval) -> str:
+    """`points` without signs."""
+    return clear((100 * v[0], 100 * v[1], 100 * v[2]))
 
 
 def percent(v: Interval) -> str:
-    return f"{100 * v[0]:z.1f} % [{100 * v[1]:z.1f}, {100 * v[2]:z.1f}]"
+    v = (100 * v[0], 100 * v[1], 100 * v[2])
+    d = _digits(v, 1)
+    return f"{v[0]:z.{d}f} % [{v[1]:z.{d}f}, {v[2]:z.{d}f}]"
 
 
 def signed(v: Interval) -> str:
-    return f"{v[0]:+z.3f} [{v[1]:+z.3f}, {v[2]:+z.3f}]"
+    d = _digits(v, 3)
+    return f"{v[0]:+z.{d}f} [{v[1]:+z.{d}f}, {v[2]:+z.{d}f}]"
 
 
 def three_digits(v: Interval) -> str:

@@ -22,6 +22,7 @@ from prefill_router.heads.out_of_fold import (
     cross_fits_over_seeds,
     text_routers,
 )
+from prefill_router.run.earlier import not_run_yet
 from prefill_router.run.loading import Run, read_sentences
 from prefill_router.run.workspace import Workspace
 
@@ -156,9 +157,8 @@ def read_cross_fits(ws: Workspace, pool: str) -> dict[str, CrossFitted]:
                 str(arrays["encoder"]), **of, overhead=arrays["overhead"]
             )
     if not found:
-        raise FileNotFoundError(
-            f"no out-of-fold predictions of pool {pool!r} in {ws.build / FOLDER}: run notebook 12"
-            " first"
+        raise not_run_yet(
+            ws.profile, ws.build / FOLDER / f"{pool}__*.npz", "out-of-fold predictions"
         )
     return {name: found[name] for name in sorted(found, key=_place)}
 

@@ -32,7 +32,7 @@ def own_profile(arguments: argparse.Namespace) -> Profile:
     return Profile(
         name=arguments.table.stem,
         outcomes=str(arguments.table.resolve()),
-        encoder=arguments.encoder or ENCODER,
+        encoder=arguments.encoder,
         sentence_encoder="all-minilm-l6-v2",
         device=arguments.device or "auto",
         dtype=arguments.dtype,
@@ -78,7 +78,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "fit",
         "Train a router on a table of your own (question, model, isCorrect, and output_tokens or"
         " cost_usd) and write it into a folder, which `route` and `plan` read.",
-        *(*own, "encoder", "device"),
+        *(*own, "device"),
+    )
+    parser.add_argument(
+        "--encoder",
+        default=ENCODER,
+        help="what reads the prompts: an embedded name, a Hub id, a folder or a .gguf file"
+        f" (default: {ENCODER})",
     )
     parser.add_argument(
         "table", type=Path, metavar="TABLE", help=".csv, .tsv, .json, .jsonl or .parquet"

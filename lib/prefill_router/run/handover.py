@@ -14,6 +14,7 @@ from prefill_router.data.outcomes import Outcomes, check_trainable
 from prefill_router.data.splits import PARTS, Split, family_folds, grouped_split
 from prefill_router.files import replacing, say_once
 from prefill_router.heads.names import MethodKey, OnEncoder, method_keys, name_of
+from prefill_router.run.earlier import not_run_yet
 from prefill_router.run.workspace import Workspace
 
 READS = (
@@ -65,7 +66,7 @@ def read_splits(workspace: Workspace, outcomes: Outcomes) -> dict[int, Split]:
     """The splits of `write_splits` as row positions, by seed."""
     path = workspace.build / "splits.parquet"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: run notebook 01 first")
+        raise not_run_yet(workspace.profile, path, "splits")
     position = pd.Series(np.arange(outcomes.n), index=outcomes.queries["query_id"])
     return {
         int(seed): Split(
@@ -87,13 +88,12 @@ def write_note(workspace: Workspace, name: str, content: dict) -> None:
 
 
 def read_note(workspace: Workspace, name: str) -> dict:
-    """Read what `write_note` wrote; says which notebook makes it if it is not there."""
+    """Read what `write_note` wrote of the encoders; says which notebook makes it if it is not
+    there.
+    """
     path = workspace.build / f"{name}.json"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there: run the earlier notebooks first, or `make reproduce"
-            f" PROFILE={workspace.profile.name}`"
-        )
+        raise not_run_yet(workspace.profile, path, "states")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -215,8 +215,6 @@ def read_predictions(workspace: Workspace, pool: str, outcomes: Outcomes) -> dic
         method, encoder, reads = table[["method", "encoder", "reads"]].iloc[0]
         found[method, encoder] = dict(encoder=encoder, reads=reads, p=p, overhead=overhead)
     if not found:
-        raise FileNotFoundError(
-            f"no predictions for pool {pool!r} in {workspace.build / 'predictions'}: run notebooks"
-            " 04 and 05 first"
-        )
+        missing = workspace.build / "predictions" / f"{pool}--*.parquet"
+        raise not_run_yet(workspace.profile, missing, "predictions")
     return {key: found[pair] for pair, key in method_keys(found).items()}

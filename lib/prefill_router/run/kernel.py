@@ -147,6 +147,8 @@ def execute(source: Path, target: Path, parameters: dict[str, Any]) -> tuple[flo
 
 
 def _last_lines(error: BaseException, failed: Path) -> str:
+    if getattr(error, "ename", "") == "NotRunYet":  # says all that there is to know
+        return str(getattr(error, "evalue", error))
     lines = [f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"]
     traceback = "\n".join(getattr(error, "traceback", []) or [])
     tail = re.sub(r"\x1b\[[0-9;]*m", "", traceback).rstrip().splitlines()[-12:]

@@ -16,6 +16,7 @@ from prefill_router.encode.store import ActivationStore
 from prefill_router.files import project_root
 from prefill_router.heads.names import MethodKey, OnEncoder, together
 from prefill_router.heads.stored_states import StoredStates, states_of
+from prefill_router.run.earlier import not_run_yet
 from prefill_router.run.handover import (
     pools,
     read_note,
@@ -199,6 +200,14 @@ def tables_of_both_splits(ws: Workspace, name: str) -> dict[str, pd.DataFrame]:
             f"{paths[0]} is not there: run `make reproduce PROFILE={ws.profile.states_of}` first"
         )
     return {"random": pd.read_csv(path), "families": ws.read_table(name)}
+
+
+def read_layers(ws: Workspace) -> pd.DataFrame:
+    """The layer table of every split seed, which notebook 03 keeps."""
+    path = ws.build / "layers_by_seed.parquet"
+    if not path.is_file():
+        raise not_run_yet(ws.profile, path, "layers")
+    return pd.read_parquet(path)
 
 
 def read_sentences(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

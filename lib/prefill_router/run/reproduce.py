@@ -43,7 +43,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         *("profile", "encoder", *OWN_TABLE, "methods", "device", *FOLDERS),
     )
     parser.add_argument("--notebooks-dir", type=Path, help="another folder than notebooks/")
-    parser.add_argument("--notebooks", help="only these numbers, for example 01,03")
+    parser.add_argument(
+        "--notebooks",
+        help="only these numbers, such as 12,13; what they read must be there, else it is named",
+    )
     parser.add_argument("--force", action="store_true", help="run them even when nothing changed")
     parser.add_argument(
         "--accept",

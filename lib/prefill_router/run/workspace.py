@@ -13,6 +13,7 @@ from prefill_router.data.outcomes import Outcomes, no_longer_than
 from prefill_router.data.splits import grouped_by_family, subset_rows
 from prefill_router.files import project_root, replacing
 from prefill_router.report.saving import DPI, save_figure
+from prefill_router.run.earlier import NotRunYet, make_command
 from prefill_router.run.profile import DEFAULT, Profile
 from prefill_router.run.profile_files import load_profile
 
@@ -176,9 +177,9 @@ class Workspace:
         """
         path = self.find_table(name)
         if path is None:
-            raise FileNotFoundError(
-                f"{self.results / _file_name(name)} is not there: run the earlier notebooks first,"
-                f" or `make reproduce PROFILE={self.profile.name}`."
+            raise NotRunYet(
+                f"{self.results / _file_name(name)} is not there: run the earlier notebooks first:"
+                f"\n  {make_command(self.profile)}"
             )
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 

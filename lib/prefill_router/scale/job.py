@@ -209,9 +209,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parser_of(module: str, description: str) -> argparse.ArgumentParser:
-    """The parser of ``python -m prefill_router.scale.<module>``, still without arguments."""
+    """The parser of a command, ``extract`` or ``score``, still without arguments."""
     return argparse.ArgumentParser(
-        prog=f"python -m prefill_router.scale.{module}", allow_abbrev=False, description=description
+        prog=f"prefill-router {module}", allow_abbrev=False, description=description
     )
 
 
