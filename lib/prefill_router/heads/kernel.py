@@ -125,9 +125,9 @@ class KernelRouter(KernelRegression):
         router, (components, groups) = copy(self), self._solved_for
         projected = []
         for block in blocks:
-            most = directions_within(
-                most_bytes / len(blocks), *block.states.shape, components.shape[1]
-            )
+            rows, columns = block.states.shape
+            room = most_bytes / len(blocks)
+            most = directions_within(room, rows, columns, components.shape[1])
             projected.append(Projected.of(block.states, most, 1 - LEFT_OUT))
         router._blocks = dict(zip(self.encoders_used, projected, strict=True))
         kernel = mean_kernel(
@@ -150,7 +150,7 @@ class KernelRouter(KernelRegression):
         """
         if self.precomputed:
             raise ValueError("only a kernel router fitted on states can be kept, not on kernels")
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for i, name in enumerate(self.encoders_used):
             block = self._blocks[name]
             ready = ReadyBlock.of(block) if isinstance(block, Block) else block
