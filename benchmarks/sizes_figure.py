@@ -37,7 +37,7 @@ def lines(folder: Path) -> Iterator[Line]:
                 rows = [row for row in content["rows"] if way in row]
                 of_way = [row[way] for row in rows]
                 yield _line(title, [row["rows"] for row in rows], of_way, color, marker)
-        if name.startswith("scale"):
+        if name.startswith("scale") and "rows" in content:
             rows = content["rows"]
             work = [row["prompts"] for row in rows]
             yield _line("extraction, two blocks of the encoder", work, rows, "#009E73", "^")
