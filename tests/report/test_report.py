@@ -435,7 +435,8 @@ def test_the_table_of_sizes_names_what_was_not_run_and_reckons_what_is_beyond(tm
     rows = {"rows": [{"rows": 10, "ours": mine}], "asked_beforehand_mb": {"10": 1000, "20": 2000}}
     prompts = [(1000, 3.0), (2000, 5.0)]
     scale = [{"prompts": n, "tokens": 10 * n, "seconds": s, "peak_mb": 1000} for n, s in prompts]
-    for name, content in (("rows_ours", rows), ("scale_x", {"rows": scale})):
+    without = {"ratio": {"median": 2.0}}  # of another kind, and later in the alphabet
+    for name, content in (("rows_ours", rows), ("scale_x", {"rows": scale}), ("scale_z", without)):
         content |= {"what": "w", "machine": machine}
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     shown = sizes_table(tmp_path)

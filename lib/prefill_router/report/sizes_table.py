@@ -18,9 +18,10 @@ RECKONED_PROMPTS = 50_000_000
 def sizes_table(folder: Path) -> str:
     """Markdown of those of `results/benchmarks` that say how cost grows; empty without any."""
     found = {
-        name: json.loads(path.read_text(encoding="utf-8"))
+        name: content
         for name in TABLES
         for path in sorted(folder.glob(f"{name}_*.json"))
+        if "rows" in (content := json.loads(path.read_text(encoding="utf-8")))
     }
     return "\n\n".join(TABLES[name](of) for name, of in found.items())
 
