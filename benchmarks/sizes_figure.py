@@ -64,7 +64,8 @@ def draw(folder: Path, target: Path, plain_log: Callable[[Axis], None]) -> plt.F
     time.set(yscale="log")
     plain_log(time.yaxis)
     memory.set(ylim=(0, None))
-    time.legend(loc="upper center", bbox_to_anchor=(1.1, -0.2), ncols=3, fontsize=8)
+    handles, names = time.get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8)
     target.mkdir(parents=True, exist_ok=True)
     save_figure(fig, target, "sizes")
     return fig
