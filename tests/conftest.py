@@ -7,6 +7,7 @@ from runs import reproduce_smoke
 from tiny import tiny_encoder, tiny_llama
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
     """Where two processes share the tests, a file stays in one, for the sake of its fixtures, and
     so does all that looks at the run of the smoke profile.
