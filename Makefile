@@ -81,7 +81,7 @@ lint: env ## Check formatting, style, and notebooks without outputs
 	@$(PY) -m mypy --no-error-summary
 
 test: lint ## All checks and tests, the smoke profile among them
-	@$(PY) -m pytest --numprocesses 2 --dist loadgroup
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 bench: env ## Measure speed against the published recipe; writes results/benchmarks
 	@$(PY) -m benchmarks

@@ -7,16 +7,6 @@ from runs import reproduce_smoke
 from tiny import tiny_encoder, tiny_llama
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """Where two processes share the tests, a file stays in one, for the sake of its fixtures, and
-    so does all that looks at the run of the smoke profile.
-    """
-    for item in items:
-        group = "smoke" if "smoke_run" in item.fixturenames else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="module")
 def one_thread():
     """Threads cost more than they save on tables and networks this small."""
