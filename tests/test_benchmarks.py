@@ -122,8 +122,8 @@ def test_unknown_benchmarks_are_named(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         bench.main()
     assert (
-        "unknown benchmark extrct; there are extract, sweep, ensemble, latency, scale, cluster"
-        in capsys.readouterr().err
+        "unknown benchmark extrct; there are extract, sweep, ensemble, latency, scale, rows, shipped,"
+        " cluster" in capsys.readouterr().err
     )
 
 

@@ -163,7 +163,7 @@ def test_tables_figures_and_sentences(loaded):
     found = planned(
         {"decisions": tables.decisions, "decision_differences": tables.differences}, "made", "ours"
     )
-    assert found.pays and "saves less" in found.against_text and "By its plan" in found.headline
+    assert found.pays and "points less" in found.against_text and "By its plan" in found.headline
     assert planned({}, "made", "ours") is None
 
 

@@ -729,7 +729,7 @@ def test_the_command_line(tmp_path, capsys):
     assert main(["--profile", "smoke", "--pool", "none", f"--build-dir={tmp_path}"]) == 2
     assert "has no pool 'none'; it has all" in capsys.readouterr().err
     assert main(["--profile", "smoke", f"--build-dir={tmp_path}"]) == 2
-    assert "run the earlier notebooks first" in capsys.readouterr().err
+    assert "PROFILE=smoke NOTEBOOKS=01,02" in capsys.readouterr().err
     assert (
         main(["--profile", "smoke", "--format", "switchyard_json", f"--build-dir={tmp_path}"]) == 2
     )
