@@ -16,6 +16,7 @@ import pandas as pd
 from prefill_router.data.outcome_files import read_parquet
 from prefill_router.data.outcomes import Outcomes, OutcomesError
 
+ANSWERS = "answers.parquet"
 COLUMNS = ("query_id", "target", "answer", "correct", "input_tokens", "output_tokens", "said")
 NOTHING = -1  # what an answer says that is none
 
@@ -91,6 +92,12 @@ class _Answers:
         return found
 
 
+def _table(folder: str | Path) -> pd.DataFrame | None:
+    """The single answers of an outcomes folder; None if it holds none."""
+    path = Path(folder) / ANSWERS
+    return read_parquet(path) if path.is_file() else None
+
+
 def load_answers(folder: str | Path, outcomes: Outcomes) -> np.ndarray | None:
     """Whether each single answer to the queries of an outcomes folder is right.
 
@@ -105,10 +112,10 @@ def load_answers(folder: str | Path, outcomes: Outcomes) -> np.ndarray | None:
         1 right, 0 wrong, NaN where a target has fewer answers; None if the folder holds no single
         answers.
     """
-    path = Path(folder) / "answers.parquet"
-    if not path.is_file():
+    table = _table(folder)
+    if table is None:
         return None
-    answers = _Answers.of(read_parquet(path), outcomes)
+    answers = _Answers.of(table, outcomes)
     return answers.in_place(answers.rows["correct"].to_numpy(float))
 
 
@@ -130,13 +137,11 @@ def load_samples(folder: str | Path, outcomes: Outcomes) -> Samples | None:
     OutcomesError
         A column is missing; says which.
     """
-    path = Path(folder) / "answers.parquet"
-    if not path.is_file():
-        return None
-    table = read_parquet(path)
-    if "said" not in table:
+    table = _table(folder)
+    if table is None or "said" not in table:
         return None
     if missing := [name for name in COLUMNS if name not in table]:
+        path = Path(folder) / ANSWERS
         raise OutcomesError(f"{path}: lacks {', '.join(missing)}; add them, or leave out said")
     answers = _Answers.of(table, outcomes)
     rows = answers.rows
