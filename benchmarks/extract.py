@@ -20,7 +20,8 @@ from prefill_router.encode.prompts import render_prompt
 
 from .common import ENCODER, ratio, spread, timed, workspace, write
 
-PROMPTS, REPEATS = 96, 3
+# An accelerator is done with a hundred prompts before it is busy.
+PROMPTS, PROMPTS_ON_GPU, REPEATS = 96, 1000, 3
 
 
 def recipe(
@@ -93,12 +94,11 @@ def matmul_rate(encoder: Encoder, seconds: float = 1.0) -> float:
 
 def run(encoder_name: str = ENCODER) -> None:
     """Interleave both ways on the same prompts and write `extract_<encoder>.json`, on an
-    accelerator `extract_<encoder>_gpu.json`: there all prompts are read, since it is done with a
-    few before it is busy.
+    accelerator, with more prompts, `extract_<encoder>_gpu.json`.
     """
     _, outcomes = workspace()
     gpu = torch.cuda.is_available()
-    rows = np.random.default_rng(0).permutation(outcomes.n)[: None if gpu else PROMPTS]
+    rows = np.random.default_rng(0).permutation(outcomes.n)[: PROMPTS_ON_GPU if gpu else PROMPTS]
     prompts, ids = [outcomes.prompts[i] for i in rows], [f"q{i}" for i in rows]
     plain = load_encoder(encoder_name, dtype="bfloat16" if gpu else "float32", causal_lm=True)
     fast = load_encoder(encoder_name)
