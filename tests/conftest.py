@@ -1,10 +1,32 @@
 """What several test files share."""
 
+from functools import cache
+from typing import Any
+
 import pytest
 import torch
 
 from runs import reproduce_smoke
 from tiny import tiny_encoder, tiny_llama
+
+
+@pytest.hookimpl(optionalhook=True)  # where pytest-xdist is not installed there is no such hook
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file stays in one process, and so do all files that read the smoke run: it takes minutes
+    and is made once.
+    """
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    @cache
+    def scope(file: str) -> str:
+        text = (config.rootpath / file).read_text(encoding="utf-8")
+        return "smoke_run" if "smoke_run" in text else file
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="module")
