@@ -120,6 +120,10 @@ def test_the_message_of_a_decision():
     assert message(decision((0.6, 0.71))).endswith(
         "costs 40% less than b, at +1.0 points of accuracy"
     )
+    intervals = {"saving": (0.4, 0.351, 0.449), "gain": (0.01, -0.004, 0.024)}
+    assert message(replace(decision((0.6, 0.71)), **intervals)).endswith(
+        "costs 40% [35, 45] less than b, at +1.0 [-0.4, 2.4] points of accuracy"
+    )
     assert "all queries stay with b" in message(decision((1.0, 0.7)))
     assert "no plan" in message(decision(None))
     uncertified = replace(decision((0.6, 0.71)), certified=False)

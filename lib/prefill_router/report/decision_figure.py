@@ -25,9 +25,12 @@ from prefill_router.report.styles import (
     label,
     style,
 )
+from prefill_router.report.words import Interval
 
 DEAREST, LOWEST = 1.35, 0.30  # of the best single's cost; below its accuracy
 KEYS = ("ours, as planned", "best text, as planned", "single target", "best single target")
+BETWEEN = 8  # points of a curve, for each of its own, that names should not cover
+TITLE = 105  # characters of a line
 STAYS = 5e-4  # a plan whose cost differs by less asks the best single target alone
 
 
@@ -50,6 +53,9 @@ class Decision:
     plan, text_plan : (cost, accuracy) or None
         What the plans of ours and of the best text router do on test rows.
     routed : DataFrame[method, target, share] or None
+    saving, gain : (value, low, high) or None
+        Share of the best single target's cost that our plan saves, and accuracy above its; with
+        95 % intervals.
     certified : bool
         Whether the points are plans with a promise; else tolerances chosen on calibration rows.
     """
@@ -63,6 +69,8 @@ class Decision:
     plan: tuple[float, float] | None
     text_plan: tuple[float, float] | None
     routed: pd.DataFrame | None
+    saving: Interval | None = None
+    gain: Interval | None = None
     certified: bool = True
 
 
@@ -76,9 +84,14 @@ def message(found: Decision) -> str:
         return f"Pool {found.pool}: no cheaper plan is safe, all queries stay with {found.best}"
     word = "less" if cost < 1 else "more"
     what = "the plan" if found.certified else "the calibrated tolerance, without a promise,"
+    saved, gain = f"{abs(1 - cost):.0%}", f"{points:+z.1f}"
+    if found.saving is not None and cost < 1:
+        saved += " [{:.0f}, {:.0f}]".format(*(100 * bound for bound in found.saving[1:]))
+    if found.gain is not None:
+        gain += " [{:z.1f}, {:z.1f}]".format(*(100 * bound for bound in found.gain[1:]))
     return (
-        f"Pool {found.pool}: {what} costs {abs(1 - cost):.0%} {word} than {found.best},"
-        f" at {points:+z.1f} points of accuracy"
+        f"Pool {found.pool}: {what} costs {saved} {word} than {found.best}, at {gain} points of"
+        " accuracy"
     )
 
 
@@ -92,19 +105,23 @@ def draw_decision(found: Decision) -> Figure:
         squeeze=False,
     )
     ax = axes[0, 0]
-    low = _limits(ax, found)
+    low, high = _limits(ax, found)
     lines = _curves(ax, found)
     if wide:
         _shares(axes[0, 1], found)
     _legend(fig, ax)
-    fig.suptitle(message(found), fontsize=10, fontweight="bold", ha="left", x=0.01)
+    words = message(found)
+    if len(words) > TITLE:
+        words = words.replace(", at ", ",\nat ")
+    fig.suptitle(words, fontsize=10, fontweight="bold", ha="left", x=0.01)
     fig.canvas.draw()  # names are placed by the layout
     fig.set_layout_engine("none")
-    _targets(ax, found, low, lines)
+    _targets(ax, found, low, high, lines)
     return fig
 
 
-def _limits(ax: Axes, found: Decision) -> float:
+def _limits(ax: Axes, found: Decision) -> tuple[float, float]:
+    """Sets them; returns the lowest accuracy shown, and one above all points and lines."""
     shown = found.points[found.points["cost"] <= DEAREST]
     floor = max(shown["accuracy"].min(), found.accuracy - LOWEST)
     ours = found.curves[found.curves["method"] == "ours"]
@@ -112,13 +129,13 @@ def _limits(ax: Axes, found: Decision) -> float:
     plans = [p[1] for p in (found.plan, found.text_plan) if p is not None]
     top = max([found.accuracy, *shown["accuracy"], *inside["accuracy"], *plans])
     room = 0.09 * max(top - floor, 0.02)
-    ax.set(xlim=(-0.03, DEAREST), ylim=(floor - room, top + 2.2 * room))
+    ax.set(xlim=(-0.03, DEAREST), ylim=(floor - room, top + 2.4 * room))
     ax.set(xlabel="mean cost of a query, share of the best single target's", ylabel="accuracy")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if top - floor < 0.06:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    return float(floor - room)
+    return float(floor - room), float(top + 0.8 * room)
 
 
 def _curves(ax: Axes, found: Decision) -> np.ndarray:
@@ -150,6 +167,8 @@ def _curves(ax: Axes, found: Decision) -> np.ndarray:
     )
     for name in (m for m in main[::-1] if m is not None):
         rows = found.curves[found.curves["method"] == name].sort_values("cost")
+        if rows.empty:  # such a text router was not run in this profile
+            continue
         color, dashes = style(name)
         words = {"ours": "ours"}.get(name, f"best text: {label(name)}")
         ax.plot(
@@ -161,11 +180,16 @@ def _curves(ax: Axes, found: Decision) -> np.ndarray:
             zorder=4 + (name == "ours"),
             label=f"{words}, by tolerance",
         )
-        lines.append(rows[["cost", "accuracy"]].to_numpy())
+        steps = np.linspace(0, len(rows) - 1, BETWEEN * len(rows))
+        lines.append(
+            np.column_stack(
+                [np.interp(steps, range(len(rows)), rows[of]) for of in ("cost", "accuracy")]
+            )
+        )
     return np.vstack(lines) if lines else np.empty((0, 2))
 
 
-def _targets(ax: Axes, found: Decision, low: float, lines: np.ndarray) -> None:
+def _targets(ax: Axes, found: Decision, low: float, high: float, lines: np.ndarray) -> None:
     """Targets with their names, those beyond the axes at the edge, and the arrow to the plan."""
     right, named = ax.get_xlim()[1], []
     step = 0.035 * (ax.get_ylim()[1] - low)
@@ -187,29 +211,27 @@ def _targets(ax: Axes, found: Decision, low: float, lines: np.ndarray) -> None:
     pixels = ax.transData.transform(marks)
     taken = [Bbox.from_bounds(x - 8, y - 8, 16, 16) for x, y in pixels]
     if found.plan is not None:
-        taken.append(_arrow(ax, found, found.plan))
+        taken += _arrow(ax, found, found.plan, high)
     name_points(ax, named, lines, taken)
 
 
-def _arrow(ax: Axes, found: Decision, plan: tuple[float, float]) -> Bbox:
-    """From the best single target to the plan, and what that changes; the box of the words."""
+def _arrow(ax: Axes, found: Decision, plan: tuple[float, float], high: float) -> list[Bbox]:
+    """Above everything, from the best single target's cost to the plan's, and what that changes;
+    the boxes of both.
+    """
     cost, accuracy = plan
     words = "the plan: stay"
     if abs(cost - 1) >= STAYS:
         word = "saved" if cost < 1 else "more"
         words = f"{abs(1 - cost):.0%} {word}, {100 * (accuracy - found.accuracy):+z.1f} points"
-        ax.annotate(
-            "",
-            (cost, accuracy),
-            xytext=(1.0, found.accuracy),
-            arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.5, "shrinkB": 7}
-            | {"shrinkA": 5, "connectionstyle": "arc3,rad=0.18"},
-            zorder=7,
-        )
+        arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", (cost, high), xytext=(1.0, high), arrowprops=arrow, zorder=7)
+        for x, y in ((1.0, found.accuracy), plan):
+            ax.plot([x, x], [y, high], color=INK, linewidth=0.8, linestyle=":", zorder=3)
     text = ax.annotate(
         words,
-        (min(max((cost + 1) / 2, 0.2), 1.1), max(accuracy, found.accuracy)),
-        xytext=(0, 17),
+        (min(max((cost + 1) / 2, 0.2), 1.1), high),
+        xytext=(0, 8),
         textcoords="offset points",
         ha="center",
         fontsize=9,
@@ -217,7 +239,9 @@ def _arrow(ax: Axes, found: Decision, plan: tuple[float, float]) -> Bbox:
         color=INK,
         zorder=9,
     )
-    return text.get_window_extent(ax.figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    renderer = ax.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    line = Bbox(ax.transData.transform([(min(cost, 1), high), (max(cost, 1), high)])).padded(8)
+    return [text.get_window_extent(renderer), line]
 
 
 def _legend(fig: Figure, ax: Axes) -> None:

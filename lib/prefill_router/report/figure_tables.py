@@ -116,7 +116,23 @@ class FigureTables:
             routed = routed[routed["pool"] == pool]
         shown = routed if routed is not None and len(routed) else None
         certified = self.has("decisions") and pool in set(self["decisions"]["pool"])
-        return Decision(pool, points, curves, name, accuracy, text, plan, of_text, shown, certified)
+        intervals = {}
+        if certified:
+            of = self["decisions"], pool, "ours", NO_LOSS
+            intervals = {"saving": found(*of, SAVING), "gain": found(*of, GAIN)}
+        return Decision(
+            pool,
+            points,
+            curves,
+            name,
+            accuracy,
+            text,
+            plan,
+            of_text,
+            shown,
+            certified=certified,
+            **intervals,
+        )
 
     def _best_single(self, pool: str, points: pd.DataFrame) -> tuple[str, float, float]:
         """Name, mean cost and accuracy of the best single target on test rows: the one that plans

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -63,6 +64,7 @@ def name_points(
                 fontsize=size,
                 color=INK,
                 zorder=8,
+                path_effects=[withStroke(linewidth=2, foreground="white")],  # over grey lines
                 arrowprops={"arrowstyle": "-", "color": "0.5", "linewidth": 0.5}
                 if max(abs(dx), abs(dy)) > FAR
                 else None,
