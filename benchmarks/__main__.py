@@ -1,5 +1,5 @@
 """Run the benchmarks, or those that are named, and draw the figures: python -m benchmarks [extract
-sweep ensemble latency scale rows shipped cluster]
+lengths sweep ensemble latency scale rows shipped cluster]
 """
 
 from __future__ import annotations
@@ -18,11 +18,23 @@ from prefill_router.files import project_root
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import label, style, use_style
 
-from . import cluster, ensemble, extract, latency, rows, scale, shipped, sizes_figure, sweep
+from . import (
+    cluster,
+    ensemble,
+    extract,
+    latency,
+    lengths,
+    rows,
+    scale,
+    shipped,
+    sizes_figure,
+    sweep,
+)
 from .common import ENCODER
 
 BENCHMARKS = {
     "extract": extract.run,
+    "lengths": lengths.run,
     "sweep": sweep.run,
     "ensemble": ensemble.run,
     "latency": latency.run,

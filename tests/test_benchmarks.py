@@ -15,6 +15,7 @@ from benchmarks import (
     ensemble,
     extract,
     latency,
+    lengths,
     rows,
     shipped,
     sizes_figure,
@@ -91,6 +92,18 @@ def test_the_recipes_ensemble_reaches_the_losses_of_ours():
     assert len(theirs) == 4 and np.mean(theirs) == pytest.approx(mine.mean(), abs=0.02)
 
 
+def test_both_ways_read_prompts_of_every_length(llama, monkeypatch, capsys):
+    monkeypatch.setattr(lengths, "TOKENS", 80)
+    fast = tiny_encoder(llama)
+    words = fast.tokenizer(" ".join(tiny_queries(40)[1]), add_special_tokens=False)["input_ids"]
+    short, long = lengths.measured(dataclasses.replace(fast, network=llama), fast, words, (20, 40))
+    assert [(row["length"], row["prompts"]) for row in (short, long)] == [(20, 4), (40, 2)]
+    assert abs(short["tokens"] - 80) < 30 and abs(long["tokens"] - 80) < 40
+    for row in (short, long):
+        for way in ("alone", "beside_a_busy_process"):
+            assert row[way]["ours"]["min"] > 0 and row[way]["ratio"]["min"] > 0
+
+
 def test_ratios_are_taken_pair_by_pair():
     assert common.ratio([10.0, 9.0, 8.0], [2.0, 3.0, 1.0]) == {
         "median": 5.0,
@@ -121,7 +134,7 @@ def test_unknown_benchmarks_are_named(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmarks", "extrct"])
     with pytest.raises(SystemExit):
         bench.main()
-    known = "extract, sweep, ensemble, latency, scale, rows, shipped, cluster"
+    known = "extract, lengths, sweep, ensemble, latency, scale, rows, shipped, cluster"
     assert f"unknown benchmark extrct; there are {known}" in capsys.readouterr().err
 
 
@@ -147,7 +160,7 @@ def test_committed_results_have_ratio_machine_and_versions():
 
 def test_the_figure_shows_every_committed_result(tmp_path):
     folder = project_root() / "results" / "benchmarks"
-    timed = json.loads((folder / "latency_zeroeval_frontier.json").read_text())["milliseconds"]
+    timed = json.loads((folder / "latency_reasoning_gym_frontier.json").read_text())["milliseconds"]
     assert set(timed) == set(latency.METHODS)
     ratios, query, growth = bench.draw(folder, tmp_path).axes[:3]
     shown = dict(zip(*reversed(query.get_legend_handles_labels()), strict=True))

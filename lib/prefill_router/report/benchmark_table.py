@@ -41,7 +41,8 @@ def benchmark_table(folder: Path) -> str:
     """`ratios_table`, the floor, what a query and many prompts cost."""
     found = _measured(folder)
     said = (sentence(found[name]) for name, sentence in SENTENCES.items() if name in found)
-    return "\n".join([ratios_table(folder), *said])
+    lengths = [_lengths(found["lengths"])] if "lengths" in found else []
+    return "\n".join([ratios_table(folder), *said, *lengths])
 
 
 def _row(title: str, measured: Measured) -> str:
@@ -129,6 +130,24 @@ def _workers(c: Measured) -> str:
         f" {many['days']['plain']:.1f} days and {many['gigabytes']['plain']:,.0f} GB"
         f" ({many['formula']})."
     )
+
+
+def _lengths(c: Measured) -> str:
+    """A table by length: tokens a second, and how many times faster than the recipe."""
+    ways = ("alone", "beside_a_busy_process")
+    head = ["tokens of a prompt"]
+    for way in ways:
+        head += [f"{name}, {way.replace('_', ' ')}" for name in ("ours", "recipe", "times faster")]
+    lines = [head, ["---"] * len(head)]
+    for row in c["rows"]:
+        line = [f"{row['length']:,}"]
+        for way in ways:
+            rates = (row[way][name]["median"] for name in ("ours", "recipe"))
+            line += [*(f"{rate:,.0f}" for rate in rates), f"{row[way]['ratio']['median']:.1f}"]
+        lines.append(line)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    dtypes = f"ours in {c['dtype']['ours']}, the recipe in {c['dtype']['recipe']}"
+    return f"\nTokens a second by length ({c['what']}; {dtypes}):\n\n{table}"
 
 
 COMPARED = {"extract": "extraction", "sweep": "sweep", "ensemble": "ensemble"}
