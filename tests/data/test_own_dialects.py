@@ -331,6 +331,7 @@ def test_memory_is_asked_for_before_the_work_begins(tmp_path, monkeypatch, capsy
     assert sizes.memory_needed(9_000) == pytest.approx(2.2e9, rel=0.1)
     exact = sizes.MEMORY_BASE + sizes.memory_of_exact(18_000)
     assert exact == pytest.approx(5.7e9, rel=0.1) and sizes.memory_needed(18_000) < exact
+    assert sizes.memory_needed(sizes.exact_rows_within(2e9)) == pytest.approx(2e9, rel=1e-3)
     memory = SimpleNamespace(total=16e9, available=1.1e9)
     monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: memory)
     assert limits.check_memory(1_000) == "" and "only 1.1 GB are free" in limits.check_memory(9_000)
@@ -338,7 +339,7 @@ def test_memory_is_asked_for_before_the_work_begins(tmp_path, monkeypatch, capsy
     memory.total = 1.6e9
     with pytest.raises(
         OutcomesError,
-        match=r"40,000 questions need about 2.* GB.*has 1.6 GB: keep at most some 6,324 questions",
+        match=r"40,000 questions need about 2.* GB.*has 1.6 GB: keep at most some 5,390 questions",
     ):
         limits.check_memory(40_000)
     memory.available = 0.5e9

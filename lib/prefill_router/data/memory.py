@@ -13,8 +13,8 @@ LANDMARKS, DIRECTIONS = 2000, 512
 # What a router keeps of its training at most; with its plans and notes it stays below 50 MB.
 ROUTER_BYTES = 49e6
 # The exact kernel router, the largest thing in memory: 2.2 GB at 9,000 questions and 5.7 GB at
-# 18,000, some copies of a kernel [n, n].
-MEMORY_BASE, MEMORY_PER_PAIR = 1e9, 15.0  # bytes
+# 18,000, some copies of a kernel [n, n] and the states.
+MEMORY_BASE, MEMORY_PER_PAIR = 1e9, 11.0  # bytes
 BLOCK_ROWS = 2048  # read at a time
 # Columns of the states that are read of an encoder of usual size, where it is not known yet.
 USUAL_COLUMNS = 13_000
@@ -29,9 +29,20 @@ def drawn_rows(n: int, most: int = EXACT_ROWS) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
 
 
-def memory_of_exact(n: int) -> float:
-    """Bytes of a regression on the kernel of n rows, beyond what the process holds already."""
-    return MEMORY_PER_PAIR * n * n
+def memory_of_exact(n: int, columns: int = USUAL_COLUMNS) -> float:
+    """Bytes of a regression on the kernel of n rows with so many columns of states, beyond what the
+    process holds already.
+    """
+    return MEMORY_PER_PAIR * n * n + 4.0 * n * columns
+
+
+def exact_rows_within(most_bytes: float) -> int:
+    """Rows of the largest run with an exact kernel that takes no more memory: the root of
+    `memory_needed`.
+    """
+    linear, room = 4.0 * USUAL_COLUMNS, max(most_bytes - MEMORY_BASE, 0.0)
+    root = (linear**2 + 4 * MEMORY_PER_PAIR * room) ** 0.5
+    return min(int((root - linear) / (2 * MEMORY_PER_PAIR)), EXACT_ROWS)
 
 
 def memory_of_bounded(

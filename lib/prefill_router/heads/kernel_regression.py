@@ -142,7 +142,8 @@ class KernelRegression:
         if len(values) > self.bounds.exact_rows and not self.precomputed:
             return self._fit_bounded(X, values, groups)
         if not self.precomputed:
-            check_free(memory_of_exact(len(values)), f"a kernel of {len(values):,} rows")
+            needed = memory_of_exact(len(values), sum(self._columns.values()))
+            check_free(needed, f"a kernel of {len(values):,} rows")
         kernels = {name: states[:] for name, states in X.items()}  # those in a store are read
         check_states(kernels, len(values), len(groups), square=self.precomputed)
         components = self._rotate(values)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from prefill_router.data.memory import EXACT_ROWS, MEMORY_BASE, MEMORY_PER_PAIR, memory_needed
+from prefill_router.data.memory import exact_rows_within, memory_needed
 from prefill_router.data.outcomes import OutcomesError
 
 # bytes of a prompt that every encoder reads: a token holds a byte or more, and no context is below
@@ -113,11 +113,10 @@ def check_memory(n: int) -> str:
     needed = memory_needed(n)
     told = f"{n:,} questions need about {needed / 1e9:.1f} GB of memory"
     if needed > memory.total:
-        # up to that many rows the kernel is exact, and memory grows with their square
-        most = int(max((memory.total - MEMORY_BASE) / MEMORY_PER_PAIR, 0.0) ** 0.5)
         raise OutcomesError(
             f"{told}; this machine has {memory.total / 1e9:.1f} GB: keep at most some"
-            f" {min(most, EXACT_ROWS):,} questions, drawn at random, or use a larger machine"
+            f" {exact_rows_within(memory.total):,} questions, drawn at random, or use a larger"
+            " machine"
         )
     return (
         f"{told}; only {memory.available / 1e9:.1f} GB are free now: close other programs if the"
