@@ -198,6 +198,11 @@ def test_sentences_about_headroom():
     assert "AUC of 0.900 (the prefill 0.750) and 0.580 on differences (the prefill 0.600)" in text
     assert "closes 10% of the gap" in text and "the 25.0 points between them are luck" in text
     assert pool_sentences.luck(curve, informed, headroom(), "other") == ""
+    knows_less = informed.replace({0.9: 0.75})  # as much as the prefill: not informed
+    assert pool_sentences.informed_pools(curve, informed) == ["mine"]
+    assert pool_sentences.informed_pools(curve, knows_less) == []
+    text = pool_sentences.luck(curve, knows_less, headroom(), "mine")
+    assert "0.750, not above the prefill's 0.750" in text and "are luck" not in text
 
 
 def learning():

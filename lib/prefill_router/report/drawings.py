@@ -23,6 +23,7 @@ from prefill_router.report.held_out import draw_families
 from prefill_router.report.layer_figures import draw_layers
 from prefill_router.report.method_plots import draw_calibration, draw_disagreement, draw_methods
 from prefill_router.report.pool_overview import draw_pools
+from prefill_router.report.pool_sentences import informed_pools
 from prefill_router.report.unlike_figures import draw_unlike
 
 
@@ -66,7 +67,10 @@ def _families(tables: FigureTables, _: str) -> Figure | None:
 
 
 def _headroom(tables: FigureTables, _: str) -> Figure:
-    luck: pd.DataFrame | None = tables["headroom"] if tables.has("headroom") else None
+    luck: pd.DataFrame | None = None
+    if tables.has("headroom", "informed_reader"):
+        pools = informed_pools(tables["learning_curve"], tables["informed_reader"])
+        luck = tables["headroom"][tables["headroom"]["pool"].isin(pools)]
     if measured := tables.has("luck"):
         luck = luck_in_columns(tables["luck"])
     return draw_headroom(tables["learning_curve"], luck, measured)

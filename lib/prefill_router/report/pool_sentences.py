@@ -131,6 +131,12 @@ def luck(curve: pd.DataFrame, informed: pd.DataFrame, headroom: pd.DataFrame, po
         return ""
     row, reader = rows.iloc[0], _auc(informed, pool)
     prefill = _auc(curve[curve["share"] == 1.0], pool)
+    if pool not in informed_pools(curve, informed):
+        return (
+            f"Pool **{pool}**: the informed reader has a mean AUC of {reader['mean_auc']:.3f}, not"
+            f" above the prefill's {prefill['mean_auc']:.3f}: what it cannot tell is not luck, and"
+            " nothing follows from it."
+        )
     return (
         f"Pool **{pool}**: the informed reader has a mean AUC of {reader['mean_auc']:.3f} (the"
         f" prefill {prefill['mean_auc']:.3f}) and {reader['disagreement_auc']:.3f} on differences"
@@ -142,6 +148,18 @@ def luck(curve: pd.DataFrame, informed: pd.DataFrame, headroom: pd.DataFrame, po
         f" {100 * (row['oracle_if_independent'] - row['expected_of_best_p']):.1f} points between"
         " them are luck."
     )
+
+
+def informed_pools(curve: pd.DataFrame, informed: pd.DataFrame) -> list[str]:
+    """Pools whose informed reader knows more than the prefill: it has a higher mean AUC. Another
+    one tells nothing of luck, since what it cannot predict a router can.
+    """
+    full = curve[curve["share"] == 1.0]
+    return [
+        pool
+        for pool in informed["pool"].unique()
+        if _auc(informed, pool)["mean_auc"] > _auc(full, pool)["mean_auc"]
+    ]
 
 
 def measured_luck(table: pd.DataFrame, pool: str) -> str:
