@@ -62,8 +62,7 @@ class KernelRegression:
     ridges : sequence of float
         Candidates for the ridge of a component.
     folds, seed : int
-        Of the cross-validation, over groups. Standardisation sees all training rows, without
-        their values.
+        Of the cross-validation, over groups. Standardisation sees all rows, without their values.
     cv_rows : int or None
         Most rows that the cross-validation looks at, whole groups drawn at random; its time grows
         with their cube. None: all.

@@ -37,6 +37,21 @@ def ratios_table(folder: Path) -> str:
     )
 
 
+def speed_sentence(folder: Path) -> str:
+    """What `ratios_table` says, in a sentence."""
+    found = _measured(folder)
+    said = [
+        f"{title} {ratio['median']:.1f} ({ratio['min']:.1f} to {ratio['max']:.1f})"
+        for name, title in COMPARED.items()
+        if name in found and (ratio := found[name]["ratio"])
+    ]
+    machine = next(iter(found.values()))["machine"]
+    return (
+        f"Times faster, median and range: {', '.join(said)}, on {machine['cores']} cores of an"
+        f" {machine['cpu']}, GPU: {machine['gpu']}."
+    )
+
+
 def benchmark_table(folder: Path) -> str:
     """`ratios_table`, the floor, what a query and many prompts cost."""
     found = _measured(folder)

@@ -26,16 +26,12 @@ def notebook_title(path: Path) -> str:
     return title(first if isinstance(first, str) else "".join(first))
 
 
-def notebook_table(root: Path) -> str:
-    """Markdown: links to all numbered notebooks, three in a row, read downwards."""
-    links = [
+def notebook_list(root: Path) -> str:
+    """Markdown: links to all numbered notebooks, in one line."""
+    return ", ".join(
         f"[{notebook_title(path)}](notebooks/{path.name})"
         for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))
-    ]
-    height = -(-len(links) // 3)
-    cells = [*links, *[""] * (3 * height - len(links))]
-    rows = [f"| {' | '.join(cells[i::height])} |" for i in range(height)]
-    return "\n".join(["| | | |", "|---|---|---|", *rows])
+    )
 
 
 def page_list(root: Path) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from prefill_router.files import project_root, replacing
-from prefill_router.report.benchmark_table import benchmark_table, ratios_table
-from prefill_router.report.contents import notebook_table, page_list
+from prefill_router.report.benchmark_table import benchmark_table, speed_sentence
+from prefill_router.report.contents import notebook_list, page_list
 from prefill_router.report.findings import findings
 from prefill_router.report.forest import write_forest
 from prefill_router.report.overview import overview, overview_table, query_counts
@@ -58,7 +58,7 @@ def blocks(root: Path) -> dict[str, str]:
     metrics = {name: pd.read_csv(results / name / "metrics.csv") for name in names}
     found = {
         "profiles": _profile_list(root, names),
-        "notebooks": notebook_table(root),
+        "notebooks": notebook_list(root),
         "guide": page_list(root),
     }
     if said := findings(root):
@@ -70,7 +70,7 @@ def blocks(root: Path) -> dict[str, str]:
     if planned := [*_plans(results, names)]:
         found["plans"] = "\n\n".join([*planned, PLAN_NOTE])
     if any((results / "benchmarks").glob("*.json")):
-        found["speed"] = ratios_table(results / "benchmarks")
+        found["speed"] = speed_sentence(results / "benchmarks")
         found["benchmarks"] = benchmark_table(results / "benchmarks")
         found["sizes"] = sizes_table(results / "benchmarks")
     return found
