@@ -119,6 +119,8 @@ def execute(source: Path, target: Path, parameters: dict[str, Any]) -> tuple[flo
                 progress_bar=False,
                 coalesce_streams=True,  # a progress bar is its last line, not one for each step
                 start_timeout=300,
+                # a kernel that is told to end in the middle of its clean-up calls that an error
+                extra_arguments=["--log-level=CRITICAL"],
                 cwd=str(source.parent),
             )
         except BaseException as error:  # carried over to the waiting thread
