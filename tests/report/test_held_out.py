@@ -67,6 +67,8 @@ def test_markdown_of_the_readme(both):
 def test_figures(both):
     fig = held_out.draw_families(held_out.side_by_side(both))
     assert "falls from 0.90 to 0.60" in fig.get_suptitle()
+    last = [ax.get_xlabel() for ax in fig.axes[-3:]]
+    assert last == [title for title, _ in held_out.METRICS.values()]
     names = [tick.get_text() for tick in fig.axes[0].get_yticklabels()]
     assert names == ["kernel router on prefill (ours)", "kNN on MiniLM"]
     layers = pd.DataFrame(

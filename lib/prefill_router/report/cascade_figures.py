@@ -40,6 +40,12 @@ def draw_agreement(table: pd.DataFrame) -> Figure:
     ax.set_yticklabels(targets[::-1])
     ax.set(xlabel='AUC of "this answer is right"')
     ax.legend(title="read", loc="upper left", bbox_to_anchor=(1.02, 1))
+    over = table[table["metric"] == "both_over_prefill"]
+    _title(
+        fig,
+        "Agreement and prefill together tell clearly more than the prefill alone\nfor"
+        f" {(over['ci_low'] > 0).sum()} of {len(over)} targets",
+    )
     return fig
 
 
@@ -64,7 +70,18 @@ def draw_cascades(table: pd.DataFrame) -> Figure:
     for ax in axes[-1]:
         ax.set(xlabel="budget, % of best single")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    of = table[(table["metric"] == "accuracy") & (table["method"] == "cascade_per_query")]
+    _title(
+        fig,
+        "A cascade chosen per query is clearly more accurate than routing with one call in"
+        f" {(of['over_low'] > 0).sum()} of {len(of)} cases,"
+        f" clearly less in {(of['over_high'] < 0).sum()}",
+    )
     return fig
+
+
+def _title(fig: Figure, words: str) -> None:
+    fig.suptitle(words, fontsize=10, fontweight="bold", ha="left", x=0.01)
 
 
 def _draw_panel(rows: pd.DataFrame, ax: Axes) -> None:

@@ -81,7 +81,7 @@ def draw_families(table: pd.DataFrame) -> Figure:
                 ax.hlines(y, of["ci_low"], of["ci_high"], color=color, linewidth=1)
                 ax.plot(of["value"], y, mark, color=color, markersize=3, label=SPLITS[split])
             ax.grid(axis="y", visible=False)
-            if line is axes[-1]:
+            if pool == pools[-1]:
                 ax.set_xlabel(title)
         line[0].set_yticks(range(len(methods)), [label(m) for m in methods], fontsize=6.5)
         line[0].set_ylim(-0.7, len(methods) - 0.3)
