@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefill_router.data.memory import ROUTER_BYTES
 from prefill_router.encode.activations import extract
 from prefill_router.encode.encoders import load_encoder
 from prefill_router.encode.network import plain_attention
@@ -24,22 +23,19 @@ from prefill_router.encode.prefill import Prefill
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.store import store_folder
 from prefill_router.hardware import torch_threads
-from prefill_router.heads.fit import FitSettings
 from prefill_router.serve.router import Router
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 
 LENGTHS, REPEATS = (32, 64, 128, 256, 512), 30
 
-# The kernel router as it is shipped, and with a quarter of the room, which answers faster.
-SMALL = "ours_small"
-METHODS = ("ours", SMALL, "paper", "shared_block", "adapter_trunk")
+METHODS = ("ours", "paper", "shared_block", "adapter_trunk")
 
 
 def run() -> None:
     """For prompts cut to each length, the encoder's forward pass alone and the whole query."""
-    ws, outcomes = workspace("reasoning_gym")
-    pool, train, _ = frontier("reasoning_gym")
+    ws, outcomes = workspace()
+    pool, train, _ = frontier()
     encoder = load_encoder(ENCODER)
     ids = list(outcomes.queries["query_id"])
     store = extract(
@@ -54,8 +50,7 @@ def run() -> None:
     megabytes = {}
     for method in METHODS:
         with tempfile.TemporaryDirectory() as folder:
-            settings = FitSettings(router_bytes=ROUTER_BYTES / (4 if method == SMALL else 1))
-            Router.fit(pool, store, train, method.removesuffix("_small"), settings).save(folder)
+            Router.fit(pool, store, train, method).save(folder)
             router = Router.load(folder, encoder)
             megabytes[method] = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         for length in LENGTHS:
@@ -86,7 +81,7 @@ def run() -> None:
                 }
             }
     write(
-        "latency_reasoning_gym_frontier",
+        "latency_zeroeval_frontier",
         {
             "what": (
                 f"one query through a loaded router on {ENCODER}, {len(pool.targets)} targets, in"

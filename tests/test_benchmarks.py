@@ -160,7 +160,7 @@ def test_committed_results_have_ratio_machine_and_versions():
 
 def test_the_figure_shows_every_committed_result(tmp_path):
     folder = project_root() / "results" / "benchmarks"
-    timed = json.loads((folder / "latency_reasoning_gym_frontier.json").read_text())["milliseconds"]
+    timed = json.loads((folder / "latency_zeroeval_frontier.json").read_text())["milliseconds"]
     assert set(timed) == set(latency.METHODS)
     ratios, query, growth = bench.draw(folder, tmp_path).axes[:3]
     shown = dict(zip(*reversed(query.get_legend_handles_labels()), strict=True))

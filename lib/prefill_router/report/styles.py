@@ -23,7 +23,6 @@ Color = str | tuple[float, float, float]
 
 NAMES = {
     "ours": "kernel router on prefill (ours)",
-    "ours_small": "kernel router in a quarter of the room",
     "ours_views": "kernel router, layers by CV",
     "paper": "SharedTrunkNet on prefill",
     "paper_auc": "SharedTrunkNet, layers by AUC",
@@ -66,7 +65,6 @@ INK, QUIET = "#222222", "#5E5E5E"  # of texts
 
 STYLES = {
     "ours": (OURS, "-"),
-    "ours_small": (OURS, ":"),
     "ours_views": (OURS, "--"),
     "paper": (PAPER, "-"),
     "paper_auc": (PAPER, "--"),
