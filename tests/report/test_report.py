@@ -8,7 +8,7 @@ import pytest
 from prefill_router.evaluate.keys import ARGMAX, CALIBRATED
 from prefill_router.heads.names import OnEncoder, name_of
 from prefill_router.report import cells
-from prefill_router.report.benchmark_table import benchmark_table
+from prefill_router.report.benchmark_table import benchmark_table, speed_sentence
 from prefill_router.report.cells import verdict
 from prefill_router.report.rivals import (
     best_semantic,
@@ -403,9 +403,20 @@ def test_the_table_of_benchmarks_says_what_the_files_say(tmp_path):
             },
         },
     }
+    way = {"ours": {"median": 1400.4}, "recipe": {"median": 300.0}, "ratio": {"median": 4.67}}
+    slow = {"ours": {"median": 100.0}, "recipe": {"median": 200.0}, "ratio": {"median": 0.5}}
+    content["lengths_x"] = {
+        "what": "prefill",
+        "dtype": {"ours": "bfloat16", "recipe": "float32"},
+        "rows": [{"length": 2048, "alone": way, "beside_a_busy_process": slow}],
+    }
     for name, of in content.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(of | {"machine": machine}))
     text = benchmark_table(tmp_path)
+    assert text.splitlines()[-1] == "| 2,048 | 1,400 | 300 | 4.7 | 100 | 200 | 0.5 |"
+    assert "(prefill; ours in bfloat16, the recipe in float32)" in text
+    said = speed_sentence(tmp_path)
+    assert "extraction 8.0 (7.5 to 9.0), sweep 8.0 (7.5 to 9.0), on 2 cores" in said
     assert (
         "| extraction: prefill | 310 tokens/s in float32 | 2,500 tokens/s in bfloat16 | **8.0**"
         " (7.5 to 9.0) |" in text

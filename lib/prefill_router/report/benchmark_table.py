@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from prefill_router.report.sizes_table import machine_words, table
 from prefill_router.report.styles import label
 
 Measured = Mapping[str, Any]  # a file of `results/benchmarks`
@@ -25,14 +26,13 @@ def _measured(folder: Path) -> dict[str, Measured]:
 def ratios_table(folder: Path) -> str:
     """Markdown of `results/benchmarks`: how many times faster than the published recipe."""
     found = _measured(folder)
-    machine = next(iter(found.values()))["machine"]
     return "\n".join(
         [
             "| what | recipe | ours | times faster (range) |",
             "|---|---|---|---|",
             *(_row(title, found[name]) for name, title in COMPARED.items() if name in found),
             "",
-            f"Measured on {machine['cores']} cores of an {machine['cpu']}, GPU: {machine['gpu']}.",
+            f"Measured on {machine_words(next(iter(found.values())))}.",
         ]
     )
 
@@ -45,19 +45,15 @@ def speed_sentence(folder: Path) -> str:
         for name, title in COMPARED.items()
         if name in found and (ratio := found[name]["ratio"])
     ]
-    machine = next(iter(found.values()))["machine"]
-    return (
-        f"Times faster, median and range: {', '.join(said)}, on {machine['cores']} cores of an"
-        f" {machine['cpu']}, GPU: {machine['gpu']}."
-    )
+    machine = machine_words(next(iter(found.values())))
+    return f"Times faster, median and range: {', '.join(said)}, on {machine}."
 
 
 def benchmark_table(folder: Path) -> str:
     """`ratios_table`, the floor, what a query and many prompts cost."""
     found = _measured(folder)
     said = (sentence(found[name]) for name, sentence in SENTENCES.items() if name in found)
-    lengths = [_lengths(found["lengths"])] if "lengths" in found else []
-    return "\n".join([ratios_table(folder), *said, *lengths])
+    return "\n".join([ratios_table(folder), *said])
 
 
 def _row(title: str, measured: Measured) -> str:
@@ -149,20 +145,23 @@ def _workers(c: Measured) -> str:
 
 def _lengths(c: Measured) -> str:
     """A table by length: tokens a second, and how many times faster than the recipe."""
-    ways = ("alone", "beside_a_busy_process")
+    ways, names = ("alone", "beside_a_busy_process"), ("ours", "recipe")
     head = ["tokens of a prompt"]
-    for way in ways:
-        head += [f"{name}, {way.replace('_', ' ')}" for name in ("ours", "recipe", "times faster")]
-    lines = [head, ["---"] * len(head)]
-    for row in c["rows"]:
-        line = [f"{row['length']:,}"]
-        for way in ways:
-            rates = (row[way][name]["median"] for name in ("ours", "recipe"))
-            line += [*(f"{rate:,.0f}" for rate in rates), f"{row[way]['ratio']['median']:.1f}"]
-        lines.append(line)
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    head += [f"{n}, {w.replace('_', ' ')}" for w in ways for n in (*names, "times faster")]
+    rows = [
+        [f"{row['length']:,}"]
+        + [
+            cell
+            for of in (row[way] for way in ways)
+            for cell in (
+                *(f"{of[name]['median']:,.0f}" for name in names),
+                f"{of['ratio']['median']:.1f}",
+            )
+        ]
+        for row in c["rows"]
+    ]
     dtypes = f"ours in {c['dtype']['ours']}, the recipe in {c['dtype']['recipe']}"
-    return f"\nTokens a second by length ({c['what']}; {dtypes}):\n\n{table}"
+    return f"\nTokens a second by length ({c['what']}; {dtypes}):\n\n{table(head, rows)}"
 
 
 COMPARED = {"extract": "extraction", "sweep": "sweep", "ensemble": "ensemble"}
@@ -173,4 +172,5 @@ SENTENCES: dict[str, Callable[[Measured], str]] = {
     "latency": _latency,
     "scale": _scale,
     "workers": _workers,
+    "lengths": _lengths,
 }

@@ -45,7 +45,8 @@ def gigabytes(megabytes: float) -> str:
     return f"{megabytes / 1000:.1f} GB"
 
 
-def _machine(of: Measured) -> str:
+def machine_words(of: Measured) -> str:
+    """What a benchmark ran on."""
     machine = of["machine"]
     return f"{machine['cores']} cores of an {machine['cpu']}, GPU: {machine['gpu']}"
 
@@ -58,7 +59,7 @@ def _training(of: Measured) -> str:
     ]
     head = ["training rows", "form", "fit", "processor time", "peak memory", "asked beforehand"]
     head += ["router", "loaded in", "AUC", "scikit-learn: fit, peak memory, AUC"]
-    return f"**Training**: {of['what']}. {_machine(of)}.\n\n{table(head, rows)}"
+    return f"**Training**: {of['what']}. {machine_words(of)}.\n\n{table(head, rows)}"
 
 
 def _measured(row: Measured | None, asked: str) -> list[str]:
@@ -99,8 +100,8 @@ def _prompts(of: Measured) -> str:
     tokens = most["tokens"] * RECKONED_PROMPTS // most["prompts"]
     reckoned = [f"{RECKONED_PROMPTS:,} (reckoned)", f"{tokens:,}", duration(seconds), "–"]
     said = (
-        f"**Prompts**: {of['what']}. {_machine(of)}. The last row is reckoned: each further prompt"
-        f" at the {1000 * each:.2f} ms that one took between the two counts before it."
+        f"**Prompts**: {of['what']}. {machine_words(of)}. The last row is reckoned: each further"
+        f" prompt at the {1000 * each:.2f} ms that one took between the two counts before it."
     )
     return f"{said}\n\n{table(['prompts', 'tokens', 'time', 'peak memory'], [*rows, reckoned])}"
 
@@ -127,7 +128,7 @@ def _shipped(of: Measured) -> str:
         "loaded in",
         "one question",
     ]
-    return f"**Shipped**: {of['what']}. {_machine(of)}.\n\n{table(head, rows)}"
+    return f"**Shipped**: {of['what']}. {machine_words(of)}.\n\n{table(head, rows)}"
 
 
 TABLES: dict[str, Callable[[Measured], str]] = {
