@@ -212,7 +212,18 @@ def test_the_table_of_cascades(loaded, capsys):
     assert won["over_low"] > 0
     pairs = chosen[chosen["method"] == "cascade_by_both"]
     assert set(pairs["seed"]) == {0, 1} and pairs["asks"].between(1, 3).all()
-    cascade_figures.draw_cascades(table).canvas.draw()
+    fig = cascade_figures.draw_cascades(table)
+    fig.canvas.draw()
+    # counted here by budget, not by the code that writes the title
+    ends = [by.loc[("cascade_per_query", b, "accuracy")] for b in table["budget"].unique()]
+    better, worse = (
+        sum(end["over_low"] > 0 for end in ends),
+        sum(e["over_high"] < 0 for e in ends),
+    )
+    assert f"in {better} of {len(ends)} cases, clearly less in {worse}" in fig.get_suptitle()
+    turned = table.assign(over_low=-1.0, over_high=-0.5)
+    words = cascade_figures.draw_cascades(turned).get_suptitle()
+    assert f"in 0 of {len(ends)} cases, clearly less in {len(ends)}" in words
     said = cascade_figures.cascade_sentences(table)
     over = 100 * won["over_routing"]
     assert "Pool **made**, visible tokens paid: a cascade chosen per query" in said
@@ -239,5 +250,10 @@ def test_the_table_of_agreement(loaded):
         assert by[name, "auc_both"] > max(by[name, "auc_agreement"], by[name, "auc_prefill"])
         over = by[name, "auc_both"] - by[name, "auc_prefill"]
         assert by[name, "both_over_prefill"] == pytest.approx(over)
-    cascade_figures.draw_agreement(table).canvas.draw()
+    fig = cascade_figures.draw_agreement(table)
+    fig.canvas.draw()
+    over = table[table["metric"] == "both_over_prefill"]
+    assert f"for {sum(low > 0 for low in over['ci_low'])} of 3 targets" in fig.get_suptitle()
+    none = cascade_figures.draw_agreement(table.assign(ci_low=-0.1)).get_suptitle()
+    assert "for 0 of 3 targets" in none
     assert "than the prefill alone for" in cascade_figures.agreement_sentence(table)

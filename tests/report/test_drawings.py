@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from prefill_router.evaluate import published
 from prefill_router.files import project_root
-from prefill_router.report import styles
+from prefill_router.report import decision_figure, styles
 from prefill_router.report.captions import caption
 from prefill_router.report.decision_figure import Decision, draw_decision, message
 from prefill_router.report.drawings import DRAWINGS, all_figures, draw
@@ -138,6 +138,39 @@ def test_a_decision_names_targets_at_their_points_and_greys_the_rest():
     grey = [line for line in ax.lines if line.get_label() == "all other methods"]
     assert [line.get_color() for line in grey] == [styles.OTHERS]
     plt.close(fig)
+
+
+def test_names_are_told_to_keep_off_the_arrow_of_a_decision(monkeypatch):
+    boxes = []
+    monkeypatch.setattr(
+        decision_figure, "name_points", lambda ax, names, lines, taken: boxes.extend(taken)
+    )
+    fig = draw_decision(decision((0.6, 0.71)))
+    ax, renderer = fig.axes[0], fig.canvas.get_renderer()
+    [arrow] = [text.arrow_patch for text in ax.texts if not text.get_text() and text.arrow_patch]
+    [words] = [text for text in ax.texts if text.get_text()]
+    for extent in (arrow.get_window_extent(renderer), words.get_window_extent(renderer)):
+        assert any(
+            box.x0 <= extent.x0 and extent.x1 <= box.x1 and box.y0 <= extent.y0 <= box.y1
+            for box in boxes
+        )
+    plt.close(fig)
+
+
+def test_luck_is_drawn_where_the_reader_knows_more_than_the_prefill(tmp_path):
+    for name in ("learning_curve", "informed_reader", "headroom"):
+        shutil.copy(RESULTS / "zeroeval" / f"{name}.csv", tmp_path)
+    pools = len(pd.read_csv(tmp_path / "headroom.csv"))
+    fig = draw(tmp_path, "11_headroom")
+    assert len(fig.axes) == 2 + pools and "is luck" in fig.get_suptitle()
+    reader = pd.read_csv(tmp_path / "informed_reader.csv")
+    reader.loc[reader["pool"] == reader["pool"][0], "value"] = 0.5  # it knows nothing of one pool
+    reader.to_csv(tmp_path / "informed_reader.csv", index=False)
+    assert len(draw(tmp_path, "11_headroom").axes) == 1 + pools
+    reader.assign(value=0.5).to_csv(tmp_path / "informed_reader.csv", index=False)
+    fig = draw(tmp_path, "11_headroom")
+    assert len(fig.axes) == 2 and "luck" not in fig.get_suptitle()
+    plt.close("all")
 
 
 def test_names_cover_neither_each_other_nor_leave_the_axes():
