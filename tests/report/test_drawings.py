@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from prefill_router.evaluate import published
 from prefill_router.files import project_root
@@ -147,9 +148,11 @@ def test_names_are_told_to_keep_off_the_arrow_of_a_decision(monkeypatch):
     )
     fig = draw_decision(decision((0.6, 0.71)))
     ax, renderer = fig.axes[0], fig.canvas.get_renderer()
-    [arrow] = [text.arrow_patch for text in ax.texts if not text.get_text() and text.arrow_patch]
+    [arrow] = [text for text in ax.texts if not text.get_text() and text.arrow_patch]
     [words] = [text for text in ax.texts if text.get_text()]
-    for extent in (arrow.get_window_extent(renderer), words.get_window_extent(renderer)):
+    assert (arrow.xy[0], arrow.xyann[0]) == (0.6, 1.0)
+    ends = Bbox(ax.transData.transform([arrow.xy, arrow.xyann]))
+    for extent in (ends, words.get_window_extent(renderer)):
         assert any(
             box.x0 <= extent.x0 and extent.x1 <= box.x1 and box.y0 <= extent.y0 <= box.y1
             for box in boxes
