@@ -15,7 +15,7 @@ from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.weights import WHEELS
 from prefill_router.files import cache_root
 from prefill_router.serve.asking import Vectors
-from tiny import tiny_encoder, tiny_queries
+from tiny import tiny_encoder, tiny_llama, tiny_queries
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPTS = [
@@ -206,7 +206,14 @@ def test_batched_equals_single_and_left_padding_equals_right_padding(name):
             )
 
 
-def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(llama, monkeypatch):
+def test_in_float32_the_given_network_reads_all(llama):
+    """Multiplied out, attention in float32 took four times as long at 1,024 tokens."""
+    with Prefill(tiny_encoder(llama)) as prefill:
+        assert prefill._short is prefill._network
+
+
+def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(monkeypatch):
+    llama = tiny_llama().to(torch.bfloat16)
     encoder = tiny_encoder(llama)
     object.__setattr__(encoder, "network", llama)
     monkeypatch.setattr("prefill_router.encode.prefill.PLAIN_TOKENS", 8)
@@ -222,36 +229,28 @@ def test_short_prompts_are_read_by_modules_of_their_own_on_the_same_weights(llam
             prefill._short = llama
             return [prefill([t], ["q"])["mean"] for t in ids]
 
-    before = llama.config._attn_implementation
-    try:
-        eager, fused = read("eager"), read("sdpa")
-        with (
-            Prefill(encoder) as other,
-            Prefill(encoder) as prefill,
-            ThreadPoolExecutor(4) as threads,
-        ):  # hooks of another one are there
-            other.agree_on(ids[0])
-            prefill.agree_on(ids[0])
-            assert prefill.hooked and prefill._short is not llama
-            assert [p.data_ptr() for p in prefill._short.parameters()] == [
-                p.data_ptr() for p in llama.parameters()
-            ]
-            assert (
-                llama.config._attn_implementation,
-                prefill._short.config._attn_implementation,
-            ) == ("sdpa", "eager")
-            # threads with long and with short prompts do not disturb each other
-            for t, found, plain, kernel in zip(
-                ids,
-                threads.map(lambda t: prefill([t], ["q"])["mean"], ids),
-                eager,
-                fused,
-                strict=True,
-            ):
-                np.testing.assert_array_equal(found, plain if len(t) <= 8 else kernel)
-                np.testing.assert_allclose(plain, kernel, atol=1e-5)
-    finally:
-        llama.set_attn_implementation(before)
+    eager, fused = read("eager"), read("sdpa")
+    with (
+        Prefill(encoder) as other,
+        Prefill(encoder) as prefill,
+        ThreadPoolExecutor(4) as threads,
+    ):  # hooks of another one are there
+        other.agree_on(ids[0])
+        prefill.agree_on(ids[0])
+        assert prefill.hooked and prefill._short is not llama
+        assert [p.data_ptr() for p in prefill._short.parameters()] == [
+            p.data_ptr() for p in llama.parameters()
+        ]
+        assert (llama.config._attn_implementation, prefill._short.config._attn_implementation) == (
+            "sdpa",
+            "eager",
+        )
+        # threads with long and with short prompts do not disturb each other
+        for t, found, plain, kernel in zip(
+            ids, threads.map(lambda t: prefill([t], ["q"])["mean"], ids), eager, fused, strict=True
+        ):
+            np.testing.assert_array_equal(found, plain if len(t) <= 8 else kernel)
+            np.testing.assert_allclose(plain, kernel, atol=0.05)
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ TokenIds = Sequence[int] | np.ndarray
 # large products.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 32_768
 AHEAD = 2  # forward passes that an accelerator has waiting
-PLAIN_TOKENS = 1024  # longest prompt whose attention is multiplied out on a CPU
+PLAIN_TOKENS = 1024  # longest prompt whose attention is multiplied out on a CPU in bfloat16
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
