@@ -25,15 +25,15 @@ ENCODER = "smollm2-135m-instruct"
 
 
 @cache
-def workspace() -> tuple[Workspace, Outcomes]:
-    """The zeroeval profile and its outcomes, fetched if they are not at hand."""
-    ws = open_workspace("zeroeval")
+def workspace(profile: str = "zeroeval") -> tuple[Workspace, Outcomes]:
+    """A profile and its outcomes, fetched if they are not at hand."""
+    ws = open_workspace(profile)
     return ws, ws.load_outcomes()
 
 
-def frontier() -> tuple[Outcomes, np.ndarray, np.ndarray]:
-    """Outcomes of the frontier pool, and training rows and groups of the first split."""
-    ws, outcomes = workspace()
+def frontier(profile: str = "zeroeval") -> tuple[Outcomes, np.ndarray, np.ndarray]:
+    """Outcomes of a profile's frontier pool, and training rows and groups of the first split."""
+    ws, outcomes = workspace(profile)
     pool = dict(pools(ws, outcomes))["frontier"]
     return (
         pool,

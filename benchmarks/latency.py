@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import torch
 
 from prefill_router.encode.activations import extract
 from prefill_router.encode.encoders import load_encoder
-from prefill_router.encode.network import plain_attention
+from prefill_router.encode.network import Encoder
+from prefill_router.encode.pooling import Pool
 from prefill_router.encode.prefill import Prefill
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.store import store_folder
@@ -27,16 +30,18 @@ from prefill_router.serve.router import Router
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 
-LENGTHS, REPEATS = (32, 64, 128, 256, 512), 30
+LENGTHS, REPEATS = (32, 64, 128, 256, 512), 12
 
+# the default one: whoever ran `make reproduce` has its states
+PROFILE = "reasoning_gym"
 METHODS = ("ours", "paper", "shared_block", "adapter_trunk")
 
 
 def run() -> None:
-    """For prompts cut to each length, the encoder's forward pass alone and the whole query."""
-    ws, outcomes = workspace()
-    pool, train, _ = frontier()
-    encoder = load_encoder(ENCODER)
+    """For prompts cut to each length, the encoder's forward pass and the rest of the query."""
+    ws, outcomes = workspace(PROFILE)
+    pool, train, _ = frontier(PROFILE)
+    encoder = load_encoder(ENCODER, dtype=ws.profile.dtype)
     ids = list(outcomes.queries["query_id"])
     store = extract(
         encoder, ids, outcomes.prompts, store_folder(ws.activations, encoder, ids, outcomes.prompts)
@@ -45,7 +50,6 @@ def run() -> None:
         " ".join(outcomes.prompts[i] for i in train[:20]), add_special_tokens=False
     )["input_ids"]
     overhead = len(render_prompt(encoder, "x")) - 1
-    base = plain_attention(encoder.network.base_model, encoder.device)
     table: dict[str, dict[int, dict]] = {}
     megabytes = {}
     for method in METHODS:
@@ -55,39 +59,18 @@ def run() -> None:
             megabytes[method] = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         for length in LENGTHS:
             prompt = encoder.tokenizer.decode(words[: length - overhead])
-            tokens = torch.tensor([render_prompt(encoder, prompt)], device=encoder.device)
-
-            def alone(tokens: torch.Tensor = tokens) -> None:
-                with torch.inference_mode(), torch_threads(1):  # as a route has it
-                    base(input_ids=tokens, use_cache=False).last_hidden_state.cpu()
-
-            # each in a row of its own, as a server would run them; three rows each, in turns
-            times: dict[str, list[float]] = {"encoder_alone": [], "whole_query": []}
-            for _ in range(3):
-                for name, call in (
-                    ("encoder_alone", alone),
-                    (
-                        "whole_query",
-                        lambda prompt=prompt, router=router: router.route(prompt, tolerance=0.05),
-                    ),
-                ):
-                    call()
-                    times[name] += [1000 * timed(call)[0] for _ in range(REPEATS // 3)]
-            base_p50 = float(np.median(times["encoder_alone"]))
-            row = {name: _percentiles(values) for name, values in times.items()}
-            table.setdefault(method, {})[tokens.shape[1]] = row | {
-                "beyond_the_encoder": {
-                    name: value - base_p50 for name, value in row["whole_query"].items()
-                }
-            }
+            table.setdefault(method, {})[len(render_prompt(encoder, prompt))] = asked(
+                router, encoder, prompt
+            )
+        print(f"{method}: {table[method]}", flush=True)
     write(
-        "latency_zeroeval_frontier",
+        f"latency_{PROFILE}_frontier",
         {
             "what": (
                 f"one query through a loaded router on {ENCODER}, {len(pool.targets)} targets, in"
                 " milliseconds by tokens of the rendered prompt; `beyond_the_encoder` is the whole"
-                " query (template, tokens, pooling, features, P(correct), policy) less the median"
-                " of the encoder's own forward pass"
+                " query (template, tokens, pooling, features, P(correct), policy) less what the"
+                " encoder's own forward pass took of it"
             ),
             "repeats": REPEATS,
             "milliseconds": table,
@@ -103,6 +86,51 @@ def run() -> None:
             },
         },
     )
+
+
+def asked(
+    router: Router, encoder: Encoder, prompt: str, repeats: int = REPEATS
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of a query, of the encoder's forward pass in it, and of the rest; a subtraction
+    of two medians would be lost in what a long pass varies by.
+    """
+    with own_pass(encoder) as passed:
+        times: dict[str, list[float]] = {"encoder_alone": [], "whole_query": []}
+        for _ in range(3 + repeats):  # the first ones are slow
+            passed.clear()
+            times["whole_query"].append(1000 * timed(partial(router.route, prompt))[0])
+            times["encoder_alone"].append(1000 * sum(passed))
+    whole, alone = (np.array(times[name][3:]) for name in ("whole_query", "encoder_alone"))
+    return {
+        "encoder_alone": _percentiles(alone),
+        "whole_query": _percentiles(whole),
+        "beyond_the_encoder": _percentiles(whole - alone),
+    }
+
+
+@contextmanager
+def own_pass(encoder: Encoder) -> Iterator[list[float]]:
+    """Seconds of every forward pass of an encoder, those of pooling inside of it taken off."""
+    network, take, found = getattr(encoder.network, "base_model", encoder.network), Pool.take, []
+
+    def timed_take(pool: Pool, layer: int, states: torch.Tensor) -> None:
+        began = time.perf_counter()
+        take(pool, layer, states)
+        if running:  # the last layer is pooled after the pass
+            found.append(began - time.perf_counter())
+
+    running: list[float] = []
+    handles = [
+        network.register_forward_pre_hook(lambda *_: running.append(time.perf_counter())),
+        network.register_forward_hook(lambda *_: found.append(time.perf_counter() - running.pop())),
+    ]
+    Pool.take = timed_take  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        Pool.take = take  # type: ignore[method-assign]
+        for handle in handles:
+            handle.remove()
 
 
 def threads(

@@ -1,6 +1,7 @@
 """Benchmarks: the recipe computes what ours computes, on small things; no timing is asserted."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -23,6 +24,8 @@ from benchmarks import (
 )
 from prefill_router.data.splits import group_folds
 from prefill_router.encode.activations import extract as ours
+from prefill_router.encode.pooling import Pool
+from prefill_router.encode.prefill import Prefill
 from prefill_router.encode.store import ActivationStore
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.files import project_root
@@ -160,7 +163,9 @@ def test_committed_results_have_ratio_machine_and_versions():
 
 def test_the_figure_shows_every_committed_result(tmp_path):
     folder = project_root() / "results" / "benchmarks"
-    timed = json.loads((folder / "latency_zeroeval_frontier.json").read_text())["milliseconds"]
+    timed = json.loads((folder / f"latency_{latency.PROFILE}_frontier.json").read_text())[
+        "milliseconds"
+    ]
     assert set(timed) == set(latency.METHODS)
     ratios, query, growth = bench.draw(folder, tmp_path).axes[:3]
     shown = dict(zip(*reversed(query.get_legend_handles_labels()), strict=True))
@@ -228,6 +233,23 @@ def test_what_is_shipped_is_compared_with_what_is_evaluated(monkeypatch):
     assert exact["router_mb"] > more["router_mb"] > less["router_mb"]
     assert more["directions"] > less["directions"]
     assert 0 < more["p_moves_mean"] < less["p_moves_mean"] < less["p_moves_most"]
+
+
+def test_the_encoders_own_pass_is_timed_without_pooling(monkeypatch):
+    """On a clock that ticks when it is looked at: once at each end of the pass, and twice for each
+    block's pooling, whose tick is taken off.
+    """
+    llama = tiny_llama()
+    encoder, take = dataclasses.replace(tiny_encoder(llama), network=llama), Pool.take
+    ticks = itertools.count()
+    with Prefill(encoder) as prefill, latency.own_pass(encoder) as passed:
+        prefill.agree_on([4, 5, 6])
+        passed.clear()
+        with monkeypatch.context() as clock:
+            clock.setattr(latency.time, "perf_counter", lambda: next(ticks))
+            prefill([[4, 5, 6]], ["q"])
+    assert sum(passed) == (2 * LAYERS + 1) - LAYERS
+    assert Pool.take is take and not llama._forward_hooks and not llama._forward_pre_hooks
 
 
 def test_threads_are_compared_alone_and_in_company(llama):

@@ -1,8 +1,8 @@
 """P(correct) of labelled queries by routers that did not train on them: what plans are chosen on.
 
 The kernel router has it from the cross-validation that chooses its ridges, at no cost. Any other
-method is trained again for each fold, with the features and hyper-parameters of the whole; a
-network's layers stay as they were chosen.
+method is trained again for each fold: a network with the layers that were chosen for the whole, a
+baseline with hyper-parameters that are chosen anew.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ def draw_encoders(
     *by_size, right = axes
     for ax, (table, name, factor) in zip(by_size, shown, strict=True):
         _by_size(ax, table, encoders, name, factor)
-    by_size[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    if intervals["pool"].nunique() > 1:  # one line needs no name
+        by_size[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     over = matrix.sub(matrix.drop(columns="ours", errors="ignore").mean(axis=1), axis=0)
     most = float(over.abs().max().max()) or 0.01
     heat(right, over, "{:+z.3f}", DIVERGING, (-1.15 * most, 1.15 * most))
