@@ -162,6 +162,10 @@ def test_encoders_are_drawn_by_size_with_what_their_plans_save():
         line = ax.lines[0]
         assert list(line.get_xdata()) == [100, 1000]
         assert list(line.get_ydata()) == pytest.approx(heights)
+    assert left.get_legend() is None  # one pool
+    more = pd.concat([auc, auc.assign(pool="small")])
+    legend = draw_encoders(more, matrix, sizes).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["pool mixed", "pool small"]
     plt.close("all")
 
 
