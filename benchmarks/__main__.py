@@ -49,7 +49,7 @@ def plain_log(axis: Axis) -> None:
     """Ticks of a logarithmic axis as plain numbers: matplotlib's own powers of ten are mathematics,
     which the style draws as it is written.
     """
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -104,14 +104,15 @@ def draw(folder: Path, target: Path) -> plt.Figure:
             xerr=[faster["median"] - faster["min"], faster["max"] - faster["median"]],
             error_kw={"capsize": 3},
         )
-        for y, value in enumerate(faster["median"]):
+        for y, (value, most) in enumerate(zip(faster["median"], faster["max"], strict=True)):
+            inside = value > 2.5  # a shorter bar has no room for its number
             ratios.text(
-                0.9 * value,
+                0.9 * value if inside else most + 0.2,
                 y,
                 f"{value:.1f}x",
                 va="center",
-                ha="right",
-                color="white",
+                ha="right" if inside else "left",
+                color="white" if inside else "black",
                 fontweight="bold",
             )
         ratios.axvline(1, color="black", linewidth=0.8)  # as fast as the recipe

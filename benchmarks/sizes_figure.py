@@ -1,4 +1,6 @@
-"""Cost against work, drawn: time and memory by the number of training rows and of prompts."""
+"""Cost against work, drawn: time and memory by the number of training rows and of prompts, and the
+speed of extraction by the number of workers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
 from prefill_router.report.saving import save_figure
@@ -53,7 +56,7 @@ def _line(
 def draw(folder: Path, target: Path, plain_log: Callable[[Axis], None]) -> plt.Figure:
     """Written to `target` as sizes.svg and sizes.png."""
     use_style()
-    fig, (time, memory) = plt.subplots(1, 2, figsize=(10, 3.6))
+    fig, (time, memory, workers) = plt.subplots(1, 3, figsize=(13, 3.6))
     for line in lines(folder):
         how: dict[str, Any] = {"color": line.color, "marker": line.marker, "label": line.name}
         time.plot(line.work, line.seconds, **how)
@@ -64,8 +67,24 @@ def draw(folder: Path, target: Path, plain_log: Callable[[Axis], None]) -> plt.F
     time.set(yscale="log")
     plain_log(time.yaxis)
     memory.set(ylim=(0, None))
+    _workers(workers, folder / "scale_workers.json")
     handles, names = time.get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8)
     target.mkdir(parents=True, exist_ok=True)
     save_figure(fig, target, "sizes")
     return fig
+
+
+def _workers(ax: Axes, file: Path) -> None:
+    """Tokens a second of every way of extracting in shards, median and range."""
+    ways = json.loads(file.read_text())["ways"] if file.is_file() else {}
+    names = [{"plain": "plain Ray Data code"}.get(name, name) for name in ways]
+    rates = [way["tokens_per_second"] for way in ways.values()]
+    medians = [rate["median"] for rate in rates]
+    error = [[m - rate["min"] for m, rate in zip(medians, rates, strict=True)]]
+    error += [[rate["max"] - m for m, rate in zip(medians, rates, strict=True)]]
+    colors = ["#999999" if name == "plain" else "#009E73" for name in ways]
+    if ways:
+        ax.barh(names, medians, xerr=error, color=colors, error_kw={"capsize": 3})
+    ax.invert_yaxis()
+    ax.set(title="Extraction in shards", xlabel="tokens a second", xlim=(0, None))

@@ -194,7 +194,12 @@ def test_the_figure_shows_every_committed_result(tmp_path):
 
 def test_the_figure_of_sizes_shows_rows_and_prompts(tmp_path):
     folder = project_root() / "results" / "benchmarks"
-    time, memory = sizes_figure.draw(folder, tmp_path, bench.plain_log).axes
+    time, memory, workers = sizes_figure.draw(folder, tmp_path, bench.plain_log).axes
+    ways = json.loads((folder / "scale_workers.json").read_text())["ways"]
+    assert [bar.get_width() for bar in workers.patches] == [
+        way["tokens_per_second"]["median"] for way in ways.values()
+    ]
+    assert "1,000,000" in [text.get_text() for text in time.get_xticklabels()]
     expected = json.loads((folder / "scale_extraction.json").read_text())["rows"]
     drawn = {line.get_label(): line.get_xydata() for line in time.lines}
     np.testing.assert_allclose(

@@ -84,7 +84,10 @@ CAPTIONS = {
         "Speed against the published recipe, what a query takes beyond the encoder's own prefill,"
         " and time and memory against the number of prompts."
     ),
-    "sizes": "Time and peak memory by the number of training rows and of prompts.",
+    "sizes": (
+        "Time and peak memory by the number of training rows and of prompts, and how fast one"
+        " process, workers of Ray and plain Ray Data code extract."
+    ),
 }
 
 
