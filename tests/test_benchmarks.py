@@ -244,20 +244,27 @@ def test_what_is_shipped_is_compared_with_what_is_evaluated(monkeypatch):
 
 
 def test_the_encoders_own_pass_is_timed_without_pooling(monkeypatch):
-    """On a clock that ticks when it is looked at: once at each end of the pass, and twice for each
-    block's pooling, whose tick is taken off.
+    """On a clock that ticks when it is looked at, and that pooling moves by 100: left are the ends
+    of the pass, and for each block the beginning of its pooling.
     """
     llama = tiny_llama()
     encoder, take = dataclasses.replace(tiny_encoder(llama), network=llama), Pool.take
     ticks = itertools.count()
+
+    def slow_take(pool, layer, states):
+        take(pool, layer, states)
+        for _ in range(100):
+            next(ticks)
+
+    monkeypatch.setattr(Pool, "take", slow_take)
     with Prefill(encoder) as prefill, latency.own_pass(encoder) as passed:
         prefill.agree_on([4, 5, 6])
         passed.clear()
         with monkeypatch.context() as clock:
             clock.setattr(latency.time, "perf_counter", lambda: next(ticks))
             prefill([[4, 5, 6]], ["q"])
-    assert sum(passed) == (2 * LAYERS + 1) - LAYERS
-    assert Pool.take is take and not llama._forward_hooks and not llama._forward_pre_hooks
+    assert sum(passed) == LAYERS + 1
+    assert Pool.take is slow_take and not llama._forward_hooks and not llama._forward_pre_hooks
 
 
 def test_threads_are_compared_alone_and_in_company(llama):

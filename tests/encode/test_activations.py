@@ -13,7 +13,7 @@ import torch
 from prefill_router.encode import activations
 from prefill_router.encode.activations import extract
 from prefill_router.encode.pooling import ActivationError, pool_states
-from prefill_router.encode.prefill import batches
+from prefill_router.encode.prefill import Prefill, batches
 from prefill_router.encode.prompts import render_prompt
 from prefill_router.encode.shards import ShardWriter
 from prefill_router.encode.store import ActivationStore, store_folder, store_key
@@ -409,3 +409,13 @@ def test_a_store_that_was_computed_elsewhere_is_used_where_it_is_brought_to(enco
     brought = extract(encoder, ids, prompts, here, progress=False)
     assert encoder.network.calls == calls and brought.verify() == []
     assert brought.read(1, "mean").shape == (3, WIDTH) and brought.key == made.key
+
+
+def test_the_check_of_the_hooks_reads_a_few_tokens(encoder, tmp_path, monkeypatch):
+    """With all of a prompt it took as long as reading it, which weighs where prompts are few and
+    long.
+    """
+    checked = []
+    monkeypatch.setattr(Prefill, "agree_on", lambda self, ids: checked.append(len(ids)))
+    extract(encoder, ["q"], [" ".join(["w1"] * 30)], tmp_path / "store", progress=False)
+    assert checked == [16]
