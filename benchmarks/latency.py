@@ -124,7 +124,7 @@ def own_pass(encoder: Encoder) -> Iterator[list[float]]:
         network.register_forward_pre_hook(lambda *_: running.append(time.perf_counter())),
         network.register_forward_hook(lambda *_: found.append(time.perf_counter() - running.pop())),
     ]
-    Pool.take = timed_take  # type: ignore[method-assign]
+    Pool.take = timed_take  # type: ignore[assignment,method-assign]
     try:
         yield found
     finally:
@@ -167,5 +167,5 @@ def busy(processes: int) -> Iterator[None]:
             other.wait()
 
 
-def _percentiles(values: list[float]) -> dict[str, float]:
+def _percentiles(values: np.ndarray) -> dict[str, float]:
     return {"p50": float(np.percentile(values, 50)), "p95": float(np.percentile(values, 95))}
