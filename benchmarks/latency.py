@@ -124,11 +124,11 @@ def own_pass(encoder: Encoder) -> Iterator[list[float]]:
         network.register_forward_pre_hook(lambda *_: running.append(time.perf_counter())),
         network.register_forward_hook(lambda *_: found.append(time.perf_counter() - running.pop())),
     ]
-    Pool.take = timed_take  # type: ignore[assignment,method-assign]
+    Pool.take = timed_take
     try:
         yield found
     finally:
-        Pool.take = take  # type: ignore[method-assign]
+        Pool.take = take
         for handle in handles:
             handle.remove()
 
