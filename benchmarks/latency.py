@@ -30,8 +30,8 @@ from prefill_router.serve.router import Router
 
 from .common import ENCODER, frontier, ratio, spread, timed, workspace, write
 
-LENGTHS, REPEATS = (32, 64, 128, 256, 512), 12
-
+# the first queries of a length are slow
+LENGTHS, WARM_UP, REPEATS = (32, 64, 128, 256, 512), 3, 12
 # the default one: whoever ran `make reproduce` has its states
 PROFILE = "reasoning_gym"
 METHODS = ("ours", "paper", "shared_block", "adapter_trunk")
@@ -88,19 +88,16 @@ def run() -> None:
     )
 
 
-def asked(
-    router: Router, encoder: Encoder, prompt: str, repeats: int = REPEATS
-) -> dict[str, dict[str, float]]:
+def asked(router: Router, encoder: Encoder, prompt: str) -> dict[str, dict[str, float]]:
     """Milliseconds of a query, of the encoder's forward pass in it, and of the rest; a subtraction
     of two medians would be lost in what a long pass varies by.
     """
     with own_pass(encoder) as passed:
-        times: dict[str, list[float]] = {"encoder_alone": [], "whole_query": []}
-        for _ in range(3 + repeats):  # the first ones are slow
+        times = []
+        for _ in range(WARM_UP + REPEATS):
             passed.clear()
-            times["whole_query"].append(1000 * timed(partial(router.route, prompt))[0])
-            times["encoder_alone"].append(1000 * sum(passed))
-    whole, alone = (np.array(times[name][3:]) for name in ("whole_query", "encoder_alone"))
+            times.append((timed(partial(router.route, prompt))[0], sum(passed)))
+    whole, alone = 1000 * np.array(times[WARM_UP:]).T
     return {
         "encoder_alone": _percentiles(alone),
         "whole_query": _percentiles(whole),
@@ -110,8 +107,12 @@ def asked(
 
 @contextmanager
 def own_pass(encoder: Encoder) -> Iterator[list[float]]:
-    """Seconds of every forward pass of an encoder, those of pooling inside of it taken off."""
-    network, take, found = getattr(encoder.network, "base_model", encoder.network), Pool.take, []
+    """Seconds of every forward pass of an encoder; those of pooling inside of it are entries below
+    zero, so that the sum is what the encoder itself took.
+    """
+    network, take = getattr(encoder.network, "base_model", encoder.network), Pool.take
+    running: list[float] = []
+    found: list[float] = []
 
     def timed_take(pool: Pool, layer: int, states: torch.Tensor) -> None:
         began = time.perf_counter()
@@ -119,7 +120,6 @@ def own_pass(encoder: Encoder) -> Iterator[list[float]]:
         if running:  # the last layer is pooled after the pass
             found.append(began - time.perf_counter())
 
-    running: list[float] = []
     handles = [
         network.register_forward_pre_hook(lambda *_: running.append(time.perf_counter())),
         network.register_forward_hook(lambda *_: found.append(time.perf_counter() - running.pop())),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
@@ -77,14 +78,15 @@ def draw(folder: Path, target: Path, plain_log: Callable[[Axis], None]) -> plt.F
 
 def _workers(ax: Axes, file: Path) -> None:
     """Tokens a second of every way of extracting in shards, median and range."""
-    ways = json.loads(file.read_text())["ways"] if file.is_file() else {}
-    names = [{"plain": "plain Ray Data code"}.get(name, name) for name in ways]
-    rates = [way["tokens_per_second"] for way in ways.values()]
-    medians = [rate["median"] for rate in rates]
-    error = [[m - rate["min"] for m, rate in zip(medians, rates, strict=True)]]
-    error += [[rate["max"] - m for m, rate in zip(medians, rates, strict=True)]]
-    colors = ["#999999" if name == "plain" else "#009E73" for name in ways]
-    if ways:
-        ax.barh(names, medians, xerr=error, color=colors, error_kw={"capsize": 3})
-    ax.invert_yaxis()
+    if file.is_file():
+        ways = json.loads(file.read_text())["ways"]
+        rates = pd.DataFrame({name: way["tokens_per_second"] for name, way in ways.items()}).T
+        ax.barh(
+            ["plain Ray Data code" if name == "plain" else name for name in ways],
+            rates["median"],
+            xerr=[rates["median"] - rates["min"], rates["max"] - rates["median"]],
+            color=["#999999" if name == "plain" else "#009E73" for name in ways],
+            error_kw={"capsize": 3},
+        )
+        ax.invert_yaxis()
     ax.set(title="Extraction in shards", xlabel="tokens a second", xlim=(0, None))
