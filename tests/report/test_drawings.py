@@ -20,6 +20,7 @@ from prefill_router.report.decision_figure import Decision, draw_decision, messa
 from prefill_router.report.drawings import DRAWINGS, all_figures, draw
 from prefill_router.report.names_at_points import name_points
 from prefill_router.report.plots import heat
+from prefill_router.report.pool_overview import draw_pools
 from prefill_router.report.redraw import redraw_profile
 
 matplotlib.use("Agg")
@@ -174,6 +175,17 @@ def test_luck_is_drawn_where_the_reader_knows_more_than_the_prefill(tmp_path):
     fig = draw(tmp_path, "11_headroom")
     assert len(fig.axes) == 2 and "luck" not in fig.get_suptitle()
     plt.close("all")
+
+
+def test_names_of_narrow_zones_keep_apart():
+    row = {"pool": "all", "targets": 3, "queries": 100, "best_single_accuracy": 0.7}
+    row |= {"oracle_accuracy": 0.95, "all_right": 0.56, "disagree": 0.39, "all_wrong": 0.05}
+    points = {"pool": "all", "target": ["a", "b"], "cost": [1.0, 2.0], "accuracy": [0.6, 0.7]}
+    fig = draw_pools(pd.DataFrame([row]), pd.DataFrame(points))
+    names = {text.get_text(): text.get_window_extent() for text in fig.axes[0].texts}
+    right, middle, wrong = (names[n] for n in ("all targets right", "they disagree", "all wrong"))
+    assert right.x1 < middle.x0 and middle.x1 < wrong.x0
+    plt.close(fig)
 
 
 def test_names_cover_neither_each_other_nor_leave_the_axes():

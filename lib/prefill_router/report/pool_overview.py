@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
 from prefill_router.evaluate.complementarity import PoolOverview
 from prefill_router.report.names_at_points import name_points
 from prefill_router.report.styles import ORACLE, TARGET, ZONES, ink_on
+
+GAP = 0.05  # between the names of two zones, as a share of the queries
 
 
 def draw_pools(pools: pd.DataFrame, targets: pd.DataFrame) -> Figure:
@@ -25,12 +30,15 @@ def draw_pools(pools: pd.DataFrame, targets: pd.DataFrame) -> Figure:
     fig, axes = plt.subplots(
         len(pools), 2, figsize=(8.6, 2.6 * len(pools) + 0.7), width_ratios=[1, 1.35], squeeze=False
     )
+    names = []
     for (left, right), row in zip(axes, pools.itertuples(), strict=True):
-        _zones(left, row)
+        names.append(_zones(left, row))
         _prices(right, targets[targets["pool"] == row.pool], row.oracle_accuracy)
     fig.suptitle(pools_message(pools), fontsize=10, fontweight="bold", ha="left", x=0.01)
     fig.canvas.draw()
     fig.set_layout_engine("none")
+    for left, of_zones in zip(axes[:, 0], names, strict=True):
+        _keep_apart(left, of_zones)
     for right, pool in zip(axes[:, 1], pools["pool"], strict=True):
         of = targets[(targets["pool"] == pool)].dropna(subset="cost")
         share = 100 * of["cost"] / of["cost"].max()
@@ -47,8 +55,9 @@ def pools_message(pools: pd.DataFrame) -> str:
     return f"Targets disagree on {span} of the queries: only there a router can win"
 
 
-def _zones(ax: Axes, row) -> None:  # type: ignore[no-untyped-def]  # of itertuples
-    start = 0.0
+def _zones(ax: Axes, row) -> list[Text]:  # type: ignore[no-untyped-def]  # of itertuples
+    """Draw the left side of a row; returns the names of the zones, from left to right."""
+    start, names = 0.0, []
     for zone, (name, color) in ZONES.items():
         share = getattr(row, zone)
         ax.barh(1.6, share, left=start, height=0.7, color=color)
@@ -57,7 +66,7 @@ def _zones(ax: Axes, row) -> None:  # type: ignore[no-untyped-def]  # of itertup
             ax.text(start + share / 2, 1.6, f"{share:.0%}", ha="center", va="center", color=ink)
         words = name.replace("targets ", "") if share < 0.2 else name
         at, align = (1.0, "right") if zone == "all_wrong" else (start + share / 2, "center")
-        ax.text(at, 2.05, words, ha=align, va="bottom", fontsize=7.5)
+        names.append(ax.text(at, 2.05, words, ha=align, va="bottom", fontsize=7.5))
         start += share
     best, oracle = row.best_single_accuracy, row.oracle_accuracy
     ax.barh(0.2, best, height=0.45, color=TARGET)
@@ -70,6 +79,20 @@ def _zones(ax: Axes, row) -> None:  # type: ignore[no-untyped-def]  # of itertup
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.spines["left"].set_visible(False)
     ax.grid(visible=False)
+    return names
+
+
+def _keep_apart(ax: Axes, names: list[Text]) -> None:
+    """Move names of one line to the left where they would run into the next one: the last stands
+    at the end of its axes.
+    """
+    to_data = ax.transData.inverted()
+    for name, following in reversed(list(pairwise(names))):
+        _, (end, _) = to_data.transform(name.get_window_extent())
+        (start, _), _ = to_data.transform(following.get_window_extent())
+        over = end + GAP - start
+        if over > 0:
+            name.set_x(name.get_position()[0] - over)
 
 
 def _prices(ax: Axes, points: pd.DataFrame, oracle: float) -> None:
