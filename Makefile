@@ -81,7 +81,7 @@ lint: env ## Check formatting, style, and notebooks without outputs
 	@$(PY) -m mypy --no-error-summary
 
 test: lint ## All checks and tests, the smoke profile among them
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: env ## Measure speed against the published recipe; writes results/benchmarks
 	@$(PY) -m benchmarks

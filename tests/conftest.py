@@ -1,6 +1,7 @@
 """What several test files share."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,26 @@ import torch
 
 from runs import reproduce_smoke
 from tiny import tiny_encoder, tiny_llama
+
+LONGEST = ("smoke_run", "test_own_run.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest first: two whole runs of the notebooks side by side, and the rest beside
+    what is left of them. Last, one of them would run alone for minutes.
+    """
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name in LONGEST:
+            return LONGEST.index(item.path.name)
+        return LONGEST.index("smoke_run") if _reads_the_smoke_run(item.path) else len(LONGEST)
+
+    items.sort(key=place)
+
+
+@cache
+def _reads_the_smoke_run(path: Path) -> bool:
+    return "smoke_run" in path.read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)  # where pytest-xdist is not installed there is no such hook
@@ -17,14 +38,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     from xdist.scheduler.loadfile import LoadFileScheduling
 
-    @cache
-    def scope(file: str) -> str:
-        text = (config.rootpath / file).read_text(encoding="utf-8")
-        return "smoke_run" if "smoke_run" in text else file
-
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return scope(super()._split_scope(nodeid))
+            file = super()._split_scope(nodeid)
+            return "smoke_run" if _reads_the_smoke_run(config.rootpath / file) else file
 
     return Scheduling(config, log)
 

@@ -11,16 +11,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from threadpoolctl import OpenBLASController, threadpool_limits
+
+# Torch takes seconds to import, and most of what imports this module computes without it.
+if TYPE_CHECKING:
+    import torch
 
 
 def native_bfloat16(device: torch.device | str) -> bool:
     """Whether the device multiplies bfloat16 itself; where it only emulates them, float32 is
     faster.
     """
+    import torch
+
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -67,8 +72,14 @@ def torch_threads(n: int) -> Iterator[None]:
     for each other after every product, and spin: on cores that others use as well, every product
     takes as long as the thread that gets a core last. On two cores a pass over 32 to 128 tokens is
     1.1 to 1.5 times faster with two threads where nothing else runs, and 3 times slower beside one
-    busy process (`benchmarks/latency.py`). As a decorator it works too.
+    busy process (`benchmarks/latency.py`). As a decorator it works too. Where nothing has imported
+    torch there is nothing to set.
     """
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
     before = torch.get_num_threads()
     if before == n:  # torch would also tell the threads that are yet to come
         yield
@@ -83,8 +94,11 @@ def torch_threads(n: int) -> Iterator[None]:
 def _one_torch_thread() -> None:
     # a thread's first use of torch takes the number that any thread set last, even after its own
     # setting
-    torch.get_num_threads()
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.get_num_threads()
+        torch.set_num_threads(1)
 
 
 class _OneBlasThread(ContextDecorator):
@@ -133,7 +147,7 @@ def on_every_core(
     there are. A job is taken when a core is nearly free, so memory stays flat; the first error ends
     the run.
     """
-    on_cpu = torch.device(device).type == "cpu"
+    on_cpu = str(device).partition(":")[0] == "cpu"
     workers = cores() if on_cpu else 1
     keep_memory()
     if not on_cpu:

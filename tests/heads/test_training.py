@@ -14,7 +14,8 @@ from joblib import parallel_config
 from prefill_router.data.splits import Split
 from prefill_router.evaluate.auc import mean_auc
 from prefill_router.heads import fit_baselines, over_seeds
-from prefill_router.heads.fit import FitSettings
+from prefill_router.heads.fit import FEATURES, METHODS, FitSettings
+from prefill_router.heads.fit import HEADS as HEADS_OF_METHODS
 from prefill_router.heads.fit_baselines import (
     baselines_over_seeds,
     fit_controls,
@@ -147,6 +148,7 @@ def fitted():
 
 
 def test_names_are_those_that_can_be_fitted():
+    assert set(METHODS) == set(HEADS_OF_METHODS) == set(FEATURES)
     assert set(BASELINES) == set(fit_baselines.SEMANTIC) | CONTROLS
     assert set(DEFAULT_BASELINES) == HEADS | CONTROLS
     assert set(fit_baselines.NEED_CATEGORIES) < set(BASELINES)

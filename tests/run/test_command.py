@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tomllib
 import warnings
 
@@ -16,7 +18,7 @@ import yaml
 
 from prefill_router.files import project_root
 from prefill_router.heads.fit import FitSettings
-from prefill_router.run import arguments, command, fit, plan, route
+from prefill_router.run import arguments, command, extraction, fit, plan, route
 from prefill_router.run.export import main as export_main
 from prefill_router.run.own_profile import write_own_profile
 from prefill_router.run.profile_files import load_profile
@@ -50,6 +52,22 @@ def test_every_subcommand_has_help_with_its_example(capsys):
         assert f"usage: prefill-router {name}" in shown
         assert f"prefill-router {name}" in COMMANDS or f"`{name}`" in COMMANDS
         assert name != "fit" or (f"(default: {fit.ENCODER})" in shown and "profile" not in shown)
+
+
+def test_help_and_tables_are_there_before_what_takes_seconds_to_import():
+    """Neither a command's help nor a notebook that reads tables waits for torch."""
+    light = "run.fit run.plan run.route run.reproduce run.recompute run.loading evaluate.pools"
+    code = "; ".join(
+        [
+            *(f"import prefill_router.{name}" for name in light.split()),
+            "import sys; print(*sorted(sys.modules))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "prefill_router.run.loading" in loaded
+    heavy = {"torch", "transformers", "sklearn", "scipy.stats", "matplotlib", "nbformat"}
+    assert not loaded & heavy
 
 
 def test_the_list_leaves_out_what_is_not_there(monkeypatch, capsys):
@@ -126,7 +144,7 @@ def table(tmp_path_factory):
 def reads(monkeypatch, encoder):
     """The tiny encoder in place of the embedded one."""
     load = Router.load
-    monkeypatch.setattr(fit, "load_by_name", lambda workspace, name: encoder)
+    monkeypatch.setattr(extraction, "load_by_name", lambda workspace, name: encoder)
     monkeypatch.setattr(
         Router, "load", classmethod(lambda cls, folder, device="auto": load(folder, encoder))
     )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import nnls
 
 from prefill_router.data.outcomes import Outcomes, OutcomesError
 from prefill_router.data.splits import Split
@@ -131,6 +130,8 @@ def _cost_line(tokens: np.ndarray, cost: np.ndarray) -> tuple[float, float]:
     """Least-squares line of the mean cost over input tokens: (constant, slope), both >= 0; the mean
     alone where no tokens are counted.
     """
+    from scipy.optimize import nnls  # half a second to import, for tables with dollars alone
+
     both = ~np.isnan(tokens) & ~np.isnan(cost)
     mean = float(np.nanmean(cost))
     if mean == 0 or not tokens[both].any():

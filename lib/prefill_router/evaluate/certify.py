@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import beta, t
+from scipy.special import betaincinv, stdtrit  # quantiles; scipy.stats takes a second to import
 
 FEW_DIFFER = 30  # below so many groups in which the rule and the target differ, the t bound is off
 
@@ -56,9 +56,11 @@ def lower_bounds(
             + mean**2 * (weights @ sizes**2)[:, None]
         )
         variance = np.maximum(squares, 0) * n_groups / (n_groups - 1) / queries**2
-        bound = mean - t.ppf(1 - delta, n_groups - 1) * np.sqrt(variance)
+        bound = mean - stdtrit(n_groups - 1, 1 - delta) * np.sqrt(variance)
         differing, losing = weights @ (sums != 0), weights @ (sums < 0)
-        most = np.where(losing < n_groups, beta.ppf(1 - delta, losing + 1, n_groups - losing), 1.0)
+        most = np.where(
+            losing < n_groups, betaincinv(losing + 1, n_groups - losing, 1 - delta), 1.0
+        )
         few = -most * np.maximum(-sums.min(axis=0), 1.0) * n_groups / queries
     bound = np.where(differing < FEW_DIFFER, np.minimum(few, bound), bound)
     return np.where(n_groups > 1, bound, -np.inf)

@@ -24,6 +24,7 @@ from prefill_router.evaluate.rules import Rule, within_budget
 from prefill_router.evaluate.walk import Evidence, certified, walk
 
 DELTA = 0.05
+FALSE_ALARMS = 0.01  # of the test for prompts unlike the training, which comes before the plan
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 NO_LOSS, ONE_POINT, BUDGET, MARGIN = "no_loss", "one_point", "budget", "margin"
 """Names of plans: at most 0 and at most 1 point below the best single target; the most accurate at

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from prefill_router.evaluate.cross_fitted import CrossFitted, Pool, evidence_of
 from prefill_router.evaluate.plans import DELTA, EPSILONS
@@ -36,6 +35,8 @@ class Promise:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Clopper and Pearson's interval of the probability that the promise is broken."""
+        from scipy.stats import binomtest  # a second to import, and plans do not need it
+
         found = binomtest(self.broken, self.draws).proportion_ci(level, "exact")
         return float(found.low), float(found.high)
 

@@ -22,7 +22,7 @@ from prefill_router.features.queries import LabelledQueries, States
 from prefill_router.heads.adapter import AdapterEnsemble, adapter_config
 from prefill_router.heads.gram import upper_layers
 from prefill_router.heads.kernel import KernelRouter
-from prefill_router.heads.names import DEFAULT_BASELINES
+from prefill_router.heads.names import DEFAULT_BASELINES, METHODS
 from prefill_router.heads.network import TrunkConfig
 from prefill_router.heads.stored_states import StoredStates, states_of
 from prefill_router.heads.trunk import TrunkEnsemble
@@ -43,7 +43,6 @@ HEADS: dict[str, Any] = {
     "shared_block": TrunkEnsemble,
     "adapter_trunk": AdapterEnsemble,
 }
-METHODS = tuple(HEADS)
 NETWORKS = tuple(method for method in METHODS if method != "ours")
 
 

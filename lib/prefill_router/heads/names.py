@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# what a router can be trained with
+METHODS = ("ours", "paper", "paper_auc", "shared_block", "adapter_trunk")
 CONTROLS = ("random", "prompt_length", "benchmark_mean", "tfidf", "random_features")
 # trained where a profile names none
 DEFAULT_BASELINES = (

@@ -12,11 +12,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.colors import to_rgb
 
-from prefill_router.data.own.fonts import installed_fonts
 from prefill_router.heads.names import MethodKey, OnEncoder, name_of
 
 Color = str | tuple[float, float, float]
@@ -113,6 +110,10 @@ HEAT, DIVERGING = "cividis", "PuOr"
 
 def use_style() -> None:
     """Switch matplotlib to the project's look."""
+    import matplotlib.pyplot as plt  # whoever asks for names or colours alone does not draw
+
+    from prefill_router.data.own.fonts import installed_fonts
+
     plt.style.use(Path(__file__).with_name("paper.mplstyle"))
     plt.rcParams["font.family"] = ["DejaVu Sans", *installed_fonts()]
     pd.set_option(
@@ -174,6 +175,8 @@ def pool_style(pool: str) -> tuple[str, str]:
 
 def luminance(color: Color) -> float:
     """Relative luminance of an opaque colour (WCAG 2.2)."""
+    from matplotlib.colors import to_rgb
+
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

@@ -9,19 +9,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from prefill_router.data.outcome_files import load_outcomes
-from prefill_router.encode.pooling import ActivationError
-from prefill_router.encode.sources import EncoderError
 from prefill_router.files import WeightsError, cache_root
-from prefill_router.heads.fit import METHODS, FitSettings
+from prefill_router.heads.names import METHODS
 from prefill_router.run.arguments import OWN_TABLE, command_line, wrong_options
-from prefill_router.run.extraction import extract_with, load_by_name
 from prefill_router.run.plan import plan_lines
 from prefill_router.run.profile import Profile
 from prefill_router.run.subcommands import COMMAND
 from prefill_router.run.workspace import Workspace
-from prefill_router.serve.router import Router
+
+# `--help` and wrong options are answered before what takes seconds to import.
+if TYPE_CHECKING:
+    from prefill_router.serve.router import Router
 
 ENCODER = "smollm2-135m-instruct"  # embedded: comes from the package index, runs on a CPU
 
@@ -63,6 +63,11 @@ def fit_table(profile: Profile, build: Path, method: str = "ours") -> Router:
         What cannot be used of the table and its prices, all of it at once and before the encoder
         reads anything; that fewer than two targets have a cost, too.
     """
+    from prefill_router.data.outcome_files import load_outcomes
+    from prefill_router.heads.fit import FitSettings
+    from prefill_router.run.extraction import extract_with, load_by_name
+    from prefill_router.serve.router import Router
+
     workspace = Workspace(profile, build, build, build)
     outcomes = load_outcomes(workspace.own_folder(routed=True))
     encoder = load_by_name(workspace, profile.encoder)
@@ -113,6 +118,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0, or 2 for what cannot be used."""
     arguments = _arguments(argv)
+    from prefill_router.encode.pooling import ActivationError
+    from prefill_router.encode.sources import EncoderError
+
     build = arguments.build_dir or cache_root() / "tables"
     out = arguments.out or Path(f"{arguments.table.stem}-router")
     try:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.data.splits import Split
-from prefill_router.encode.store import ActivationStore
 from prefill_router.files import project_root
 from prefill_router.heads.names import MethodKey, OnEncoder, together
-from prefill_router.heads.stored_states import StoredStates, states_of
 from prefill_router.run.earlier import not_run_yet
 from prefill_router.run.handover import (
     pools,
@@ -25,6 +23,11 @@ from prefill_router.run.handover import (
     save_predictions,
 )
 from prefill_router.run.workspace import Workspace
+
+# Most notebooks read tables alone, and what reads states imports torch, which takes seconds.
+if TYPE_CHECKING:
+    from prefill_router.encode.store import ActivationStore
+    from prefill_router.heads.stored_states import StoredStates
 
 Loaded = dict[str, tuple[Outcomes, dict[int, Split], dict[MethodKey, dict[str, Any]]]]
 """Outcomes, splits and methods by pool."""
@@ -72,6 +75,8 @@ class Run:
     @cached_property
     def stores(self) -> dict[str, ActivationStore]:
         """States of every encoder, by name."""
+        from prefill_router.encode.store import ActivationStore
+
         return {
             name: ActivationStore(self.ws.build / note["folder"])
             for name, note in self.notes.items()
@@ -177,6 +182,9 @@ def states_of_encoder(
     workspace: Workspace, outcomes: Outcomes
 ) -> tuple[str, np.ndarray | StoredStates]:
     """Name of the profile's first encoder, and its states [n, d] that the kernel router reads."""
+    from prefill_router.encode.store import ActivationStore
+    from prefill_router.heads.stored_states import states_of
+
     note = read_note(workspace, "encoder")
     store = ActivationStore(workspace.build / note["folder"])
     return note["name"], states_of(store, outcomes.queries["query_id"].to_numpy())

@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from prefill_router.files import project_root, replacing
 from prefill_router.run.kernel import NotebookFailed, execute, kernel_environment
@@ -25,6 +23,9 @@ from prefill_router.run.stamps import (
     read_stamp,
 )
 from prefill_router.run.workspace import Workspace
+
+if TYPE_CHECKING:
+    import nbformat
 
 Stamp = dict[str, Any]
 
@@ -195,6 +196,8 @@ def run(
 
 def _sources(paths: Sequence[Path], parameters: Iterable[str]) -> dict[Path, nbformat.NotebookNode]:
     """The notebooks in order; refused if one does not take the parameters."""
+    import nbformat  # three seconds: its checks of addresses build a grammar
+
     sources = {path: nbformat.read(path, as_version=4) for path in paths}
     for path, notebook in sources.items():
         check_parameters(notebook, path.name, parameters)

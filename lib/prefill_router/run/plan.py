@@ -10,12 +10,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefill_router.evaluate.plans import Plan
 from prefill_router.run.arguments import command_line
 from prefill_router.serve.routed import RouterError
-from prefill_router.serve.router import Router
+
+# `--help` and wrong options are answered before what takes seconds to import.
+if TYPE_CHECKING:
+    from prefill_router.serve.router import Router
 
 
 def rule_in_words(plan: Plan, names: Sequence[str], unit: str) -> str:
@@ -83,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("router", type=Path, metavar="ROUTER", help="folder of a saved router")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
+    from prefill_router.serve.router import Router
+
     try:
         router = Router.load(arguments.router)
     except RouterError as error:

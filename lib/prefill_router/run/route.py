@@ -12,15 +12,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from prefill_router.encode.pooling import ActivationError
-from prefill_router.encode.sources import EncoderError
+from prefill_router.evaluate.plans import FALSE_ALARMS
 from prefill_router.files import WeightsError
 from prefill_router.run.arguments import OPTIONS, command_line
 from prefill_router.run.plan import rule_in_words
 from prefill_router.serve.routed import Route, RouterError
-from prefill_router.serve.router import FALSE_ALARMS, Router
+
+# `--help` and wrong options are answered before what takes seconds to import.
+if TYPE_CHECKING:
+    from prefill_router.serve.router import Router
 
 
 def _prompts_of(stream: TextIO, as_json: bool) -> Iterator[str]:
@@ -147,6 +149,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line. Returns 0; 1 if a prompt could not be read; 2 for wrong arguments or files."""
     arguments = _arguments(argv)
+    from prefill_router.encode.pooling import ActivationError
+    from prefill_router.encode.sources import EncoderError
+    from prefill_router.serve.router import Router
+
     how = {name: getattr(arguments, name) for name in ("plan", "budget", "tolerance")}
     options = {"false_alarms": arguments.false_alarms, "fallback": arguments.fallback}
     try:

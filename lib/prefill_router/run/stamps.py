@@ -8,13 +8,14 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from prefill_router.files import file_hash, project_root
 from prefill_router.run.library_hash import library_hash, reached_modules
 from prefill_router.run.workspace import Workspace
+
+if TYPE_CHECKING:
+    import nbformat
 
 PACKAGES = (
     "torch",

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from prefill_router.data.outcomes import Outcomes, no_longer_than
 from prefill_router.data.splits import grouped_by_family, subset_rows
 from prefill_router.files import project_root, replacing
-from prefill_router.report.saving import DPI, save_figure
 from prefill_router.run.earlier import NotRunYet, make_command
 from prefill_router.run.profile import DEFAULT, Profile
 from prefill_router.run.profile_files import load_profile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FLOAT_FORMAT = "%.6g"
 
@@ -199,6 +201,8 @@ class Workspace:
         -------
         Path of the SVG file.
         """
+        from prefill_router.report.saving import save_figure
+
         return save_figure(fig, self.figures, name)
 
     def show_figure(self, fig: Figure, name: str) -> None:
@@ -209,6 +213,7 @@ class Workspace:
         from IPython.display import Image, display
 
         from prefill_router.report.captions import caption
+        from prefill_router.report.saving import DPI
 
         path = self.save_figure(fig, name).with_suffix(".png")
         plt.close(fig)

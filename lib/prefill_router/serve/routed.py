@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from prefill_router.data.costs import cost_lines, priced, without_cost
 from prefill_router.data.outcomes import Outcomes
-from prefill_router.encode.store import ActivationStore
+
+if TYPE_CHECKING:
+    from prefill_router.encode.store import ActivationStore
 
 UNLIKE = "it is unlike the training"
 LENGTH = 1000  # tokens of the prompt by which the dearest target is told

@@ -16,6 +16,7 @@ import numpy as np
 from prefill_router.data.outcomes import Outcomes
 from prefill_router.encode.network import Encoder
 from prefill_router.encode.store import ActivationStore
+from prefill_router.evaluate.plans import FALSE_ALARMS
 from prefill_router.features.queries import States
 from prefill_router.hardware import one_blas_thread
 from prefill_router.heads.fit import FitSettings
@@ -25,8 +26,6 @@ from prefill_router.serve.planned import Decision, Plans
 from prefill_router.serve.routed import Route, RouterError, checked_fallback, expected_cost, routes
 from prefill_router.serve.saved import RouterParts, read_router, write_router
 from prefill_router.serve.training import trained
-
-FALSE_ALARMS = 0.01
 
 
 class Router:
