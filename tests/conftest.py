@@ -10,20 +10,12 @@ import torch
 from runs import reproduce_smoke
 from tiny import tiny_encoder, tiny_llama
 
-LONGEST = ("smoke_run", "test_own_run.py")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest first: two whole runs of the notebooks side by side, and the rest beside
-    what is left of them. Last, one of them would run alone for minutes.
+    """The smoke run and all that reads it first, the rest beside it in its order: by numbers of
+    tests, as pytest-xdist sorts files, the other whole run of the notebooks came last and alone.
     """
-
-    def place(item: pytest.Item) -> int:
-        if item.path.name in LONGEST:
-            return LONGEST.index(item.path.name)
-        return LONGEST.index("smoke_run") if _reads_the_smoke_run(item.path) else len(LONGEST)
-
-    items.sort(key=place)
+    items.sort(key=lambda item: not _reads_the_smoke_run(item.path))
 
 
 @cache

@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from prefill_router.evaluate import published
 from prefill_router.files import project_root
-from prefill_router.report import decision_figure, styles
+from prefill_router.report import decision_figure, decision_figures, styles
 from prefill_router.report.captions import caption
 from prefill_router.report.decision_figure import Decision, draw_decision, message
 from prefill_router.report.drawings import DRAWINGS, all_figures, draw
@@ -159,6 +159,28 @@ def test_names_are_told_to_keep_off_the_arrow_of_a_decision(monkeypatch):
             for box in boxes
         )
     plt.close(fig)
+
+
+def test_names_are_told_to_keep_off_the_whole_zero_router(monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        decision_figure, "name_points", lambda ax, names, lines, taken: given.append(lines)
+    )
+    plt.close(draw_decision(decision((0.6, 0.71))))
+    between = np.array([0.6, 0.6])  # half way from (0.2, 0.5) to (1.0, 0.7), far from any curve
+    assert np.abs(given[0] - between).sum(axis=1).min() < 0.01
+
+
+def test_one_pool_is_not_counted():
+    metric = {"pool": "all", "method": "ours", "metric": "saving_over_best_single"}
+    saved = pd.DataFrame([metric | {"ci_low": 0.1}])
+    assert decision_figures._saving_pools(saved) == "The plan of ours clearly saves"
+    assert decision_figures._saving_pools(saved.assign(ci_low=-0.1)).endswith("not clearly save")
+    two = pd.concat([saved, saved.assign(pool="more", ci_low=0.0)])
+    assert decision_figures._saving_pools(two).endswith("clearly saves on 1 of 2 pools")
+    said = draw(RESULTS / "local", "07_methods").get_suptitle()
+    assert "has the highest mean AUC; none closes more than" in said and "of 1 pools" not in said
+    plt.close("all")
 
 
 def test_luck_is_drawn_where_the_reader_knows_more_than_the_prefill(tmp_path):

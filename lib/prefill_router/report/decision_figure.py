@@ -29,7 +29,10 @@ from prefill_router.report.words import Interval
 
 DEAREST, LOWEST = 1.35, 0.30  # of the best single's cost; below its accuracy
 KEYS = ("ours, as planned", "best text, as planned", "single target", "best single target")
-BETWEEN = 8  # points of a curve, for each of its own, that names should not cover
+BETWEEN, POINTS = (
+    8,
+    200,
+)  # points of a curve that names should not cover: for each of its own, at least
 TITLE = 105  # characters of a line
 STAYS = 5e-4  # a plan whose cost differs by less asks the best single target alone
 
@@ -140,7 +143,7 @@ def _limits(ax: Axes, found: Decision) -> tuple[float, float]:
 
 def _curves(ax: Axes, found: Decision) -> np.ndarray:
     """All curves; returns points of those that names should not cover."""
-    main, lines = ["ours", found.text], []
+    main = ["ours", found.text]
     rest = [m for m in found.curves["method"].unique() if m not in main]
     for name in rest:
         rows = found.curves[found.curves["method"] == name].sort_values("cost")
@@ -165,6 +168,7 @@ def _curves(ax: Axes, found: Decision) -> np.ndarray:
         zorder=3,
         label="zero router: targets mixed at random",
     )
+    lines = [_along(hull)]
     for name in (m for m in main[::-1] if m is not None):
         rows = found.curves[found.curves["method"] == name].sort_values("cost")
         if rows.empty:  # such a text router was not run in this profile
@@ -180,13 +184,16 @@ def _curves(ax: Axes, found: Decision) -> np.ndarray:
             zorder=4 + (name == "ours"),
             label=f"{words}, by tolerance",
         )
-        steps = np.linspace(0, len(rows) - 1, BETWEEN * len(rows))
-        lines.append(
-            np.column_stack(
-                [np.interp(steps, range(len(rows)), rows[of]) for of in ("cost", "accuracy")]
-            )
-        )
-    return np.vstack(lines) if lines else np.empty((0, 2))
+        lines.append(_along(rows))
+    return np.vstack(lines)
+
+
+def _along(rows: pd.DataFrame) -> np.ndarray:
+    """Points along a curve, close enough that none passes under a name unseen."""
+    steps = np.linspace(0, len(rows) - 1, max(BETWEEN * len(rows), POINTS))
+    return np.column_stack(
+        [np.interp(steps, range(len(rows)), rows[of]) for of in ("cost", "accuracy")]
+    )
 
 
 def _targets(ax: Axes, found: Decision, low: float, high: float, lines: np.ndarray) -> None:

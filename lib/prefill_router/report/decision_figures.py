@@ -78,4 +78,6 @@ def _intervals(ax: Axes, of: pd.DataFrame) -> None:
 def _saving_pools(rows: pd.DataFrame) -> str:
     ours = rows[(rows["method"] == "ours") & (rows["metric"] == "saving_over_best_single")]
     clear = int((ours["ci_low"] > 0).sum())
+    if len(ours) == 1:
+        return f"The plan of ours {'clearly saves' if clear else 'does not clearly save'}"
     return f"The plan of ours clearly saves on {clear} of {len(ours)} pools"

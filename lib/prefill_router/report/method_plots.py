@@ -99,10 +99,10 @@ def _methods_message(both: pd.DataFrame, pools: Sequence[str]) -> str:
     first = [of.loc[of["value"].idxmax(), "method"] for _, of in rows.groupby("pool", sort=False)]
     ours = sum(name in ("ours", "ours_views") for name in first)
     best = _values(both, "gap_closed").groupby("pool")["value"].max().max()
-    return (
-        f"A kernel router on prefill has the highest mean AUC on {ours} of {len(pools)} pools; none"
-        f" closes more than {best:.0%} of the gap to the oracle"
-    )
+    found = f"A kernel router on prefill has the highest mean AUC on {ours} of {len(pools)} pools"
+    if len(pools) == 1:
+        found = f"{label(first[0])} has the highest mean AUC"
+    return f"{found}; none closes more than {best:.0%} of the gap to the oracle"
 
 
 def draw_calibration(bins: pd.DataFrame, metrics: pd.DataFrame, pools: Sequence[str]) -> Figure:
