@@ -29,10 +29,8 @@ from prefill_router.report.words import Interval
 
 DEAREST, LOWEST = 1.35, 0.30  # of the best single's cost; below its accuracy
 KEYS = ("ours, as planned", "best text, as planned", "single target", "best single target")
-BETWEEN, POINTS = (
-    8,
-    200,
-)  # points of a curve that names should not cover: for each of its own, at least
+# points of a curve that names should not cover: for each of its own, and at least
+BETWEEN, POINTS = 8, 200
 TITLE = 105  # characters of a line
 STAYS = 5e-4  # a plan whose cost differs by less asks the best single target alone
 
