@@ -125,6 +125,30 @@ def test_several_runs_at_once_leave_the_threads_as_they_were(monkeypatch):
     assert (torch.get_num_threads(), blas_threads()) == before
 
 
+def test_a_worker_has_one_thread_whatever_another_thread_set_last(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    before = torch.get_num_threads()
+
+    def jobs():
+        for i in range(2):  # a worker begins with each
+            with ThreadPoolExecutor(1) as other:
+                other.submit(torch.set_num_threads, 3).result()
+            yield (i,)
+
+    assert list(on_every_core(lambda i: torch.get_num_threads(), jobs())) == [1, 1]
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("device", "here"), [("cpu:0", False), ("cuda:0", True), ("mps", True)])
+def test_an_accelerator_gets_one_job_after_the_other_from_the_calling_thread(
+    device, here, monkeypatch
+):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for named in (device, torch.device(device)):
+        ran = set(on_every_core(lambda i: threading.get_ident(), ((i,) for i in range(4)), named))
+        assert (ran == {threading.get_ident()}) == here
+
+
 def test_training_takes_one_thread(two_threads, monkeypatch):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(60, 4)).astype(np.float32), (rng.random((60, 2)) < 0.5).astype(float)

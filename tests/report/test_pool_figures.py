@@ -192,17 +192,21 @@ def test_sentences_about_headroom():
     text = pool_sentences.learning(curve, "mine")
     assert "mean AUC by +0.050 and the AUC of differences by +0.000." in text
     informed = pd.DataFrame(
-        {"pool": "mine", "metric": ["mean_auc", "disagreement_auc"], "value": [0.9, 0.58]}
+        {"pool": "mine", "metric": ["mean_auc", "disagreement_auc"], "value": [0.9, 0.68]}
     )
     text = pool_sentences.luck(curve, informed, headroom(), "mine")
-    assert "AUC of 0.900 (the prefill 0.750) and 0.580 on differences (the prefill 0.600)" in text
-    assert "closes 10% of the gap" in text and "the 25.0 points between them are luck" in text
+    assert "AUC of 0.900 (the prefill 0.750) and 0.680 on differences (the prefill 0.600)" in text
+    assert "closes 10% of the gap" in text
+    assert "the 25.0 points between them are luck, or what the reader does not know" in text
     assert pool_sentences.luck(curve, informed, headroom(), "other") == ""
-    knows_less = informed.replace({0.9: 0.75})  # as much as the prefill: not informed
     assert pool_sentences.informed_pools(curve, informed) == ["mine"]
-    assert pool_sentences.informed_pools(curve, knows_less) == []
-    text = pool_sentences.luck(curve, knows_less, headroom(), "mine")
-    assert "0.750, not above the prefill's 0.750" in text and "are luck" not in text
+    # as much as the prefill of single targets, or less of what sets them apart: not informed
+    for known, less in ((0.9, 0.75), (0.68, 0.59)):
+        knows_less = informed.replace({known: less})
+        assert pool_sentences.informed_pools(curve, knows_less) == []
+        text = pool_sentences.luck(curve, knows_less, headroom(), "mine")
+        assert f"{less:.3f}" in text and text.endswith("cannot tell is not luck.")
+        assert "are luck" not in text
 
 
 def learning():
@@ -223,10 +227,11 @@ def test_luck_is_the_shade_between_what_is_expected_and_the_independent_oracle()
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.55, 0.8))
     shown = [label.get_text() for label in panel.get_yticklabels()]
     assert shown == list(LUCK_ROWS.values())[::-1]
-    assert {"luck: 25 points", "52.0%", "70.0%"} <= {text.get_text() for text in panel.texts}
+    assert {"not known: 25.0 points", "52.0%", "70.0%"} <= {text.get_text() for text in panel.texts}
     assert fig.axes[3].get_title() == "Pool yours"
     # of 30 points from 0.5 to 0.8 are 25 luck; 250 more queries bring 0.0625
-    assert "brings +0.062 AUC" in fig.get_suptitle() and "83% of what" in fig.get_suptitle()
+    assert "brings +0.062 AUC" in fig.get_suptitle() and "\n83% of what" in fig.get_suptitle()
+    assert "no router" not in fig.get_suptitle()
     plt.close(fig)
     assert len(draw_headroom(learning(), None, measured=False).axes) == 2
     plt.close("all")
@@ -265,6 +270,9 @@ def test_measured_luck_in_words_and_as_a_figure():
     fig = draw_headroom(learning(), wide, measured=True)
     [shade] = fig.axes[2].patches
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.7, 0.8))
+    # of 20 points from 0.6 to 0.8 are 10 luck in both pools, whatever else is known
+    assert "at least 50% of what" in fig.get_suptitle()
+    assert "luck, at least: 10.0 points" in {text.get_text() for text in fig.axes[2].texts}
     labels = [label.get_text() for label in fig.axes[2].get_yticklabels()]
     assert labels[::-1] == [MEASURED_ROWS[name] for name in MEASURED_ROWS if name != "text"]
     assert [ax.get_title() for ax in fig.axes[2:]] == ["Pool mine", "Pool a second"]

@@ -4,6 +4,7 @@ on a small table.
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import subprocess
@@ -184,6 +185,20 @@ def test_route_says_target_and_why(router, capsys):
         for of, prompt in zip(expected, ("w1 w2", "w3 w4"), strict=True)
     ]
     assert shown.count("why: ") == 2 and f"P(correct) {expected[0].p_correct['dear']:.3f}" in shown
+
+
+def test_route_decides_as_the_library_does_where_nothing_is_asked(router, monkeypatch):
+    true, given = Router.route, {}
+    monkeypatch.setattr(
+        Router,
+        "route",
+        lambda self, prompts, **how: given.update(how) or true(self, prompts, **how),
+    )
+    assert route.main([str(router), "w1 w2"]) == 0
+    of_library = inspect.signature(true).parameters
+    assert {"plan", "budget", "tolerance", "false_alarms", "fallback"} <= set(given)
+    for name in set(given) - {"on_error"}:
+        assert given[name] == of_library[name].default
 
 
 def test_route_reads_files_and_the_standard_input(router, tmp_path, monkeypatch, capsys):

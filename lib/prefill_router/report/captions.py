@@ -30,7 +30,7 @@ CAPTIONS = {
     ),
     "11_headroom": (
         "Both AUCs against the number of training queries; and for each pool accuracy from the"
-        " best single target to the oracle, the stretch that is luck shaded."
+        " best single target to the oracle, the stretch that is luck, or not known, shaded."
     ),
     "13_decision": (
         "Cost against accuracy of ours, the best text router, mixed targets and every target; the"

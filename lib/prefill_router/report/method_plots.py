@@ -101,7 +101,8 @@ def _methods_message(both: pd.DataFrame, pools: Sequence[str]) -> str:
     best = _values(both, "gap_closed").groupby("pool")["value"].max().max()
     found = f"A kernel router on prefill has the highest mean AUC on {ours} of {len(pools)} pools"
     if len(pools) == 1:
-        found = f"{label(first[0])} has the highest mean AUC"
+        name = label(first[0])
+        found = f"{name[0].upper()}{name[1:]} has the highest mean AUC"
     return f"{found}; none closes more than {best:.0%} of the gap to the oracle"
 
 

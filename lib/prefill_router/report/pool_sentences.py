@@ -131,34 +131,35 @@ def luck(curve: pd.DataFrame, informed: pd.DataFrame, headroom: pd.DataFrame, po
         return ""
     row, reader = rows.iloc[0], _auc(informed, pool)
     prefill = _auc(curve[curve["share"] == 1.0], pool)
-    if pool not in informed_pools(curve, informed):
-        return (
-            f"Pool **{pool}**: the informed reader has a mean AUC of {reader['mean_auc']:.3f}, not"
-            f" above the prefill's {prefill['mean_auc']:.3f}: what it cannot tell is not luck, and"
-            " nothing follows from it."
-        )
-    return (
+    knows = (
         f"Pool **{pool}**: the informed reader has a mean AUC of {reader['mean_auc']:.3f} (the"
         f" prefill {prefill['mean_auc']:.3f}) and {reader['disagreement_auc']:.3f} on differences"
-        f" (the prefill {prefill['disagreement_auc']:.3f}); it closes"
+        f" (the prefill {prefill['disagreement_auc']:.3f})"
+    )
+    if pool not in informed_pools(curve, informed):
+        return f"{knows}. Where the prefill knows more, what the reader cannot tell is not luck."
+    return (
+        f"{knows}; it closes"
         f" {row['informed_gap_closed']:z.0%} of the gap to the oracle. With independent draws at"
         " its P one target of the pool would be right on"
         f" {row['oracle_if_independent']:.1%} of the queries, but the one with the largest P on"
         f" {row['expected_of_best_p']:.1%}: the"
         f" {100 * (row['oracle_if_independent'] - row['expected_of_best_p']):.1f} points between"
-        " them are luck."
+        " them are luck, or what the reader does not know."
     )
 
 
 def informed_pools(curve: pd.DataFrame, informed: pd.DataFrame) -> list[str]:
-    """Pools whose informed reader knows more than the prefill: it has a higher mean AUC. Another
-    one tells nothing of luck, since what it cannot predict a router can.
+    """Pools whose informed reader knows more than the prefill, of single targets and of what sets
+    them apart: both its AUCs are higher. Another one tells nothing of luck, since what it cannot
+    predict a router can.
     """
     full = curve[curve["share"] == 1.0]
+    both = ["mean_auc", "disagreement_auc"]
     return [
         pool
         for pool in informed["pool"].unique()
-        if _auc(informed, pool)["mean_auc"] > _auc(full, pool)["mean_auc"]
+        if (_auc(informed, pool)[both] > _auc(full, pool)[both]).all()
     ]
 
 

@@ -35,7 +35,8 @@ def draw_unlike(alarms: pd.DataFrame, bins: pd.DataFrame) -> Figure:
     right.set(xticks=range(len(starts)), xlabel="familiarity of the prompt, from")
     right.set_xticklabels([f"{start:g}" for start in starts])
     right.set(ylabel="accuracy of ours minus\nbest single, points")
-    fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    if bins["pool"].nunique() > 1:
+        fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     row = alarms.iloc[(asked - 0.05).abs().argmin()]
     fig.suptitle(
         f"An alarm meant for {row['false_alarms']:.0%} of familiar prompts rings for"
