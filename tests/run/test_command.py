@@ -97,7 +97,7 @@ def test_a_missing_extra_and_a_missing_clone_are_said(monkeypatch, capsys, tmp_p
 
     monkeypatch.setattr(command, "import_module", missing)
     assert command.main(["verify"]) == 2
-    assert "pip install 'prefill-router[notebooks]'" in capsys.readouterr().err
+    assert "pip install '.[notebooks]'" in capsys.readouterr().err
     with pytest.raises(ModuleNotFoundError):  # no extra would bring it
         command.main(["route", "x"])
     monkeypatch.setattr(command, "project_root", lambda: tmp_path)
