@@ -179,6 +179,19 @@ def test_one_question_written_in_two_ways_is_one(tmp_path):
     )
 
 
+def test_space_around_prompts_is_not_read_and_told(tmp_path):
+    spaced = table()
+    spaced["question"] = [q + ("\n" if i % 2 else "") for i, q in enumerate(spaced["question"])]
+    spaced.to_csv(tmp_path / "t.csv", index=False)
+    read = check(read_own_table(tmp_path / "t.csv"))
+    assert read.outcomes.prompts[3] == "What is 3 + 3?"
+    assert (
+        "120 prompts have spaces or empty lines around them: read without, as when serving"
+        in read.notes
+    )
+    assert not any("CR LF" in note for note in read.notes)
+
+
 @pytest.mark.parametrize("cells", [{"score": 1.0}, "perhaps"])
 def test_a_column_that_cannot_be_read_says_nothing_of_models(tmp_path, cells):
     (tmp_path / "t.jsonl").write_text(

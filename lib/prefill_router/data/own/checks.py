@@ -25,6 +25,7 @@ from prefill_router.data.own.values import (
     plain_number,
     shown,
 )
+from prefill_router.data.texts import tidy
 from prefill_router.files import option
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
@@ -137,7 +138,7 @@ def _read_prompts(long: pd.DataFrame, problems: _Problems, notes: list[str]) -> 
             f"{chats:,} prompts are chat messages: the system text and the user's turn are joined"
             " by an empty line"
         )
-    long["question"] = _plain_lines(prompts.fillna(""), notes)
+    long["question"] = _tidied(prompts.fillna(""), notes)
 
 
 def _read_numbers(long: pd.DataFrame, problems: _Problems) -> bool:
@@ -214,17 +215,24 @@ def _has_system(value: Any) -> bool:
     return bool(re.search(r"role['\"]:\s*['\"](system|developer)", str(value)))
 
 
-def _plain_lines(prompts: pd.Series, notes: list[str]) -> pd.Series:
-    """Prompts with LF at the end of lines: the same prompt from tools of two kinds is one."""
-    plain = prompts.map(lambda text: text.replace("\r\n", "\n").replace("\r", "\n"))
-    if differ := int((plain != prompts).sum()):
+def _tidied(prompts: pd.Series, notes: list[str]) -> pd.Series:
+    """Prompts as `texts.tidy` has them: the same prompt from tools of two kinds is one, and a
+    router reads it in the same form when it serves.
+    """
+    found = prompts.map(tidy)
+    if differ := int(prompts.str.contains("\r", regex=False).sum()):
         notes.append(f"{differ:,} prompts end their lines in CR LF: read as LF")
-    return plain
+    if around := int((prompts.str.strip() != prompts)[found != ""].sum()):
+        notes.append(
+            f"{around:,} prompts have spaces or empty lines around them: read without, as when"
+            " serving"
+        )
+    return found
 
 
 def _read_ids(long: pd.DataFrame, problems: _Problems) -> tuple[pd.Series, pd.Series]:
     """The question's id of every row, and where one id stands for different prompts."""
-    text = long["question"].str.strip()
+    text = long["question"]
     several = pd.Series(False, index=long.index)
     if "query_id" in long:
         ids = long["query_id"].map(as_id)

@@ -83,7 +83,7 @@ def queries_of_table(first: pd.DataFrame, long: pd.DataFrame, notes: list[str]) 
     """One row per question, in the columns of `Outcomes.queries`; prompts that are nearly equal
     share a group where none is given.
     """
-    texts = first["question"].str.strip()
+    texts = first["question"]
     # equal but for case, spaces and marks at the ends; signs inside stay, they tell 2 + 3 from 2 *
     # 3
     same = (
