@@ -177,6 +177,17 @@ def test_words_percentages_and_gaps(tmp_path):
     assert "2 of 240 outcomes are missing: left out, never counted as wrong" in read.notes
 
 
+def test_numbers_whose_column_shows_what_their_signs_mean(tmp_path):
+    table = rows().astype({"output_tokens": object})
+    table["output_tokens"] = [f"{253 + i}.000" for i in range(2 * N)]  # as %.3f writes counts
+    table["cost_usd"] = ["0,0012", "1,000"] * N
+    table["isCorrect"] = [f"{right},000" for right in table["isCorrect"]]
+    read = read_own_table(write(tmp_path, table)).outcomes
+    assert read.output_tokens[:2].tolist() == [[253, 254], [255, 256]]
+    assert read.cost[5].tolist() == [0.0012, 1.0]
+    np.testing.assert_array_equal(read.correct[:4], [[0, 0], [1, 1], [1, 1], [0, 1]])
+
+
 def test_columns_of_a_wide_table_that_are_no_models(tmp_path):
     table = wide()[["prompt", "gpt-4", "mixtral"]].assign(
         category="sums", difficulty=np.arange(N) % 7
@@ -463,6 +474,23 @@ VALUES = {
     "tokens with a unit": (
         change(4, "output_tokens", "1,200 tokens"),
         "column output_tokens: not a number: row 5 '1,200 tokens'; write a plain number",
+    ),
+    "tokens in thousands": (
+        change([4, 7], "output_tokens", "1,000"),
+        r"column output_tokens: thousands or decimals, which cannot be told apart: row 5 '1,000',"
+        " row 8 '1,000'; write whole numbers without any separator, such as 1000$",
+    ),
+    "tokens in thousands, with points": (
+        change(4, "input_tokens", "1.000"),
+        "column input_tokens: thousands or decimals, which cannot be told apart: row 5 '1.000'",
+    ),
+    "tokens in millions": (
+        change(4, "output_tokens", "1.234.000"),
+        "column output_tokens: thousands or decimals.*row 5 '1.234.000'",
+    ),
+    "a cost in thousands": (
+        change(4, "cost_usd", "1,000"),
+        "column cost_usd: thousands or decimals.*row 5 '1,000'; write a point before decimals",
     ),
     "tokens as a share": (
         change(4, "output_tokens", "5%"),

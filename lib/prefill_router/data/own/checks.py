@@ -24,6 +24,7 @@ from prefill_router.data.own.values import (
     parsed,
     plain_number,
     shown,
+    unclear_thousands,
 )
 from prefill_router.data.texts import tidy
 from prefill_router.files import option
@@ -34,6 +35,7 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "input_tokens": plain_number,
     "cost_usd": plain_number,
 }
+COUNTS = ("output_tokens", "input_tokens")
 WRONG = {
     "empty": "empty",
     "percent": "above 1",
@@ -149,6 +151,19 @@ def _read_numbers(long: pd.DataFrame, problems: _Problems) -> bool:
             continue
         raw = long[column]
         long[column], wrong = parsed(raw, parse)
+        if column != "isCorrect":
+            counts = column in COUNTS
+            unclear = unclear_thousands(raw, counts)
+            problems.say(
+                column,
+                "thousands or decimals, which cannot be told apart",
+                "write whole numbers without any separator, such as 1000"
+                if counts
+                else "write a point before decimals, and no separator of thousands",
+                unclear,
+                raw,
+            )
+            long.loc[unclear, column], wrong = np.nan, wrong & ~unclear  # told once
         if column == "isCorrect":
             readable = not wrong.any()
         fix = (
@@ -173,9 +188,7 @@ def _schema(long: pd.DataFrame) -> pa.DataFrameSchema:
     whole = pa.Check(lambda s: ~(s % 1 > 0), name="fraction")
     checks = {
         "isCorrect": [not_percent, not_negative],
-        **{
-            c: [not_negative, finite, whole] for c in ("output_tokens", "input_tokens") if c in long
-        },
+        **{c: [not_negative, finite, whole] for c in COUNTS if c in long},
         **({"cost_usd": [not_negative, finite]} if "cost_usd" in long else {}),
     }
     return pa.DataFrameSchema(
