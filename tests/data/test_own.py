@@ -207,6 +207,29 @@ def test_columns_of_a_wide_table_that_are_no_models(tmp_path):
     )
 
 
+def test_a_number_per_question_says_nothing_of_a_model(tmp_path):
+    """One cost for both would go before the price list, and make them equally dear."""
+    table = wide().rename(columns={"gpt-4": "big", "mixtral": "small"})
+    table = table[["prompt", "big", "small"]].assign(cost=0.005, output_tokens=300, prompt_tokens=9)
+    (tmp_path / "p.yaml").write_text(PRICES)
+    read = read_own_table(write(tmp_path, table), tmp_path / "p.yaml")
+    o = read.outcomes
+    assert o.target_names == ["big", "small"] and (o.input_tokens == 9).all()
+    assert np.isnan(o.cost).all() and np.isnan(o.output_tokens).all()
+    notes = "\n".join(read.notes)
+    assert "one column for all models: cost, output_tokens; what a model costs is read from a" in (
+        notes
+    )
+    assert "cost_usd = cost" not in notes and "columns not used" not in notes
+    assert "prices not used, as there are no output_tokens: big, small." in notes
+    assert "to a wide one add MODEL|total_cost for each" in notes
+    with pytest.raises(OutcomesError, match="fewer than two models have one"):
+        read_own_table(tmp_path / "t.csv", tmp_path / "p.yaml", routed=True)
+    paid = table.assign(**{"big|total_cost": 0.01, "small|total_cost": 0.001})
+    o = read_own_table(write(tmp_path, paid, "u.csv")).outcomes
+    assert o.cost[7].tolist() == [0.01, 0.001] and np.isnan(o.output_tokens).all()
+
+
 def test_currencies_are_not_mixed_and_unused_prices_are_told(tmp_path):
     (tmp_path / "p.yaml").write_text("currency: EUR\nprices:\n  small: {input: 1, output: 2}\n")
     with pytest.raises(OutcomesError, match="small have prices in EUR, big costs in USD"):
