@@ -352,6 +352,26 @@ def test_repeated_rows_are_dropped_and_counted(tmp_path):
     )
 
 
+def test_tokens_and_costs_of_a_repeated_row_are_kept(tmp_path):
+    """Of question 3 the first row of big knows nothing but the outcome, the second the tokens, the
+    third other tokens and the cost; of question 4 a row without outcome comes first.
+    """
+    first = rows().astype({"isCorrect": object, "output_tokens": object}).assign(cost_usd=0.5)
+    first.loc[7, ["output_tokens", "cost_usd"]] = None
+    first.loc[9, "isCorrect"] = None
+    again = first.loc[[7, 7, 9]].assign(output_tokens=[77, 78, 99], cost_usd=[None, 0.25, 0.75])
+    again["isCorrect"] = [1, 1, 1]
+    read = read_own_table(write(tmp_path, pd.concat([first, again])))
+    assert read.outcomes.output_tokens[3:5, 1].tolist() == [77, 99]
+    assert read.outcomes.cost[3:5, 1].tolist() == [0.25, 0.75]
+    assert read.outcomes.correct[3:5, 1].tolist() == [1, 1]
+    assert (
+        "3 rows repeat a question and model: dropped; 2 times their tokens or costs differ, and the"
+        " first were kept"
+    ) in read.notes
+    assert not any("of big is not given" in note for note in read.notes)
+
+
 def test_prompts_that_differ_in_case_and_punctuation_share_a_group(tmp_path):
     table = rows()
     table.loc[table["question"] == "What is 1 + 1?", "question"] = "what is  0 + 0"
