@@ -102,6 +102,8 @@ SHAPES = {
     "list": ROWS,
     "under a name": {"version": 1, "data": ROWS},
     "a list per column": table().to_dict("list"),
+    "pandas, by columns": json.loads(table().to_json()),
+    "pandas, by rows": json.loads(table().to_json(orient="index")),
 }
 
 
@@ -117,6 +119,10 @@ def test_json_that_is_lines_or_nothing(tmp_path):
     for content, message in (
         ("[1, 2]", "entry 1 is a int, not an object"),
         ("[{", "not readable as JSON"),
+        (
+            '{"question": {"0": "a", "1": "b"}, "model": {"0": "x"}}',
+            "column 'model' has other rows than 'question'; write a list of objects",
+        ),
     ):
         (tmp_path / "t.json").write_text(content)
         with pytest.raises(OutcomesError, match=message):
@@ -145,6 +151,15 @@ CAUSES = {
             model=[m.upper() if i // 2 % 2 else m for i, m in enumerate(t["model"])]
         ),
         r"differ in case or spaces alone \(small and SMALL, big and BIG\)",
+    ),
+    "forms of accents": (
+        lambda t: t.assign(
+            question=[
+                ("Caf\u00e9: " if i % 2 else "Cafe\u0301: ") + q
+                for i, q in enumerate(t["question"])
+            ]
+        ),
+        r"240 prompts differ only in how accents are written \(Unicode NFC and NFD",
     ),
     "case of prompts": (
         lambda t: t.assign(
