@@ -243,6 +243,53 @@ def test_lines_without_a_prompt_are_named():
             list(route._prompts_of(io.StringIO(f'"a"\n{line}\n'), True))
 
 
+LINES = '{"prompt": "w1 w2"}\n"w3\\nw4"\n'
+FILES = {
+    "p.jsonl": LINES,
+    "p.JSONL": LINES,
+    "p.ndjson": LINES,
+    "p.json": '[{"prompt": "w1 w2"},\n "w3\\nw4"]',
+    "p.JSON": '["w1 w2", {"prompt": "w3\\nw4", "id": 7}]',
+}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_prompts_are_read_from_files_by_their_names(tmp_path, monkeypatch, mark):
+    def found(path):
+        return route.prompts_of(route._arguments(["my-router", f"--file={path}"]))
+
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(mark + text, encoding="utf-8")
+        assert found(tmp_path / name) == ["w1 w2", "w3\nw4"], name
+    (tmp_path / "p.txt").write_text(mark + '{"prompt": "w1"}\r\n\r\nw2\r\n', encoding="utf-8")
+    assert found(tmp_path / "p.txt") == ['{"prompt": "w1"}', "w2"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{mark}w1\nw2\n"))
+    assert found("-") == ["w1", "w2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("p.json", b'{"prompt": "w1"}', r"p\.json: no array of prompts: write \["),
+        ("p.json", b'"w1"\n"w2"\n', r"p\.json: it is no JSON array \(.*a value a line \.jsonl"),
+        ("p.json", b'["w1", {"text": "w2"}]', r"p\.json: entry 2 holds no prompt: give a text"),
+        ("p.ndjson", b'"w1"\nw2\n', r"p\.ndjson: line 2 is not JSON"),
+        ("p.txt", b"w\xfc1\n", r"p\.txt: it is not UTF-8 .*; save it as UTF-8"),
+        ("p.json", b"[]", "no prompt: write it after"),
+    ],
+)
+def test_files_without_prompts_are_refused(tmp_path, name, data, said):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=said):
+        route.prompts_of(route._arguments(["my-router", f"--file={tmp_path / name}"]))
+
+
+def test_a_prompt_beside_a_file_is_refused(tmp_path):
+    (tmp_path / "p.txt").write_text("w1\n")
+    with pytest.raises(ValueError, match=r"command line \('w2'\) and in --file .*p.txt: give one"):
+        route.prompts_of(route._arguments(["my-router", "w2", f"--file={tmp_path / 'p.txt'}"]))
+
+
 def test_no_router_and_no_prompt(tmp_path, router, monkeypatch, capsys):
     for main in (route.main, plan.main):
         monkeypatch.undo()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from prefill_router.data.texts import tidy
 from prefill_router.encode.network import Encoder
 from prefill_router.encode.pooling import ActivationError, layers_of
 from prefill_router.encode.prefill import Prefill, batch_tokens_of, batches, listed
@@ -57,11 +58,19 @@ class Vectors:
 
 
 def ask(
-    reads: Mapping[str, Attached], prompts: Mapping[str, str], fitted: Fitted, on_error: str
+    reads: Mapping[str, Attached],
+    prompts: Mapping[str, Any],
+    fitted: Fitted,
+    on_error: str,
+    tidied: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, int], dict[str, str]]:
     """P(correct) and familiarity [K + 1] and tokens of the first encoder of named prompts that can
     be read, and what is wrong with the others. Errors: those of `read_prompts` and `in_batches`.
+
+    ``tidied``: prompts are read as `texts.tidy` has them, as those of the training were.
     """
+    if tidied:
+        prompts = {name: tidy(p) if isinstance(p, str) else p for name, p in prompts.items()}
     encoders = {name: attached.encoder for name, attached in reads.items()}
     token_ids, reasons = read_prompts(encoders, prompts, on_error)
     prefills = {name: attached.prefill for name, attached in reads.items()}

@@ -41,6 +41,8 @@ class Router:
     cost_unit : str
     trained_on : int
         Queries.
+    tidy_prompts : bool
+        Whether prompts are read as `data.texts.tidy` has them, since those of the training were so.
     encoder_notes : tuple of dict
         Of every encoder: fingerprint, name, n_layers, hidden_size, plain_prompt.
     plans : dict of str to Plan
@@ -51,6 +53,7 @@ class Router:
     def __init__(self, parts: RouterParts) -> None:
         self.fitted, self.targets = parts.fitted, tuple(parts.targets)
         self.cost_unit, self.trained_on = parts.cost_unit, parts.trained_on
+        self.tidy_prompts = parts.tidy_prompts
         self.encoder_notes = tuple(dict(note) for note in parts.encoders)
         self._plans = Plans.from_json(parts.plans, [target.name for target in self.targets])
         self.plans = dict(self._plans.by_name)
@@ -263,20 +266,15 @@ class Router:
         fallback: str,
     ) -> list[Route]:
         """Routes of named prompts, in their order."""
-        p, tokens, reasons = ask(reads, prompts, self.fitted, on_error)
+        p, tokens, reasons = ask(reads, prompts, self.fitted, on_error, self.tidy_prompts)
         found = routes(self.targets, p, tokens, reasons, decision, fallback)
         return [found[name] for name in prompts]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``router.safetensors`` and ``router.json``; returns the folder."""
-        parts = RouterParts(
-            self.fitted,
-            self.targets,
-            self.cost_unit,
-            self.trained_on,
-            self.encoder_notes,
-            self._plans.as_json(),
-        )
+        known = (self.cost_unit, self.trained_on, self.encoder_notes)
+        plans = self._plans.as_json()
+        parts = RouterParts(self.fitted, self.targets, *known, plans, self.tidy_prompts)
         return write_router(parts, folder)
 
     @classmethod
