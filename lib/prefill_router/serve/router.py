@@ -200,8 +200,8 @@ class Router:
         plan : str, optional
             One of ``plans``.
         budget : float, optional
-            The most accurate rule whose mean expected cost on the labelled queries was at most
-            this, in the cost unit, a query. At most one of tolerance, plan and budget.
+            The most accurate rule whose mean expected cost on the labelled queries was at most this
+            (or always the best single target), in the cost unit. Give at most one of the three.
         false_alarms : float in [0, 1)
             A prompt that is less like the training than all but about this share of the training
             prompts goes to the fallback, and its route says so. 0: none does.
