@@ -181,6 +181,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         f" (default: {FALSE_ALARMS}; 0 switches it off)",
     )
     parser.add_argument("--fallback", help="target of prompts that are unlike the training")
+    parser.add_argument(
+        "--encoder",
+        help="the folder, .gguf file or name that the router's encoder has here (default: the name"
+        " it was trained with)",
+    )
     parser.add_argument("--device", default="auto", help=OPTIONS["device"]["help"])
     # intermixed: prompts may stand after options, as `route my-router --plan one_point "…"`
     return parser.parse_intermixed_args(argv)
@@ -197,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = {"false_alarms": arguments.false_alarms, "fallback": arguments.fallback}
     try:
         prompts = prompts_of(arguments)
-        router = Router.load(arguments.router, device=arguments.device)
+        router = Router.load(arguments.router, arguments.encoder, arguments.device)
         routes = router.route(prompts, on_error="fallback", **how, **options)
     except (ValueError, RouterError, ActivationError, EncoderError, WeightsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

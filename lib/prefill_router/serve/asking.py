@@ -4,7 +4,7 @@ batches that extraction makes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from prefill_router.encode.sources import EncoderError
 from prefill_router.hardware import on_every_core, torch_threads
 from prefill_router.heads.fit import Fitted
 from prefill_router.serve.attached import Attached
+from prefill_router.serve.routed import RouterError
 
 
 class Vectors:
@@ -77,6 +78,24 @@ def ask(
     p, more = probabilities(prefills, token_ids, fitted, on_error)
     tokens = {name: len(ids) for name, ids in next(iter(token_ids.values())).items()}
     return p, tokens, reasons | more
+
+
+def named_prompts(prompts: Any) -> dict[str, Any]:
+    """One prompt as "", those of a sequence by their position, as errors name them.
+
+    Raises
+    ------
+    RouterError
+        Neither; whether a prompt of a sequence is a text is looked at when it is read.
+    """
+    if isinstance(prompts, str):
+        return {"": prompts}
+    if isinstance(prompts, Mapping | bytes) or not isinstance(prompts, Iterable):
+        raise RouterError(
+            f"a prompt is a text and prompts are a sequence of them, not {type(prompts).__name__}"
+            f" ({prompts!r:.60}); of a chat message give the text of its content"
+        )
+    return {f"prompts[{i}]": text for i, text in enumerate(prompts)}
 
 
 def read_prompts(
