@@ -126,7 +126,7 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
 
 
 def _headline(found: _Found, gain: Interval) -> str:
-    """Whether routing pays in accuracy; ``gain``: over the best single target."""
+    """Whether routing wins accuracy; ``gain``: over the best single target."""
     said = f"{points(gain)} points of accuracy"
     on = (
         "the queries that every target answered"
