@@ -177,6 +177,17 @@ def test_words_percentages_and_gaps(tmp_path):
     assert "2 of 240 outcomes are missing: left out, never counted as wrong" in read.notes
 
 
+def test_numbers_whose_column_shows_what_their_signs_mean(tmp_path):
+    table = rows().astype({"output_tokens": object})
+    table["output_tokens"] = [f"{253 + i}.000" for i in range(2 * N)]  # as %.3f writes counts
+    table["cost_usd"] = ["0,0012", "1,000"] * N
+    table["isCorrect"] = [f"{right},000" for right in table["isCorrect"]]
+    read = read_own_table(write(tmp_path, table)).outcomes
+    assert read.output_tokens[:2].tolist() == [[253, 254], [255, 256]]
+    assert read.cost[5].tolist() == [0.0012, 1.0]
+    np.testing.assert_array_equal(read.correct[:4], [[0, 0], [1, 1], [1, 1], [0, 1]])
+
+
 def test_columns_of_a_wide_table_that_are_no_models(tmp_path):
     table = wide()[["prompt", "gpt-4", "mixtral"]].assign(
         category="sums", difficulty=np.arange(N) % 7
@@ -194,6 +205,29 @@ def test_columns_of_a_wide_table_that_are_no_models(tmp_path):
         "no |total_cost: llama" in note
         for note in read_own_table(write(tmp_path, costless, "v.csv")).notes
     )
+
+
+def test_a_number_per_question_says_nothing_of_a_model(tmp_path):
+    """One cost for both would go before the price list, and make them equally dear."""
+    table = wide().rename(columns={"gpt-4": "big", "mixtral": "small"})
+    table = table[["prompt", "big", "small"]].assign(cost=0.005, output_tokens=300, prompt_tokens=9)
+    (tmp_path / "p.yaml").write_text(PRICES)
+    read = read_own_table(write(tmp_path, table), tmp_path / "p.yaml")
+    o = read.outcomes
+    assert o.target_names == ["big", "small"] and (o.input_tokens == 9).all()
+    assert np.isnan(o.cost).all() and np.isnan(o.output_tokens).all()
+    notes = "\n".join(read.notes)
+    assert "one column for all models: cost, output_tokens; what a model costs is read from a" in (
+        notes
+    )
+    assert "cost_usd = cost" not in notes and "columns not used" not in notes
+    assert "prices not used, as there are no output_tokens: big, small." in notes
+    assert "to a wide one add MODEL|total_cost for each" in notes
+    with pytest.raises(OutcomesError, match="fewer than two models have one"):
+        read_own_table(tmp_path / "t.csv", tmp_path / "p.yaml", routed=True)
+    paid = table.assign(**{"big|total_cost": 0.01, "small|total_cost": 0.001})
+    o = read_own_table(write(tmp_path, paid, "u.csv")).outcomes
+    assert o.cost[7].tolist() == [0.01, 0.001] and np.isnan(o.output_tokens).all()
 
 
 def test_currencies_are_not_mixed_and_unused_prices_are_told(tmp_path):
@@ -316,6 +350,26 @@ def test_repeated_rows_are_dropped_and_counted(tmp_path):
         any("4 times their tokens or costs differ" in note for note in other.notes)
         and other.outcomes.output_tokens.max() < 9999
     )
+
+
+def test_tokens_and_costs_of_a_repeated_row_are_kept(tmp_path):
+    """Of question 3 the first row of big knows nothing but the outcome, the second the tokens, the
+    third other tokens and the cost; of question 4 a row without outcome comes first.
+    """
+    first = rows().astype({"isCorrect": object, "output_tokens": object}).assign(cost_usd=0.5)
+    first.loc[7, ["output_tokens", "cost_usd"]] = None
+    first.loc[9, "isCorrect"] = None
+    again = first.loc[[7, 7, 9]].assign(output_tokens=[77, 78, 99], cost_usd=[None, 0.25, 0.75])
+    again["isCorrect"] = [1, 1, 1]
+    read = read_own_table(write(tmp_path, pd.concat([first, again])))
+    assert read.outcomes.output_tokens[3:5, 1].tolist() == [77, 99]
+    assert read.outcomes.cost[3:5, 1].tolist() == [0.25, 0.75]
+    assert read.outcomes.correct[3:5, 1].tolist() == [1, 1]
+    assert (
+        "3 rows repeat a question and model: dropped; 2 times their tokens or costs differ, and the"
+        " first were kept"
+    ) in read.notes
+    assert not any("of big is not given" in note for note in read.notes)
 
 
 def test_prompts_that_differ_in_case_and_punctuation_share_a_group(tmp_path):
@@ -463,6 +517,23 @@ VALUES = {
     "tokens with a unit": (
         change(4, "output_tokens", "1,200 tokens"),
         "column output_tokens: not a number: row 5 '1,200 tokens'; write a plain number",
+    ),
+    "tokens in thousands": (
+        change([4, 7], "output_tokens", "1,000"),
+        r"column output_tokens: thousands or decimals, which cannot be told apart: row 5 '1,000',"
+        " row 8 '1,000'; write whole numbers without any separator, such as 1000$",
+    ),
+    "tokens in thousands, with points": (
+        change(4, "input_tokens", "1.000"),
+        "column input_tokens: thousands or decimals, which cannot be told apart: row 5 '1.000'",
+    ),
+    "tokens in millions": (
+        change(4, "output_tokens", "1.234.000"),
+        "column output_tokens: thousands or decimals.*row 5 '1.234.000'",
+    ),
+    "a cost in thousands": (
+        change(4, "cost_usd", "1,000"),
+        "column cost_usd: thousands or decimals.*row 5 '1,000'; write a point before decimals",
     ),
     "tokens as a share": (
         change(4, "output_tokens", "5%"),

@@ -102,6 +102,8 @@ SHAPES = {
     "list": ROWS,
     "under a name": {"version": 1, "data": ROWS},
     "a list per column": table().to_dict("list"),
+    "pandas, by columns": json.loads(table().to_json()),
+    "pandas, by rows": json.loads(table().to_json(orient="index")),
 }
 
 
@@ -117,6 +119,10 @@ def test_json_that_is_lines_or_nothing(tmp_path):
     for content, message in (
         ("[1, 2]", "entry 1 is a int, not an object"),
         ("[{", "not readable as JSON"),
+        (
+            '{"question": {"0": "a", "1": "b"}, "model": {"0": "x"}}',
+            "column 'model' has other rows than 'question'; write a list of objects",
+        ),
     ):
         (tmp_path / "t.json").write_text(content)
         with pytest.raises(OutcomesError, match=message):
@@ -145,6 +151,15 @@ CAUSES = {
             model=[m.upper() if i // 2 % 2 else m for i, m in enumerate(t["model"])]
         ),
         r"differ in case or spaces alone \(small and SMALL, big and BIG\)",
+    ),
+    "forms of accents": (
+        lambda t: t.assign(
+            question=[
+                ("Caf\u00e9: " if i % 2 else "Cafe\u0301: ") + q
+                for i, q in enumerate(t["question"])
+            ]
+        ),
+        r"240 prompts differ only in how accents are written \(Unicode NFC and NFD",
     ),
     "case of prompts": (
         lambda t: t.assign(
@@ -177,6 +192,19 @@ def test_one_question_written_in_two_ways_is_one(tmp_path):
         "120 prompts end their lines in CR LF: read as LF" in read.notes
         and read.outcomes.prompts[0] == "Question:\nWhat is 0 + 0?"
     )
+
+
+def test_space_around_prompts_is_not_read_and_told(tmp_path):
+    spaced = table()
+    spaced["question"] = [q + ("\n" if i % 2 else "") for i, q in enumerate(spaced["question"])]
+    spaced.to_csv(tmp_path / "t.csv", index=False)
+    read = check(read_own_table(tmp_path / "t.csv"))
+    assert read.outcomes.prompts[3] == "What is 3 + 3?"
+    assert (
+        "120 prompts have spaces or empty lines around them: read without, as when serving"
+        in read.notes
+    )
+    assert not any("CR LF" in note for note in read.notes)
 
 
 @pytest.mark.parametrize("cells", [{"score": 1.0}, "perhaps"])

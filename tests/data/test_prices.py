@@ -95,6 +95,18 @@ SAME = {
         '{"small": {"input_cost_per_token": 1.5e-07, "output_cost_per_token": 6e-07, "mode":'
         ' "chat"}, "large": {"input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}}'
     ),
+    "as LiteLLM lists them, unit said too": (
+        "unit: token\nprices:\n  small: {input_cost_per_token: 1.5e-07, output_cost_per_token:"
+        " 6.0e-07}\n  large: {input_cost_per_token: 2.5e-06, output_cost_per_token: 1.0e-05}\n"
+    ),
+    "in two ways, unit said too": (
+        "unit: token\nprices:\n  small: {input: 1.5e-07, output: 6.0e-07}\n"
+        "  large: {input_cost_per_token: 2.5e-06, output_cost_per_token: 1.0e-05}\n"
+    ),
+    "in two ways, per thousand": (
+        "unit: thousand\nprices:\n  small: {input: 0.00015, output: 0.0006}\n"
+        "  large: {input_cost_per_token: 2.5e-06, output_cost_per_token: 1.0e-05}\n"
+    ),
     "with thirty others": (
         OWN + "".join(f"  other-{i}: {{input: 1, output: 2}}\n" for i in range(30))
     ),
@@ -112,7 +124,8 @@ def test_own_prices_that_are_the_same(tmp_path, kind):
     assert ("30 entries of the price list are of models that the table does not have" in notes) == (
         kind == "with thirty others"
     )
-    assert ("per token" in notes) == (kind in ("as OpenRouter gives them", "as LiteLLM lists them"))
+    said = kind.startswith(("as OpenRouter", "as LiteLLM", "in two ways"))
+    assert ("per token" in notes) == said
 
 
 REFUSED = {
@@ -140,6 +153,7 @@ REFUSED = {
         r"large \(9000\) is priced more than 10,000 times small \(0.6\); are their units the same",
     ),
     "unit": ("unit: word\n" + OWN, "unknown unit 'word'; use one of million, thousand, token"),
+    "unit in a list": ("unit: [token]\n" + OWN, r"unknown unit \['token'\]; use one of million"),
     "misspelt": (OWN.replace("small", "smal"), "smal is no model of the table; is it small"),
     "of others": (
         "prices: {other: {input: 1, output: 2}}",

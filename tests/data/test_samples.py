@@ -1,5 +1,7 @@
 """Single answers: the vote by hand, what is read from a folder, what hidden reasoning costs."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,14 @@ from hypothesis import strategies as st
 
 from prefill_router.data.costs import with_hidden_reasoning
 from prefill_router.data.outcomes import Outcomes, OutcomesError, Target
-from prefill_router.data.samples import NOTHING, Samples, hidden_costs, load_samples, votes
+from prefill_router.data.samples import (
+    NOTHING,
+    Samples,
+    hidden_costs,
+    load_answers,
+    load_samples,
+    votes,
+)
 
 
 def test_the_vote_by_hand():
@@ -85,6 +94,27 @@ def test_answers_of_a_folder(tmp_path, outcomes):
     assert turned.cost[:, 0, 0].tolist() == [9, 5] and turned.said[:, 0, 0].tolist() == [1, 0]
     some = found.rows(np.array([0])).of_targets([1])
     assert some.correct.shape == (2, 1, 1) and some.cost[0, 0, 0] == 130
+
+
+def test_ids_that_are_numbers_and_answers_that_are_numbered_otherwise(tmp_path, outcomes):
+    written(tmp_path)
+    expected = load_samples(tmp_path, outcomes)
+    table = pd.read_parquet(tmp_path / "answers.parquet")
+    for numbers in ({0: 1, 1: 2}, {0: 40, 1: 77}):  # from 1, or seeds
+        table.assign(answer=table["answer"].map(numbers)).to_parquet(tmp_path / "answers.parquet")
+        found = load_samples(tmp_path, outcomes)
+        np.testing.assert_array_equal(found.cost, expected.cost)
+        np.testing.assert_array_equal(found.said, expected.said)
+        assert found.complete.tolist() == [True, False]
+        np.testing.assert_array_equal(load_answers(tmp_path, outcomes), expected.correct)
+    whole = table.assign(query_id=table["query_id"].str[1:].astype(int))
+    whole.to_parquet(tmp_path / "answers.parquet")
+    numbered = outcomes.queries.assign(query_id=["0", "1"])
+    found = load_samples(tmp_path, dataclasses.replace(outcomes, queries=numbered))
+    np.testing.assert_array_equal(found.correct, expected.correct)
+    table.assign(answer=[None, *table["answer"][1:]]).to_parquet(tmp_path / "answers.parquet")
+    with pytest.raises(OutcomesError, match="1 rows have no number of the answer"):
+        load_answers(tmp_path, outcomes)
 
 
 def test_hidden_reasoning_is_paid_as_that_of_the_mean_answer(tmp_path, outcomes):

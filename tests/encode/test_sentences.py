@@ -177,6 +177,34 @@ def test_damaged_file_is_said_aloud_and_made_again(bert, tmp_path, computed, cap
     )
 
 
+def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(sentences, "PART", 1)
+    whole = embed_sentences(bert, PROMPTS, "cpu", batch_tokens=8)
+    means, calls = sentences._means, []
+
+    def dies_at_the_third(encoder, tokens):
+        calls.append(len(tokens))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return means(encoder, tokens)
+
+    monkeypatch.setattr(sentences, "_means", dies_at_the_third)
+    parts = (tmp_path / "parts", "key")
+    with pytest.raises(KeyboardInterrupt):
+        embed_sentences(bert, PROMPTS, "cpu", batch_tokens=8, parts=parts)
+    kept = sorted(path.name for path in parts[0].iterdir())
+    assert kept == ["00000.safetensors", "00001.safetensors"]
+    _change_a_byte(parts[0] / kept[1])  # a damaged part is computed again
+    calls[:] = [0, 0, 0]
+    again = embed_sentences(bert, PROMPTS, "cpu", batch_tokens=8, parts=parts)
+    assert sum(calls) == len(PROMPTS) - 1
+    assert [a.tobytes() for a in again] == [a.tobytes() for a in whole]
+    # parts of other texts are not taken for these
+    other = embed_sentences(bert, PROMPTS[:2], "cpu", batch_tokens=8, parts=(parts[0], "other"))
+    alone = embed_sentences(bert, PROMPTS[:2], "cpu", batch_tokens=8)
+    assert other[0].tobytes() == alone[0].tobytes()
+
+
 def test_interrupted_write_leaves_nothing(bert, tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError("no space left")
@@ -184,7 +212,7 @@ def test_interrupted_write_leaves_nothing(bert, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
         cached_sentences(bert, PROMPTS, tmp_path / "kept", "cpu")
-    assert list((tmp_path / "kept").iterdir()) == []
+    assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
 
 
 LIKE_AND_UNLIKE = ["A cat sits.", "A kitten is sitting.", "Stocks fell today."]

@@ -189,7 +189,8 @@ def test_a_predicted_cost_that_knows_the_length_saves_more(loaded):
     assert saved["over_mean"] == pytest.approx(saved["predicted"] - saved["mean"])
     errors = table.loc["log_error"]
     assert errors["predicted"] < 0.1  # two of three targets always cost the same
-    assert "Pool **made**" in query_cost_sentence(table.reset_index())
+    said = query_cost_sentence(table.reset_index())
+    assert "Pool **made**" in said and "falls" not in said and "changes the saving by" in said
     # a plan that knows the length saves more of what is paid, and the promise holds by each cost
     made = query_cost_plans({"made": (paying, methods)}, expected, 40)
     by = made.set_index(["plan", "metric"]).loc[(NO_LOSS, "saving_over_best_single")]

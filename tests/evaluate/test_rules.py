@@ -59,6 +59,17 @@ def test_a_budget_by_hand():
         within_budget(Rule(), P, COST, 0.5)
 
 
+def test_a_budget_that_pays_for_the_cheapest_alone_outlives_rounding():
+    # the first target costs 0.1, 0.2 and 0.3, the second nothing
+    p = np.array([[0.9, 0.5], [0.8, 0.5], [0.7, 0.5]])
+    cost = np.array([[0.1, 0.0], [0.2, 0.0], [0.3, 0.0]])
+    assert 0.2 - np.cumsum([0.3, 0.2, 0.1])[-1] / 3 > 0  # the running sum leaves some of nothing
+    rule = within_budget(Rule(), p, cost, 0.0)
+    assert rule.choose(p, cost).tolist() == [1, 1, 1]
+    # the last to leave the first target gives up (0.9 - 0.5) / 0.1 of P for a unit of cost
+    assert rule.value == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [

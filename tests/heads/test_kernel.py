@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LogisticRegression
 
 from prefill_router.evaluate.auc import mean_auc, pairwise_disagreement
 from prefill_router.heads.gram import Block, fill_missing, gaussian_gram, read_states
-from prefill_router.heads.kernel import KernelRouter
+from prefill_router.heads.kernel import LEAST_SLOPE, KernelRouter, fit_map, probabilities
 from prefill_router.heads.ridge import held_out_predictions, solve_ridge
 
 
@@ -107,6 +108,28 @@ def test_without_signal_every_query_goes_to_the_best_single_target():
     x, Y = rng.normal(size=(600, 5)), (rng.random((600, 3)) < [0.3, 0.5, 0.8]).astype(float)
     p = KernelRouter().fit(x[:400], Y[:400]).predict_proba(x[400:])
     assert (p.argmax(axis=1) == 2).all()
+
+
+def test_the_map_rises_where_held_out_values_fall_with_the_outcomes():
+    values, Y = np.array([[0.2, 0.4], [0.6, 0.8]]), np.array([[1.0, 1.0], [np.nan, 0.5]])
+    # the known grades 1, 1 and 0.5 have the mean 5 / 6, their values the mean (0.2 + 0.4 + 0.8) / 3
+    slope, intercept = fit_map(values, Y)
+    assert slope == LEAST_SLOPE == 1e-3
+    assert intercept == pytest.approx(np.log(5) - 1e-3 * 1.4 / 3)
+    p = probabilities(values, (slope, intercept))
+    assert (np.diff(p.ravel()) > 0).all() and np.allclose(p, 5 / 6, atol=1e-4)
+    # a slope above 0 is left as it is fitted
+    plain = LogisticRegression(C=np.inf).fit([[0.2], [0.4], [0.6], [0.8]], [0, 1, 0, 1])
+    found = fit_map(values, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    assert found == (plain.coef_[0, 0], plain.intercept_[0]) and found[0] > 0
+
+
+def test_without_signal_no_query_is_sent_to_the_worse_target():
+    rng = np.random.default_rng(11)  # the held-out values fall with the outcomes here
+    x, Y = rng.standard_normal((120, 64)), (rng.random((120, 2)) < [0.6, 0.5]).astype(float)
+    router = KernelRouter().fit(x.astype(np.float32), Y)
+    p = router.predict_proba(rng.standard_normal((500, 64)).astype(np.float32))
+    assert (p.argmax(axis=1) == Y.mean(axis=0).argmax()).mean() > 0.9
 
 
 def test_of_two_encoders_the_noisy_one_is_left_out(problem):

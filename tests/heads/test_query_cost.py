@@ -37,3 +37,15 @@ def test_a_target_that_costs_nothing_is_refused():
     cost[:, 1] = 0
     with pytest.raises(ValueError, match=r"columns \[1\]"):
         QueryCost().fit(x, cost)
+
+
+def test_answers_that_cost_nothing_count_in_the_mean():
+    x, cost = made(300)
+    cost[::2, 0] = 0.0  # half of the first target's answers
+    cost[:40, 1] = np.nan
+    model = QueryCost().fit(x, cost)
+    known = np.where(np.isnan(cost[model.rows_]), np.nan, model.held_out_)
+    np.testing.assert_allclose(np.nanmean(known, axis=0), np.nanmean(cost[model.rows_], axis=0))
+    # without a 0 nothing but the missing ones is left out
+    cost[::2, 0] = np.nan
+    assert model.factors_[0] < 0.6 * QueryCost().fit(x, cost).factors_[0]

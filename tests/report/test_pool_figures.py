@@ -158,8 +158,10 @@ def test_sentences_about_differences():
             "ci_high": [0.1, -0.1],
         }
     )
-    assert "of 2 routers in all pools: mine: TF-IDF + LR." in pool_sentences.worse(paired)
-    assert pool_sentences.worse(paired.assign(ci_high=0.1)).endswith(": none.")
+    worse = "Of 2 routers, these are clearly less accurate than the best single target:"
+    assert pool_sentences.worse(paired) == f"{worse} mine: TF-IDF + LR."
+    none = pool_sentences.worse(paired.assign(ci_high=0.1))
+    assert none == "None of 2 routers is clearly less accurate than the best single target."
 
 
 def headroom():
@@ -174,6 +176,28 @@ def headroom():
             "informed_gap_closed": [0.1],
         }
     )
+
+
+def test_which_encoders_are_read():
+    columns = ["seed", "method", "encoders", "used"]
+    of_ours = pd.DataFrame(
+        [
+            (0, "ours", "a", False),
+            (0, "ours", "b", True),
+            (0, "ours", "a + b", False),
+            (1, "ours", "a", False),
+            (1, "ours", "b", False),
+            (1, "ours", "a + b", True),
+            (0, "ours_views", "a", True),
+        ],
+        columns=columns,
+    )
+    assert pool_sentences.encoders_read("a", of_ours) == (
+        "a; ours chose among a, b by cross-validation, a + b on 1 of 2 splits and b on 1 of 2"
+        " splits"
+    )
+    assert pool_sentences.encoders_read("a", None) == "a"
+    assert pool_sentences.encoders_read("a", of_ours[of_ours["encoders"] == "a"]) == "a"
 
 
 def test_sentences_about_headroom():
@@ -205,7 +229,7 @@ def test_sentences_about_headroom():
         knows_less = informed.replace({known: less})
         assert pool_sentences.informed_pools(curve, knows_less) == []
         text = pool_sentences.luck(curve, knows_less, headroom(), "mine")
-        assert f"{less:.3f}" in text and text.endswith("cannot tell is not luck.")
+        assert f"{less:.3f}" in text and text.endswith("so nothing follows here about luck.")
         assert "are luck" not in text
 
 

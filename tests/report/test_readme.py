@@ -14,7 +14,13 @@ import pytest
 
 from prefill_router.files import project_root
 from prefill_router.report.contents import notebook_list, page_list, title
-from prefill_router.report.overview import COLUMNS, overview, overview_table, query_counts
+from prefill_router.report.overview import (
+    COLUMNS,
+    overview,
+    overview_table,
+    query_counts,
+    several_encoders,
+)
 from prefill_router.report.published import profiles
 from prefill_router.report.readme import blocks, fill, main, marks, pages, without_blocks
 
@@ -203,6 +209,25 @@ def test_overview_by_hand():
         "| [p](docs/results/p.md): a | 0.800 | – | 0.780 | 70.0 | – | – | – | 90.0 |"
     )
     assert "10 to 10 test queries" in shown
+
+
+def test_a_choice_among_encoders_is_told_beside_one_encoder():
+    columns = ["pool", "method", "encoder", "target", "metric", "value"]
+    rows = [
+        ("a", "ours", "x + y", None, "mean_auc", 0.86),  # of several, the best was chosen
+        ("a", "ours", "x", None, "mean_auc", 0.85),
+        ("a", "ours", "y", None, "mean_auc", 0.86),
+        ("a", "paper", "x", None, "mean_auc", 0.80),
+        ("b", "ours", "x + y", None, "mean_auc", 0.74),
+        ("b", "ours", "x", None, "mean_auc", 0.71),
+        ("b", "paper", "x", None, "mean_auc", 0.80),
+        ("b", "paper", "x", "t", "mean_auc", 0.10),
+    ]
+    several = pd.DataFrame(rows, columns=columns)
+    one = several[several["encoder"] == "x"]
+    said = several_encoders({"p": several, "q": one})
+    assert said.startswith(" In p ours chose") and said.endswith("is 0.010 to 0.030 lower.")
+    assert several_encoders({"q": one}) == ""
 
 
 def test_a_new_profile_is_picked_up_by_itself(tmp_path):

@@ -12,6 +12,7 @@ from prefill_router.report.benchmark_table import benchmark_table, speed_sentenc
 from prefill_router.report.cells import verdict
 from prefill_router.report.rivals import (
     best_semantic,
+    best_text,
     rivals,
     rivals_in_words,
     saving_against,
@@ -202,6 +203,14 @@ def test_the_best_semantic_baseline_reads_an_embedding_and_has_the_highest_auc(m
     assert best_semantic(metrics.replace({"target": {"": None}}), "a") == "irt_mpnet"
 
 
+def test_the_best_router_on_text_may_read_words_or_the_length():
+    methods = {"paper": 0.95, "tfidf": 0.9, "prompt_length": 0.6, "knn_minilm": 0.8}
+    assert best_text(metrics_of("a", methods), "a") == "tfidf"
+    assert best_text(metrics_of("a", methods | {"prompt_length": 0.91}), "a") == "prompt_length"
+    assert best_text(metrics_of("a", methods | {"knn_minilm": 0.92}), "a") == "knn_minilm"
+    assert best_text(metrics_of("a", {"paper": 0.95, "benchmark_mean": 0.9}), "a") is None
+
+
 def test_what_a_method_reads_is_not_read_out_of_its_name(metrics):
     assert (
         best_semantic(
@@ -279,7 +288,7 @@ def test_the_bar_in_words(metrics, paired):
         "IRT on MPNet: +0.080 [+0.060, +0.100] (better)" in text
         and "best single target: -3.0% [-5.0%, -1.0%] (worse)" in text
     )
-    assert "no semantic baseline" in bar_sentences(metrics_of("a", {"paper": 0.8}), paired)
+    assert "no router on text" in bar_sentences(metrics_of("a", {"paper": 0.8}), paired)
 
 
 def test_every_rival_that_is_clearly_better_is_named():
@@ -302,9 +311,9 @@ def test_every_rival_that_is_clearly_better_is_named():
     ]
     assert (
         rivals_in_words(paired, "a", "ours")
-        == "Clearly better than it are in accuracy kNN on MiniLM by 5.0 points [3.0, 7.0], TF-IDF +"
-        " LR by 3.0 points [1.0, 5.0]; in P-AUCCC TF-IDF + LR by 0.025 [0.005, 0.045]; in mean"
-        " AUC none of the 2 other routers is clearly better."
+        == "Clearly better than this router: in accuracy kNN on MiniLM by 5.0 points [3.0, 7.0],"
+        " TF-IDF + LR by 3.0 points [1.0, 5.0]; in P-AUCCC TF-IDF + LR by 0.025 [0.005, 0.045]; in"
+        " mean AUC none of the 2 other routers is clearly better."
     )
     assert (
         rivals_in_words(paired_of("a", *rows[2:4]), "a", "ours")
@@ -416,7 +425,10 @@ def test_the_table_of_benchmarks_says_what_the_files_say(tmp_path):
     assert text.splitlines()[-1] == "| 2,048 | 1,400 | 300 | 4.7 | 100 | 200 | 0.5 |"
     assert "(prefill; ours in bfloat16, the recipe in float32)" in text
     said = speed_sentence(tmp_path)
-    assert "extraction 8.0 (7.5 to 9.0), sweep 8.0 (7.5 to 9.0), on 2 cores" in said
+    assert (
+        "extraction 8.0 (7.5 to 9.0; bfloat16 against float32), sweep 8.0 (7.5 to 9.0), on 2 cores"
+        in said
+    )
     assert (
         "| extraction: prefill | 310 tokens/s in float32 | 2,500 tokens/s in bfloat16 | **8.0**"
         " (7.5 to 9.0) |" in text

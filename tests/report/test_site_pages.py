@@ -70,7 +70,7 @@ def test_pages_of_profiles_hold_figures_tables_verdict_and_data(site, parsed):
     run, not_run = (
         parsed[site / "profiles" / f"{n}.html"] for n in ("local", "reasoning_gym_families")
     )
-    assert "Routing pays in accuracy" in run.get_text()
+    assert "Routing wins accuracy" in run.get_text()
     assert run.find("a", href=re.compile("01_evil")) and not run.find("a", href=re.compile("lost"))
     assert "were not run where these pages were built" in not_run.get_text()
     drawn = {path.stem for path in (project_root() / "figures" / "local").glob("*.svg")}

@@ -108,7 +108,7 @@ def test_a_clear_gain():
     [v] = verdicts(tables())
     assert (
         v.headline
-        == "Routing pays in accuracy: +3.0 [+1.0, +5.0] points of accuracy over always asking the"
+        == "Routing wins accuracy: +3.0 [+1.0, +5.0] points of accuracy over always asking the"
         " best single target (on all queries dear). With a tolerance chosen beforehand it costs"
         " 50% less and is right on 69.5 % against 70.0 %."
     )
@@ -144,10 +144,7 @@ def test_a_clear_gain():
         ),
         ({"gain": (-0.03, -0.05, -0.01), "planned": (0.6, 0.6)}, "Keep dear"),
         ({"saving": (np.nan, np.nan, np.nan)}, "No point of its curve on the test queries reaches"),
-        (
-            {"questions": 200},
-            "Too few questions (200) for more than a hint. Routing pays in accuracy",
-        ),
+        ({"questions": 200}, "Too few questions (200) for more than a hint. Routing wins accuracy"),
         ({"seeds": 2}, "on 2 of 5 splits, the others never reach it"),
         ({"planned": (0.1, 0.695)}, "it costs 12% more"),
         ({"gain": (0.01, -0.02, 0.04)}, "Train the router"),
@@ -199,7 +196,7 @@ def test_a_clear_gain():
         ),
         (
             {"rival": -0.03},
-            "Clearly better than it are in accuracy TF-IDF + LR by 3.0 points [1.0, 5.0].",
+            "Clearly better than this router: in accuracy TF-IDF + LR by 3.0 points [1.0, 5.0].",
         ),
         ({"rival": 0.0}, "None of the 1 other routers is clearly better in accuracy."),
         ({"curve": (0.82, 0.825)}, "More labels help little: the last doubling brought +0.005 AUC"),
@@ -247,6 +244,40 @@ def test_a_target_without_an_auc_has_a_dash_and_no_word_has_a_minus_before_zero(
     )
 
 
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [(0.52, ", at 40 % less cost."), (0.0, ", at 25 % more cost."), (-0.6, ", at 2.0 times its")],
+)
+def test_what_accuracy_costs_is_said_beside_it(saved, said):
+    # the best single target costs 0.8 of the dearest: 0.48, 1 and 1.6 against 0.8
+    given = tables()
+    rows = [
+        {**given["metrics"].iloc[0], "method": method, "metric": "cost_saving_vs_max", "value": v}
+        for method, v in (("ours", saved), ("best_single", 0.2))
+    ]
+    given["metrics"] = pd.concat([given["metrics"], pd.DataFrame(rows)], ignore_index=True)
+    [v] = verdicts(given)
+    assert f"(on all queries dear){said}" in v.headline
+
+
+def test_nobody_is_sent_to_a_plan_that_asks_one_target():
+    saving, gain = "saving_over_best_single", "accuracy_over_best_single"
+    nothing = [
+        {"pool": "mine", "operating_point": "no_loss", "metric": m, "value": 0.0}
+        for m in (saving, gain)
+    ]
+    of = {"method": "ours", "ci_low": 0.0, "ci_high": 0.0}
+    against = {"method_a": "ours", "method_b": "tfidf", "best_text_by_plan": True, "diff": 0.0}
+    given = tables()
+    given["decisions"] = pd.DataFrame(nothing).assign(**of)
+    given["decision_differences"] = pd.DataFrame(nothing).assign(**of, **against)
+    [v] = verdicts(given)
+    assert "so the plan is to ask that target." in v.headline
+    assert v.advice[-1].startswith("A router that follows its plan would always ask dear.")
+    given["decisions"].loc[0, ["value", "ci_low", "ci_high"]] = (0.2, 0.1, 0.3)
+    assert "let it follow its plan" in verdicts(given)[0].advice[-1]
+
+
 def test_the_report_keeps_a_name_in_its_cell(tmp_path):
     ws = open_workspace(
         "local", build_dir=tmp_path / "b", results_dir=tmp_path / "r", figures_dir=tmp_path / "f"
@@ -254,7 +285,7 @@ def test_the_report_keeps_a_name_in_its_cell(tmp_path):
     for name, table in tables(target="<b>cheap|&").items():
         ws.write_table(table, name)
     markdown = write_report(ws).read_text(encoding="utf-8")
-    assert "Routing pays in accuracy" in markdown and r"<b>cheap\|&" in markdown
+    assert "Routing wins accuracy" in markdown and r"<b>cheap\|&" in markdown
 
 
 def test_a_curve_that_reaches_the_best_single_target_at_a_higher_cost_alone():

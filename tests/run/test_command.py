@@ -7,10 +7,12 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import shlex
 import subprocess
 import sys
 import tomllib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,7 +27,7 @@ from prefill_router.run.own_profile import write_own_profile
 from prefill_router.run.profile_files import load_profile
 from prefill_router.run.subcommands import SUBCOMMANDS, Subcommand
 from prefill_router.serve.router import Router
-from tiny import tiny_queries
+from tiny import save_tiny, tiny_queries
 
 ROOT = project_root()
 COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -97,7 +99,7 @@ def test_a_missing_extra_and_a_missing_clone_are_said(monkeypatch, capsys, tmp_p
 
     monkeypatch.setattr(command, "import_module", missing)
     assert command.main(["verify"]) == 2
-    assert "pip install 'prefill-router[notebooks]'" in capsys.readouterr().err
+    assert "pip install '.[notebooks]'" in capsys.readouterr().err
     with pytest.raises(ModuleNotFoundError):  # no extra would bring it
         command.main(["route", "x"])
     monkeypatch.setattr(command, "project_root", lambda: tmp_path)
@@ -147,7 +149,9 @@ def reads(monkeypatch, encoder):
     load = Router.load
     monkeypatch.setattr(extraction, "load_by_name", lambda workspace, name: encoder)
     monkeypatch.setattr(
-        Router, "load", classmethod(lambda cls, folder, device="auto": load(folder, encoder))
+        Router,
+        "load",
+        classmethod(lambda cls, folder, given=None, device="auto": load(folder, given or encoder)),
     )
     return encoder
 
@@ -243,6 +247,53 @@ def test_lines_without_a_prompt_are_named():
             list(route._prompts_of(io.StringIO(f'"a"\n{line}\n'), True))
 
 
+LINES = '{"prompt": "w1 w2"}\n"w3\\nw4"\n'
+FILES = {
+    "p.jsonl": LINES,
+    "p.JSONL": LINES,
+    "p.ndjson": LINES,
+    "p.json": '[{"prompt": "w1 w2"},\n "w3\\nw4"]',
+    "p.JSON": '["w1 w2", {"prompt": "w3\\nw4", "id": 7}]',
+}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_prompts_are_read_from_files_by_their_names(tmp_path, monkeypatch, mark):
+    def found(path):
+        return route.prompts_of(route._arguments(["my-router", f"--file={path}"]))
+
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(mark + text, encoding="utf-8")
+        assert found(tmp_path / name) == ["w1 w2", "w3\nw4"], name
+    (tmp_path / "p.txt").write_text(mark + '{"prompt": "w1"}\r\n\r\nw2\r\n', encoding="utf-8")
+    assert found(tmp_path / "p.txt") == ['{"prompt": "w1"}', "w2"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{mark}w1\nw2\n"))
+    assert found("-") == ["w1", "w2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("p.json", b'{"prompt": "w1"}', r"p\.json: no array of prompts: write \["),
+        ("p.json", b'"w1"\n"w2"\n', r"p\.json: it is no JSON array \(.*a value a line \.jsonl"),
+        ("p.json", b'["w1", {"text": "w2"}]', r"p\.json: entry 2 holds no prompt: give a text"),
+        ("p.ndjson", b'"w1"\nw2\n', r"p\.ndjson: line 2 is not JSON"),
+        ("p.txt", b"w\xfc1\n", r"p\.txt: it is not UTF-8 .*; save it as UTF-8"),
+        ("p.json", b"[]", "no prompt: write it after"),
+    ],
+)
+def test_files_without_prompts_are_refused(tmp_path, name, data, said):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=said):
+        route.prompts_of(route._arguments(["my-router", f"--file={tmp_path / name}"]))
+
+
+def test_a_prompt_beside_a_file_is_refused(tmp_path):
+    (tmp_path / "p.txt").write_text("w1\n")
+    with pytest.raises(ValueError, match=r"command line \('w2'\) and in --file .*p.txt: give one"):
+        route.prompts_of(route._arguments(["my-router", "w2", f"--file={tmp_path / 'p.txt'}"]))
+
+
 def test_no_router_and_no_prompt(tmp_path, router, monkeypatch, capsys):
     for main in (route.main, plan.main):
         monkeypatch.undo()
@@ -276,6 +327,40 @@ def test_a_table_without_prices_is_refused_before_anything_is_read(table, reads,
     assert "Under `prices:` of one.yaml write" in shown
     assert "`cheap: {input: 0.15, output: 0.60}`" in shown and "warning" not in shown.lower()
     assert reads.network.calls == 0 and not (table / "no").exists()
+
+
+def test_the_command_that_fit_prints_asks_a_router_whose_encoder_is_a_folder(
+    table, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    given = [str(table / "mine.csv"), f"--prices={table / 'prices.yaml'}", "--build-dir=build"]
+    save_tiny(tmp_path / "models" / "my encoder")
+    assert fit.main([*given, "--encoder=models/my encoder", "--out=a router"]) == 0
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "To ask it" in line)
+    words = shlex.split(said.removeprefix("To ask it: "))
+    assert words == ["prefill-router", "route", "a router", "--encoder", "models/my encoder", "…"]
+    assert command.main([*words[1:-1], "w1 w2"]) == 0
+    assert "P(correct)" in capsys.readouterr().out
+    # without it the encoder is not found, and the message says what to do
+    assert command.main(["route", "a router", "w1 w2"]) == 2
+    assert "pass encoder= (on the command line --encoder), the folder" in capsys.readouterr().err
+
+
+def test_an_encoder_with_a_name_of_its_own_need_not_be_said_again():
+    assert fit.asking(Path("r"), fit.ENCODER) == 'prefill-router route r "…"'
+    assert fit.asking(Path("r"), "org/name") == 'prefill-router route r "…"'
+
+
+def test_a_file_where_the_router_should_be_is_told_before_training(table, reads, tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    for out in (taken, taken / "router"):
+        with pytest.raises(SystemExit):
+            fit.main([str(table / "mine.csv"), f"--out={out}", "--prices=no.yaml"])
+        shown = capsys.readouterr().err
+        assert f"--out: {taken} is a file; give the router a folder" in shown
+        assert "no.yaml: no such file" in shown  # what else is wrong is told with it
+    assert reads.network.calls == 0
 
 
 def test_all_that_is_wrong_with_a_small_table_is_told_together(table, reads, capsys, tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -122,6 +123,44 @@ def test_other_groups_are_left_alone(router):
     )
     with pytest.raises(ValueError, match="no deployment has the model name 'nothing'"):
         ask(s, "x", "nothing")
+
+
+def test_a_prompt_unlike_the_training_goes_to_the_dearest_where_the_best_is_not_in_the_group(
+    router,
+):
+    route = router.route
+    router.route = lambda prompt: replace(route(prompt), target="huge", reason="it is unlike")
+    assert ask(strategy(router, tolerance=0.9), "easy") in ("l", "l2")  # not small, which P prefers
+    assert ask(strategy(router, fallback="small"), "hard") == "s"
+    there = PrefillStrategy(
+        router, SimpleNamespace(model_list=[*LIST, deployment("auto", "huge", id="h")])
+    )
+    assert ask(there, "easy") == "h"
+
+
+def test_a_request_may_name_a_deployment_its_model_or_what_a_wildcard_fits(router):
+    wild = [
+        deployment("openai/*", "openai/*", id="w"),
+        deployment("openai/gpt-*", "azure/my-*", id="longer"),
+        deployment("*/fixed/*", "azure/fixed", id="f"),
+        deployment("a-*-*", "openai/*", id="two"),
+    ]
+    s = PrefillStrategy(router, SimpleNamespace(model_list=[*LIST, *wild]))
+
+    def given(model, **how):
+        found = s.get_available_deployment(model, [{"role": "user", "content": "hard"}], **how)
+        assert found == asyncio.run(s.async_get_available_deployment(model, "hard", **how))
+        return found["model_info"]["id"], found["litellm_params"]["model"]
+
+    assert given("s") == ("s", "openai/small")
+    assert given("azure/anything", specific_deployment=True) == ("l", "azure/anything")
+    assert given("openai/o3") == ("w", "openai/o3")
+    assert given("openai/gpt-4o") == ("longer", "azure/my-4o")
+    assert given("x/fixed/y") == ("f", "azure/fixed")
+    assert given("a-b-c") == ("two", "a-b-c")  # more parts than places: as it was asked for
+    assert router.asked == [] and wild[0]["litellm_params"]["model"] == "openai/*"
+    with pytest.raises(ValueError, match="no deployment has the model name 'gpt'"):
+        given("gpt", specific_deployment=True)
 
 
 @pytest.mark.parametrize("how", ["async", "sync"])

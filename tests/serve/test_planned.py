@@ -1,6 +1,7 @@
 """The plans of a router: what decides a request, what is kept, what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,21 @@ def test_a_budget_takes_the_most_accurate_rule_that_it_pays(plans):
         plans.decision(budget=0.5)
     with pytest.raises(RouterError, match="no plan"):
         Plans().decision(budget=0.5)
+
+
+def test_a_budget_that_pays_for_the_best_single_target_is_not_less_accurate(plans):
+    # always large: 79 % right at a cost of 10; the rule that the budget pays: 78 % at 8
+    worse = replace(plans, points=((0.0, 8.0, 0.78), (0.3, 1.0, 0.6)))
+    decision = worse.decision(budget=10.0)
+    assert (decision.rule, decision.best, decision.plan) == (None, "large", None)
+    assert decision.choose(NAMES, P[::-1], COST) == "large"
+    # too little for it: the rule that the budget pays
+    assert worse.decision(budget=9.9).rule == Rule("utility", 0.0)
+    # as accurate as it: the rule
+    assert plans.decision(budget=10.0).rule == Rule("utility", 0.0)
+    # no rule keeps to the budget, always large does
+    dear = replace(plans, points=((0.0, 12.0, 0.9),))
+    assert dear.decision(budget=10.0).best == "large"
 
 
 @pytest.mark.parametrize(

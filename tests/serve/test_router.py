@@ -459,6 +459,12 @@ def test_what_cannot_be_asked_or_trained_is_refused(router, encoder, outcomes, s
         router.route("w1", tolerance=-1)
     with pytest.raises(RouterError, match="on_error must be"):
         router.route(["w1"], on_error="ignore")
+    for prompt in (None, {"role": "user", "content": "w1"}, b"w1", 3):
+        for on_error in ("raise", "fallback"):
+            with pytest.raises(
+                RouterError, match=f"a sequence of them, not {type(prompt).__name__} "
+            ):
+                router.route(prompt, on_error=on_error)
     with pytest.raises(RouterError, match="fallback 'best' is no target"):
         router.route(["w1"], on_error="fallback", fallback="best")
     with pytest.raises(RouterError, match="unknown method"):

@@ -95,12 +95,16 @@ def _wrong_head(content: dict[str, Any], path: Path) -> list[str]:
         problems.append(
             f"{path}: unknown currency {currency!r}; use one of {', '.join(CURRENCIES)}"
         )
-    if unit is not None and unit not in UNITS:
+    if unit is not None and not _known(unit):
         problems.append(
             f"{path}: unknown unit {unit!r}; use one of {', '.join(UNITS)} (what a price is for),"
             " or drop it"
         )
     return problems
+
+
+def _known(unit: Any) -> bool:
+    return isinstance(unit, str) and unit in UNITS  # a list or table is no key at all
 
 
 def unreadable_prices(path: str | Path | None) -> list[str]:
@@ -130,16 +134,18 @@ def _in_millions(
     """Prices per million tokens. Without a unit those that cannot be per million are a problem: a
     dear model would cost nothing.
     """
-    if unit in UNITS:
-        return {
-            m: replace(p, input=p.input * UNITS[unit], output=p.output * UNITS[unit])
-            for m, p in found.items()
-        }
+    # these keys say per token themselves, and are read so: no unit scales them again
     explicit = {
         m for m, entry in entries.items() if isinstance(entry, dict) and set(PER_TOKEN) & set(entry)
     }
     if explicit & set(found):
         notes.append(f"prices given per token: {_some(sorted(explicit & set(found)))}")
+    if _known(unit):
+        factors = {m: 1.0 if m in explicit else UNITS[unit] for m in found}
+        return {
+            m: replace(p, input=p.input * factors[m], output=p.output * factors[m])
+            for m, p in found.items()
+        }
     priced = {
         m: [v for v in (p.input, p.output) if v > 0] for m, p in found.items() if m not in explicit
     }

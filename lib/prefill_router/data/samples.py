@@ -79,9 +79,17 @@ class _Answers:
     @classmethod
     def of(cls, table: pd.DataFrame, outcomes: Outcomes) -> _Answers:
         """The rows of queries and targets that the outcomes have."""
-        query = pd.Index(outcomes.queries["query_id"]).get_indexer(table["query_id"].astype(object))
-        target = pd.Index(outcomes.target_names).get_indexer(table["target"].astype(object))
-        here, number = (query >= 0) & (target >= 0), table["answer"].to_numpy()
+        # ids are texts there, whatever a file has them as
+        query = pd.Index(outcomes.queries["query_id"]).get_indexer(_texts(table["query_id"]))
+        target = pd.Index(outcomes.target_names).get_indexer(_texts(table["target"]))
+        # by their order: answers may be numbered from 1, or by seeds
+        number, _ = pd.factorize(table["answer"], sort=True)
+        if (number < 0).any():
+            raise OutcomesError(
+                f"{ANSWERS}: {(number < 0).sum():,} rows have no number of the answer; number the"
+                " answers of each target to a query 0, 1, 2"
+            )
+        here = (query >= 0) & (target >= 0)
         shape = (int(number[here].max(initial=0)) + 1, *outcomes.correct.shape)
         return cls(table[here], number[here], query[here], target[here], shape)
 
@@ -90,6 +98,10 @@ class _Answers:
         found = np.full(self.shape, empty)
         found[self.number, self.query, self.target] = values
         return found
+
+
+def _texts(values: pd.Series) -> list[str]:
+    return [str(value) for value in values.tolist()]
 
 
 def _table(folder: str | Path) -> pd.DataFrame | None:
@@ -111,6 +123,11 @@ def load_answers(folder: str | Path, outcomes: Outcomes) -> np.ndarray | None:
     float ndarray [A, n, K] or None
         1 right, 0 wrong, NaN where a target has fewer answers; None if the folder holds no single
         answers.
+
+    Raises
+    ------
+    OutcomesError
+        An answer without a number.
     """
     table = _table(folder)
     if table is None:
@@ -135,7 +152,7 @@ def load_samples(folder: str | Path, outcomes: Outcomes) -> Samples | None:
     Raises
     ------
     OutcomesError
-        A column is missing; says which.
+        A column is missing, or an answer has no number; says which.
     """
     table = _table(folder)
     if table is None or "said" not in table:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from prefill_router.hardware import give_memory_back, on_every_core
 # Longer texts are cut: these are the lengths that the sentence encoders' own configurations set.
 SENTENCE_TOKENS = {"all-minilm-l6-v2": 256, "all-mpnet-base-v2": 384}
 OTHER_TOKENS = 256
+PART = 64  # batches: what an interrupted run loses at most
 FORMAT = (
     1  # raise it when cached numbers change their meaning: every older file is then left unread
 )
@@ -49,6 +51,7 @@ def embed_sentences(
     *,
     dtype: str = "float32",
     progress: bool = False,
+    parts: tuple[Path, str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sentence embeddings and what they cost: mean over real tokens of the last layer, scaled to
     length 1.
@@ -57,8 +60,9 @@ def embed_sentences(
     `sentence_tokens(name)` tokens; a batch holds at most `batch_tokens` tokens, padding included
     (but at least one text): on a CPU small batches, which stay in its cache, are the fastest
     (mpnet: 512 is 1.5 times as fast as 8192). `dtype` is that of the network's weights, as in
-    `load_encoder`. `progress` shows a bar over texts on standard error. Raises `EncoderError` as
-    `load_encoder` does, and for an empty prompt.
+    `load_encoder`. `progress` shows a bar over texts on standard error. `parts`, a folder and the
+    key of its files, keeps what is done after every `PART` batches; what lies there is read and not
+    computed again. Raises `EncoderError` as `load_encoder` does, and for an empty prompt.
 
     Returns
     -------
@@ -80,19 +84,29 @@ def embed_sentences(
         for batch in batches([len(tokens[row]) for row in order], batch_tokens)
     ]
     vectors = np.empty((len(tokens), encoder.hidden_size), dtype=np.float32)
+    tflop = 2e-12 * encoder.params * np.array([len(row) for row in tokens], dtype=np.float64)
+    folder, key = parts or (None, "")
+    blocks = [jobs[start : start + PART] for start in range(0, len(jobs), PART)]
     with tqdm(total=len(tokens), unit="text", desc=encoder.name, disable=not progress) as bar:
-        found = on_every_core(
-            lambda rows: _means(encoder, [tokens[row] for row in rows]),
-            ((rows,) for rows in jobs),
-            encoder.device,
-        )
-        for rows, means in zip(jobs, found, strict=True):
-            vectors[rows] = means
-            bar.update(len(rows))
+        for number, block in enumerate(blocks):
+            rows = [row for batch in block for row in batch]
+            path = folder / f"{number:05}.safetensors" if folder else None
+            if path and (kept := _part(path, key, tflop[rows])) is not None:
+                vectors[rows] = kept
+                bar.update(len(rows))
+                continue
+            found = on_every_core(
+                lambda batch: _means(encoder, [tokens[row] for row in batch]),
+                ((batch,) for batch in block),
+                encoder.device,
+            )
+            for batch, means in zip(block, found, strict=True):
+                vectors[batch] = means
+                bar.update(len(batch))
+            if path:
+                _write(path, key, vectors[rows], tflop[rows])
     give_memory_back()
-    return vectors, 2e-12 * encoder.params * np.array(
-        [len(row) for row in tokens], dtype=np.float64
-    )
+    return vectors, tflop
 
 
 def cached_sentences(
@@ -108,7 +122,8 @@ def cached_sentences(
     The file is named after the encoder and a SHA-256 over all that shapes the vectors: the
     encoder's weights, the token limit, the dtype and the prompts in order. The device is not in it:
     it changes rounding alone. A file that is damaged is said aloud and made again. Progress goes to
-    standard error.
+    standard error. What an interrupted call had computed lies in a folder beside the file, and the
+    next one goes on from there.
 
     Returns
     -------
@@ -132,8 +147,12 @@ def cached_sentences(
             return _read(path, key)
         except (SafetensorError, ValueError) as error:
             say(f"{path} is damaged ({error}): its {len(prompts):,} embeddings are computed again")
-    vectors, tflop = embed_sentences(name, prompts, device, dtype=dtype, progress=True)
+    parts = path.with_suffix(".parts")
+    vectors, tflop = embed_sentences(
+        name, prompts, device, dtype=dtype, progress=True, parts=(parts, key)
+    )
     _write(path, key, vectors, tflop)
+    shutil.rmtree(parts, ignore_errors=True)
     return vectors, tflop
 
 
@@ -155,6 +174,15 @@ def _means(encoder: Any, tokens: list[list[int]]) -> np.ndarray:
     real = batch["attention_mask"].unsqueeze(-1).float()
     mean = (states.float() * real).sum(dim=1) / real.sum(dim=1)
     return torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+
+
+def _part(path: Path, key: str, tflop: np.ndarray) -> np.ndarray | None:
+    """The vectors of a part that was kept; None where it is not there, damaged or of others."""
+    try:
+        vectors, known = _read(path, key)
+    except (OSError, SafetensorError, ValueError):
+        return None
+    return vectors if np.array_equal(known, tflop) else None
 
 
 def _digest(key: str, vectors: np.ndarray, tflop: np.ndarray) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import betaincinv, stdtrit  # quantiles; scipy.stats takes a second to import
 
+LEAST_FREEDOM = 1e-3  # where one group holds all queries: the t bound is then without end
 FEW_DIFFER = 30  # below so many groups in which the rule and the target differ, the t bound is off
 
 
@@ -23,9 +24,12 @@ def lower_bounds(
     """One-sided lower confidence bounds of mean differences, with whole groups as the unit.
 
     Student's t on the ratio of group sums to group sizes (the linearised variance of a ratio
-    estimator, Cochran, Sampling Techniques, 1977, section 6.4). Where only a few groups differ at
-    all, it would trust them too much; the bound is then what the share of groups with a loss can be
-    at most (Clopper and Pearson) times the largest loss of a group: gains count nothing.
+    estimator, Cochran, Sampling Techniques, 1977, section 6.4). Its degrees of freedom are one less
+    than Kish's effective number of groups, (sum N)^2 / sum N^2 (Survey Sampling, 1965): for groups
+    of one size their number, fewer where some are larger, since the variance then rests on these.
+    Where only a few groups differ at all, it would trust them too much; the bound is then what the
+    share of groups with a loss can be at most (Clopper and Pearson) times the largest loss of a
+    group: gains count nothing.
 
     Parameters
     ----------
@@ -56,7 +60,10 @@ def lower_bounds(
             + mean**2 * (weights @ sizes**2)[:, None]
         )
         variance = np.maximum(squares, 0) * n_groups / (n_groups - 1) / queries**2
-        bound = mean - stdtrit(n_groups - 1, 1 - delta) * np.sqrt(variance)
+        relative = sizes / sizes.max()  # so that groups of one size give their number exactly
+        kish = (weights @ relative)[:, None] ** 2 / (weights @ relative**2)[:, None]
+        freedom = np.maximum(np.minimum(n_groups, kish) - 1, LEAST_FREEDOM)
+        bound = mean - stdtrit(freedom, 1 - delta) * np.sqrt(variance)
         differing, losing = weights @ (sums != 0), weights @ (sums < 0)
         most = np.where(
             losing < n_groups, betaincinv(losing + 1, n_groups - losing, 1 - delta), 1.0

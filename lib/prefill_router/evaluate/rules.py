@@ -102,7 +102,9 @@ def within_budget(rule: Rule, p: np.ndarray, cost: np.ndarray, budget: float) ->
     order = np.argsort(price[query, step + 1], kind="stable")
     query, step = query[order], step[order]
     saved = np.append(0.0, np.cumsum(paid[query, step] - paid[query, step + 1])) / len(paid)
-    enough = np.flatnonzero(paid[:, 0].mean() - saved <= budget * (1 + 1e-12))[0]
+    left = paid[:, 0].mean() - saved
+    left[-1] = paid[:, -1].mean()  # known without the rounding of the running sum
+    enough = np.flatnonzero(left <= budget * (1 + 1e-12))[0]
     at = price[query, step + 1]
     return replace(rule, kind="utility", value=float(at[enough - 1]) if enough else 0.0)
 

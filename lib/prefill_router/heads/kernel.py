@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from prefill_router.data.labels import class_rows
@@ -33,6 +33,7 @@ from prefill_router.heads.ridge import mean_kernel
 
 # Share of the spread of the training states that a shipped router may do without.
 LEFT_OUT = 1e-5
+LEAST_SLOPE = 1e-3  # of the map to P(correct) where the held-out values say nothing
 
 
 class KernelRouter(KernelRegression):
@@ -196,11 +197,20 @@ def fit_map(values: np.ndarray, Y: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of the logistic map from held-out values [n, K] to known outcomes.
 
     One increasing map for all targets: probabilities without ties, and the order of the targets
-    stays. A grade between 0 and 1 is two weighted rows (`labels.class_rows`).
+    stays. A grade between 0 and 1 is two weighted rows (`labels.class_rows`). Held out, values
+    without signal fall where outcomes rise: the fewer of a fold are right, the higher the mean of
+    the others, which predicts it. The slope is then `LEAST_SLOPE`, and P the mean grade but for the
+    order.
     """
     rows, labels, weights = class_rows(Y.ravel())
-    fitted = LogisticRegression(C=np.inf).fit(values.reshape(-1, 1)[rows], labels, weights)
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    known = values.reshape(-1, 1)[rows]
+    fitted = LogisticRegression(C=np.inf).fit(known, labels, weights)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    if slope > 0:
+        return slope, intercept
+    # a fit without both classes is refused, so the mean grade lies between 0 and 1
+    grade, value = np.average(labels, weights=weights), np.average(known[:, 0], weights=weights)
+    return LEAST_SLOPE, float(logit(grade) - LEAST_SLOPE * value)
 
 
 def probabilities(values: np.ndarray, of: tuple[float, float]) -> np.ndarray:

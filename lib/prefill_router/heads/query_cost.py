@@ -46,7 +46,8 @@ class QueryCost:
         ----------
         X : ndarray [n, D] or StoredStates, or kernels [n, n]
         cost : ndarray [n, K]
-            Realised, in any unit; NaN missing: taken at the target's mean logarithm.
+            Realised, in any unit; NaN missing. Both that and 0 are taken at the target's mean
+            logarithm; a 0 counts in the held-out mean that the factor makes right.
         groups : n labels, optional
 
         Raises
@@ -62,8 +63,9 @@ class QueryCost:
         logs = np.log(np.where(known, cost, np.nan))
         mean = np.nanmean(logs, axis=0)
         rows, held_out = self._regression.fit_values(X, np.where(known, logs, mean), groups)
-        seen = np.where(known, cost, 0.0)[rows].sum(axis=0)
-        self.factors_ = seen / np.where(known[rows], np.exp(held_out), 0.0).sum(axis=0)
+        there = cost >= 0  # what cost nothing has no logarithm, but a part in the mean
+        seen = np.where(there, cost, 0.0)[rows].sum(axis=0)
+        self.factors_ = seen / np.where(there[rows], np.exp(held_out), 0.0).sum(axis=0)
         self.rows_, self.held_out_ = rows, np.exp(held_out) * self.factors_
         return self
 

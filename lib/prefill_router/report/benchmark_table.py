@@ -41,12 +41,18 @@ def speed_sentence(folder: Path) -> str:
     """What `ratios_table` says, in a sentence."""
     found = _measured(folder)
     said = [
-        f"{title} {ratio['median']:.1f} ({ratio['min']:.1f} to {ratio['max']:.1f})"
+        f"{title} {ratio['median']:.1f} ({ratio['min']:.1f} to {ratio['max']:.1f}{_dtypes(of)})"
         for name, title in COMPARED.items()
-        if name in found and (ratio := found[name]["ratio"])
+        if (of := found.get(name)) and (ratio := of["ratio"])
     ]
     machine = machine_words(next(iter(found.values())))
     return f"Times faster, median and range: {', '.join(said)}, on {machine}."
+
+
+def _dtypes(measured: Measured) -> str:
+    """That ours and the recipe compute in different ones; "" where they do not, or none is kept."""
+    ours, recipe = (measured[who].get("dtype") for who in ("ours", "recipe"))
+    return "" if ours == recipe else f"; {ours} against {recipe}"
 
 
 def benchmark_table(folder: Path) -> str:

@@ -12,9 +12,9 @@ from prefill_router.report.words import ENOUGH, percent
 
 
 @dataclass(frozen=True)
-class _Cost:
+class Cost:
     """What is said about the cost; ``pays``: routing as accurate as the best single target is
-    clearly cheaper.
+    clearly cheaper; ``asks_one``: there is a plan, and it is to ask that target.
     """
 
     headline: str = ""
@@ -22,11 +22,12 @@ class _Cost:
     advice: list[str] = field(default_factory=list)
     pays: bool = False
     nothing_to_save: bool = False
+    asks_one: bool = False
 
 
 def cost_verdict(
     of_pool: pd.DataFrame, router: str, cheapest_and_best: str | None, plan: Planned | None = None
-) -> _Cost:
+) -> Cost:
     """The part of a verdict that is about cost.
 
     Parameters
@@ -51,7 +52,7 @@ def cost_verdict(
         ("best_single", "accuracy"),
     ]
     if any(key not in values.index for key in wanted):
-        return _Cost(
+        return Cost(
             sentences=["What it saves is not known: fewer than two targets have a cost."],
             advice=[
                 "Give prices and output_tokens (or cost_usd) for every model; then the report says"
@@ -71,7 +72,7 @@ def cost_verdict(
         f" {100 * planned_accuracy:.1f} % against {100 * best:.1f} %."
     )
     if cheapest_and_best is not None:
-        return _Cost(
+        return Cost(
             headline=(
                 f" {cheapest_and_best} is also the cheapest target, so there is nothing to save:"
                 f" routing can only win accuracy, and pay for it.{point}"
@@ -79,17 +80,19 @@ def cost_verdict(
             nothing_to_save=True,
         )
     if plan is not None:
-        return _Cost(headline=point, sentences=[plan.against_text], pays=plan.pays)
+        return Cost(
+            headline=point, sentences=[plan.against_text], pays=plan.pays, asks_one=plan.asks_one
+        )
     splits = int(of_pool.loc[of_pool["method"] == router, "seeds"].max())
-    return _Cost(
+    return Cost(
         headline=point,
         sentences=[_in_hindsight(values, router, splits)],
         pays=bool(cheaper > 0.05 and planned_accuracy >= best - ENOUGH / 2),
     )
 
 
-def _nothing_to_save(why: str) -> _Cost:
-    return _Cost(
+def _nothing_to_save(why: str) -> Cost:
+    return Cost(
         headline=f"{why}, so there is nothing to save: only accuracy decides.", nothing_to_save=True
     )
 

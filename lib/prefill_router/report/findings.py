@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from prefill_router.report.forest import pool_differences
-from prefill_router.report.published import holds_families_out, profiles
+from prefill_router.report.plan_evidence import Evidence
+from prefill_router.report.published import config, holds_families_out, profiles
 
 MOST = 0.5  # from which share of the pools on a thing holds "in most"
 
@@ -32,15 +34,35 @@ def findings(root: Path) -> str:
         for name in names
         if (path := root / "results" / name / "luck.csv").is_file()
     }
+    seen = [name for name in names if name not in unseen]
     parts = [
         text_is_the_rival(known),
-        plans_save(known, promises(root / "results", names)),
+        plans_save(
+            known,
+            Evidence.of(root / "results", seen),
+            [name for name in seen if costs_computation(root, name)],
+        ),
         prefill_against_text(known),
         unseen_kinds(rows[held_out], alarms[0] if alarms else None),
         luck_in_the_gap(luck),
     ]
     bullets = "\n".join(f"- {part}" for part in parts if part)
-    return f"{bullets}\n\n{counts(rows, held_out)}"
+    return f"{bullets}\n\n{counts(rows, held_out)} {collections(root, names)}"
+
+
+def collections(root: Path, names: Sequence[str]) -> str:
+    """From how many collections of questions the profiles come."""
+    of = {config(root, name)["outcomes"] for name in names}
+    return (
+        f"They come from {len(of)} collections of questions; pools of one collection share"
+        " questions, and often targets."
+    )
+
+
+def costs_computation(root: Path, profile: str) -> bool:
+    """Whether the cost of a profile is computation, in TFLOP, and no money."""
+    path = root / config(root, profile)["outcomes"] / "targets.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["cost_unit"] == "TFLOP"
 
 
 def counts(rows: pd.DataFrame, held_out: pd.Series) -> str:
@@ -82,8 +104,10 @@ def text_is_the_rival(rows: pd.DataFrame) -> str:
     """Where text saves as much or more, before anything else is claimed."""
     saving = panel(rows, "saving")
     n, more, less = len(saving), int(saving["above"].sum()), int(saving["below"].sum())
+    # neither has a plan cheaper than the best single target
+    neither = int((saving[["value", "ci_low", "ci_high"]] == 0).all(axis=1).sum())
     right = panel(rows, "gain_over_text")
-    lost = [f"{row.profile}: {row.pool}" for row in right[right["below"]].itertuples()]
+    lost, saves = right[right["below"]], saving[saving["above"]]
     gained = int(right["above"].sum())
     if more <= n - more:
         head = "*In money saved, routers that read the text alone do as well in most pools.*"
@@ -91,32 +115,33 @@ def text_is_the_rival(rows: pd.DataFrame) -> str:
         head = "*Routers that read the text alone are the rival to beat.*"
     else:
         head = "*Reading the prefill saves more than reading the text, in every pool.*"
-    return (
-        f"{head} Of {n} pools with prices, whose kinds of questions were seen in training, ours"
+    parts = [
+        f"{head} Of {n} pools with plans, whose kinds of questions were seen in training, ours"
         f" saves clearly more of the cost than the best text router in {more or 'none'}, clearly"
-        f" less in {less or 'none'}, and about as much in the other {n - more - less}."
-        + (
-            f" Its plan is clearly less accurate than that router's in {len(lost)}"
-            f" ({', '.join(lost)}), and clearly more in {gained or 'none'}."
-            if lost
-            else ""
-        )
-    )
-
-
-def promises(results: Path, names: Sequence[str]) -> tuple[int, int, float] | None:
-    """Plans tried on samples: how many were broken, of how many, and the share allowed."""
-    tables = [
-        pd.read_csv(path) for name in names if (path := results / name / "promises.csv").is_file()
+        f" less in {less or 'none'}, and about as much in {n - more - less - neither or 'none'}"
     ]
-    if not tables:
-        return None
-    table = pd.concat(tables)
-    return int(table["broken"].sum()), int(table["draws"].sum()), float(table["delta"].max())
+    parts.append(f"; in {neither} neither saves anything." if neither else ".")
+    if len(lost):
+        parts.append(
+            f" Its plan is clearly less accurate than that router's in {len(lost)}:"
+            f" {_names(lost)}; clearly more in {gained or 'none'}."
+        )
+    dearly = saves.merge(lost[["profile", "pool"]], on=["profile", "pool"])
+    if len(dearly):
+        parts.append(f" In {_names(dearly)} it saves more and is less accurate.")
+    return "".join(parts)
 
 
-def plans_save(rows: pd.DataFrame, kept: tuple[int, int, float] | None) -> str:
-    """What plans without a loss save, and whether accuracy is lost by them."""
+def _names(rows: pd.DataFrame) -> str:
+    """``one (a, b), other (c)``: the pools of every profile."""
+    pools = rows.groupby("profile", sort=False)["pool"].agg(", ".join)
+    return ", ".join(f"{profile} ({names})" for profile, names in pools.items())
+
+
+def plans_save(rows: pd.DataFrame, evidence: Evidence, computation: Sequence[str] = ()) -> str:
+    """What plans without a loss save, and whether accuracy is lost by them; ``computation``: the
+    profiles whose cost is no money.
+    """
     own, gain = panel(rows, "own_saving"), panel(rows, "gain")
     n, saves = len(own), own[own["above"]]
     if saves.empty:
@@ -125,26 +150,37 @@ def plans_save(rows: pd.DataFrame, kept: tuple[int, int, float] | None) -> str:
             " asking the best single target."
         )
     lost = int(gain["below"].sum())
-    head = "*Routing saves money" + ("" if lost else " and need not lose accuracy") + ".*"
-    parts = [
-        f"{head} A plan chosen beforehand to lose none saves"
-        f" {extent(100 * saves['value'], '{:.0f}', ' %')} of the best single target's cost in"
-        f" {counted(len(saves), n)} pools"
-    ]
+    some = "" if len(saves) > MOST * n else "In some pools "
+    head = f"{some}routing saves money" + ("" if lost else " and need not lose accuracy")
+    parts = [f"*{head[0].upper()}{head[1:]}.* A plan chosen beforehand to lose none saves"]
+    no_money = saves["profile"].isin(computation)
+    if not no_money.all():
+        priced = int((~own["profile"].isin(computation)).sum())
+        parts.append(
+            f" {extent(100 * saves['value'][~no_money], '{:.0f}', ' %')} of the best single"
+            f" target's cost in {counted(int((~no_money).sum()), priced)} pools"
+        )
+    if no_money.any():
+        parts.append("" if no_money.all() else ", and")
+        parts.append(
+            f" {extent(100 * saves['value'][no_money], '{:.0f}', ' %')} of its computation in"
+            f" {_names(saves[no_money])}"
+        )
     if len(saves) < n:
         parts.append("; in the others it asks that target")
     parts.append(
         f". It is clearly less accurate than that target in"
         f" {f'{lost} of {n} pools' if lost else 'no pool'}."
     )
-    if kept:
-        broken, draws, allowed = kept
-        held = "" if broken / draws <= allowed else " (more than that)"
-        parts.append(
-            f" Of {draws:,} plans chosen on samples {100 * broken / draws:.1f} % broke their"
-            f" promise; {100 * allowed:.0f} % may{held}."
-        )
-    return "".join(parts)
+    partly = [
+        f"{row.profile} ({row.pool}) on {found} of {splits}"
+        for row in saves.itertuples()
+        for found, splits in [evidence.splits.get((row.profile, row.pool), (1, 1))]
+        if found < splits
+    ]
+    if partly:
+        parts.append(f" Such a plan was not found on every split: {', '.join(partly)}.")
+    return "".join([*parts, evidence.sentence])
 
 
 def prefill_against_text(rows: pd.DataFrame) -> str:
@@ -206,9 +242,9 @@ def luck_in_the_gap(luck: dict[str, pd.DataFrame]) -> str:
         return ""
     table = pd.concat(of)
     least, most = table["luck_least"], table["luck_most"]
-    head = "Most" if least.min() > MOST else "A part" if most.max() < MOST else "Much"
+    head = "Most" if least.min() > MOST else "A part"
     return (
         f"*{head} of the gap to the oracle is luck*: where targets answered every question three"
-        f" times, at least {extent(100 * least, '{:.0f}', ' %')} and at most"
+        f" times ({', '.join(luck)}), at least {extent(100 * least, '{:.0f}', ' %')} and at most"
         f" {extent(100 * most, '{:.0f}', ' %')} of it, by pool."
     )

@@ -20,7 +20,7 @@ from prefill_router.evaluate.keys import with_keys
 from prefill_router.evaluate.plans import NO_LOSS
 from prefill_router.report.cells import verdict
 from prefill_router.report.decision_sentences import GAIN, SAVING, difference, found
-from prefill_router.report.rivals import best_semantic
+from prefill_router.report.rivals import best_text
 from prefill_router.report.saving import save_figure
 from prefill_router.report.styles import INK, QUIET, REFERENCE, VERDICTS, use_style
 from prefill_router.report.words import Interval
@@ -104,9 +104,7 @@ def _unplanned(folder: Path, method: str) -> list[tuple[str, str, str, Interval]
     paired, rows = with_keys(pd.read_csv(folder / "paired.csv")), []
     for pool in metrics["pool"].unique():
         same = (paired["pool"] == pool) & (paired["method_a"] == method)
-        same &= (paired["metric"] == "mean_auc") & (
-            paired["method_b"] == best_semantic(metrics, pool)
-        )
+        same &= (paired["metric"] == "mean_auc") & (paired["method_b"] == best_text(metrics, pool))
         for of in paired[same].itertuples():
             rows.append((pool, "auc", "text", (of.diff, of.ci_low, of.ci_high)))
     return rows

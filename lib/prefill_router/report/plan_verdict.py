@@ -48,9 +48,14 @@ class Planned:
         return self.saving[1] > 0.05 and self.gain[2] >= 0 and self.gain[0] >= -ENOUGH
 
     @property
+    def asks_one(self) -> bool:
+        """The plan is to ask the best single target."""
+        return abs(self.saving[0]) < 0.005
+
+    @property
     def headline(self) -> str:
         """One sentence."""
-        if abs(self.saving[0]) < 0.005:
+        if self.asks_one:
             return (
                 " No cheaper point is as accurate with 95 % confidence, so the plan is to ask that"
                 " target."

@@ -94,6 +94,26 @@ def within(inside: pd.DataFrame, pool: str) -> str:
     return f"{text}, the highest in {best['benchmark']} ({best['value']:.2f}, n = {best['n']})."
 
 
+def encoders_read(encoder: str, of_ours: pd.DataFrame | None) -> str:
+    """Which encoder methods read, and which ours chose where it had several.
+
+    Parameters
+    ----------
+    encoder : the first of the profile
+    of_ours : ``ours_encoders.csv``; None where there is none
+    """
+    if of_ours is None:
+        return encoder
+    of_ours = of_ours[of_ours["method"] == "ours"]
+    single = sorted({name for names in of_ours["encoders"] for name in names.split(" + ")})
+    if len(single) < 2:
+        return encoder
+    splits = of_ours["seed"].nunique()
+    used = of_ours[of_ours["used"]].groupby("encoders").size()
+    chosen = " and ".join(f"{name} on {n} of {splits} splits" for name, n in used.items())
+    return f"{encoder}; ours chose among {', '.join(single)} by cross-validation, {chosen}"
+
+
 def worse(paired: pd.DataFrame) -> str:
     """Which routers are clearly less accurate than the best single target.
 
@@ -106,9 +126,13 @@ def worse(paired: pd.DataFrame) -> str:
     rows = rows[(rows["method_b"] == "best_single") & (rows["metric"] == "accuracy")]
     worse = rows[rows["ci_high"] < 0].groupby("pool", sort=False)
     told = [f"{pool}: {', '.join(label(m) for m in found['method_a'])}" for pool, found in worse]
+    tried = rows.groupby("pool").size()
+    each = f"{tried.min()}" if tried.nunique() <= 1 else f"{tried.min()} to {tried.max()}"
     return (
-        f"Clearly less accurate than the best single target are, of {len(rows)} routers in all"
-        f" pools: {'; '.join(told) or 'none'}."
+        f"Of {each} routers, these are clearly less accurate than the best single target:"
+        f" {'; '.join(told)}."
+        if told
+        else f"None of {each} routers is clearly less accurate than the best single target."
     )
 
 
@@ -137,7 +161,7 @@ def luck(curve: pd.DataFrame, informed: pd.DataFrame, headroom: pd.DataFrame, po
         f" (the prefill {prefill['disagreement_auc']:.3f})"
     )
     if pool not in informed_pools(curve, informed):
-        return f"{knows}. Where the prefill knows more, what the reader cannot tell is not luck."
+        return f"{knows}. It does not beat the prefill in both, so nothing follows here about luck."
     return (
         f"{knows}; it closes"
         f" {row['informed_gap_closed']:z.0%} of the gap to the oracle. With independent draws at"

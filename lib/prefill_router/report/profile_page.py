@@ -22,10 +22,10 @@ def profile_page(root: Path, profile: str) -> str:
     """Markdown of the page of a profile."""
     folder = root / "results" / profile
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
-    return "\n\n".join([*_head(root, profile), *_sections(tables)]) + "\n"
+    return "\n\n".join([*_head(root, profile, tables), *_sections(tables)]) + "\n"
 
 
-def _head(root: Path, profile: str) -> Iterator[str]:
+def _head(root: Path, profile: str, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
     of, up = config(root, profile), "../.."
     files = {
         "verdict in plain words": "report.md",
@@ -40,7 +40,8 @@ def _head(root: Path, profile: str) -> Iterator[str]:
     yield GENERATED
     yield f"# Results of {profile}"
     yield f"{of['description']} What the columns mean: [glossary](../glossary.md)."
-    yield f"Encoder: {of['encoder']}. {', '.join(links).capitalize()}."
+    encoders = pool_sentences.encoders_read(of["encoder"], tables.get("ours_encoders"))
+    yield f"Encoder: {encoders}. {', '.join(links).capitalize()}."
 
 
 def _sections(tables: dict[str, pd.DataFrame]) -> Iterator[str]:

@@ -21,9 +21,10 @@ def query_cost_sentence(table: pd.DataFrame) -> str:
         saved, error = by.loc[SAVED], by.loc["log_error"]
         over = points(tuple(saved[["over_mean", "mean_low", "mean_high"]].astype(float)))
         parts.append(
-            f"Pool **{pool}**: the typical error of an answer's cost falls from a factor of"
-            f" {_factor(error['median'])} to {_factor(error['predicted'])}; deciding by it saves"
-            f" {over} points more than by the mean of the training."
+            f"Pool **{pool}**: the typical error of an answer's cost is a factor of"
+            f" {_factor(error['median'])} with the median of the training and"
+            f" {_factor(error['predicted'])} with the prediction. Deciding by predictions, not by"
+            f" the mean of the training, changes the saving by {over} points."
         )
     return "\n\n".join(parts)
 

@@ -1,5 +1,5 @@
 """Numbers for people: the blocks of README.md and of `docs/` between marks, and a page for each
-profile in `docs/results`, all made from `results/`.
+profile in `docs/results`, and `report.md` and `summary.md` beside its tables, all made from them.
 
 python -m prefill_router.report.readme
 """
@@ -17,10 +17,11 @@ from prefill_router.report.benchmark_table import benchmark_table, speed_sentenc
 from prefill_router.report.contents import notebook_list, page_list
 from prefill_router.report.findings import findings
 from prefill_router.report.forest import write_forest
-from prefill_router.report.overview import overview, overview_table, query_counts
+from prefill_router.report.overview import overview, overview_table, query_counts, several_encoders
 from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_table
 from prefill_router.report.profile_page import profile_page
 from prefill_router.report.published import config, profiles
+from prefill_router.report.report import REPORTED, report, summary
 from prefill_router.report.sizes_table import sizes_table
 from prefill_router.report.tables import BAR_NOTE, bar_table
 
@@ -64,7 +65,9 @@ def blocks(root: Path) -> dict[str, str]:
     if said := findings(root):
         found["findings"] = said
     if metrics:
-        found["pools"] = overview_table(overview(metrics), query_counts(metrics))
+        found["pools"] = overview_table(
+            overview(metrics), query_counts(metrics), several_encoders(metrics)
+        )
     if bars := [*_bars(results, metrics)]:
         found["bar"] = "\n\n".join([*bars, BAR_NOTE])
     if planned := [*_plans(results, names)]:
@@ -107,7 +110,18 @@ def pages(root: Path) -> dict[Path, str]:
                 texts[path] = text = fill(text, name, block)
     for name in profiles(root):
         texts[root / "docs" / "results" / f"{name}.md"] = profile_page(root, name)
+        texts |= _texts(root, name)
     return texts
+
+
+def _texts(root: Path, profile: str) -> dict[Path, str]:
+    """The texts beside the tables of a profile, which its notebooks wrote first."""
+    folder = root / "results" / profile
+    found = {name: folder / f"{name}.csv" for name in REPORTED}
+    tables = {name: pd.read_csv(path) for name, path in found.items() if path.is_file()}
+    texts = {"summary.md": lambda: summary(tables)}
+    texts["report.md"] = lambda: report(tables, config(root, profile), profile)
+    return {folder / name: text() for name, text in texts.items() if (folder / name).is_file()}
 
 
 def main(root: Path | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +15,83 @@ from prefill_router.report.plan_verdict import PLAN_NOTE, PLAN_TABLES, plan_tabl
 from prefill_router.report.tables import BAR_NOTE, bar_table, headline_table, paired_sentences
 from prefill_router.report.verdict import verdicts
 
+REPORTED = (*("metrics", "paired", "pools", "learning_curve", "ours_encoders"), *PLAN_TABLES)
+"""The tables that both texts are made of; a profile may lack all but the first three."""
 
-def write_summary(workspace: ProfileFolders) -> Path:
-    """Write ``summary.md``, the tables of all methods and all paired differences, into the results;
-    its path.
+
+def summary(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The tables of all methods and all paired differences, as Markdown.
+
+    Parameters
+    ----------
+    tables : those of ``REPORTED`` that there are
     """
-    metrics, paired = workspace.read_table("metrics"), workspace.read_table("paired")
+    metrics, paired = tables["metrics"], tables["paired"]
     parts = [
         bar_table(metrics, paired),
         BAR_NOTE,
         headline_table(metrics),
         paired_sentences(paired),
     ]
-    if workspace.find_table("decisions"):
-        of_plans = (workspace.read_table(name) for name in PLAN_TABLES)
-        parts += [plan_table(*of_plans), PLAN_NOTE]
-    path = workspace.results / "summary.md"
-    with replacing(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return path
+    if all(name in tables for name in PLAN_TABLES):
+        parts += [plan_table(*(tables[name] for name in PLAN_TABLES)), PLAN_NOTE]
+    return "\n\n".join(parts) + "\n"
+
+
+def report(
+    tables: Mapping[str, pd.DataFrame],
+    profile: Mapping[str, Any],
+    name: str,
+    notes: Sequence[str] = (),
+) -> str:
+    """The verdicts in words, as Markdown.
+
+    Parameters
+    ----------
+    tables : those of ``REPORTED`` that there are
+    profile : its file: ``encoder``, ``seeds``, and perhaps ``split`` and ``hidden_reasoning``
+    name : what the profile is called
+    notes : what was assumed about a table of one's own
+    """
+    encoder = pool_sentences.encoders_read(profile["encoder"], tables.get("ours_encoders"))
+    splits = _SPLITS[profile.get("split", "random")].format(len(profile["seeds"]))
+    content: dict[str, Any] = {
+        "name": name,
+        "verdicts": verdicts(dict(tables)),
+        "hidden": pool_sentences.hidden_reasoning(profile.get("hidden_reasoning", {})),
+        "method": _METHOD.format(splits=splits, encoder=encoder),
+        "notes": notes,
+    }
+    return "\n".join(_markdown(content)) + "\n"
+
+
+def write_summary(workspace: ProfileFolders) -> Path:
+    """Write ``summary.md`` (`summary`) into the results; its path."""
+    return _write(workspace.results / "summary.md", summary(_tables(workspace, 2)))
 
 
 def write_report(workspace: ProfileFolders) -> Path:
-    """Write ``report.md`` into the results; its path."""
-    tables = {name: workspace.read_table(name) for name in ("metrics", "paired", "pools")}
-    for name in ("learning_curve", "decisions", "decision_differences"):
-        if workspace.find_table(name):
-            tables[name] = workspace.read_table(name)
-    found = verdicts(tables)
+    """Write ``report.md`` (`report`) into the results; its path."""
     note_file = workspace.outcomes_folder / "notes.json"
-    content: dict[str, Any] = {
-        "name": workspace.profile.label,
-        "encoder": workspace.profile.encoder,
-        "verdicts": found,
-        "hidden": pool_sentences.hidden_reasoning(workspace.profile.hidden_reasoning),
-        "method": _METHOD.format(
-            splits=_SPLITS[workspace.profile.split].format(len(workspace.profile.seeds)),
-            encoder=workspace.profile.encoder,
-        ),
-        "notes": pd.read_json(note_file, typ="series").tolist() if note_file.is_file() else [],
+    notes = pd.read_json(note_file, typ="series").tolist() if note_file.is_file() else []
+    of, tables = workspace.profile, _tables(workspace, 3)
+    return _write(workspace.results / "report.md", report(tables, of.as_dict(), of.label, notes))
+
+
+def _tables(workspace: ProfileFolders, needed: int) -> dict[str, pd.DataFrame]:
+    """Those of ``REPORTED``; the first so many are read in any case, as the error of a missing one
+    says what to run.
+    """
+    return {
+        name: workspace.read_table(name)
+        for i, name in enumerate(REPORTED)
+        if i < needed or workspace.find_table(name)
     }
-    path = workspace.results / "report.md"
+
+
+def _write(path: Path, text: str) -> Path:
     with replacing(path) as temporary:
-        temporary.write_text("\n".join(_markdown(content)) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 

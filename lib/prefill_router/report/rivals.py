@@ -9,6 +9,7 @@ from prefill_router.report.cells import HEADLINE, interval_cell
 from prefill_router.report.styles import label
 from prefill_router.report.words import clear
 
+READ_TEXT = ("tfidf", "prompt_length")  # beside the methods that read a sentence embedding
 SEMANTIC = (  # stands in a list of methods for those of the pool at hand
     "the best three semantic baselines"
 )
@@ -48,21 +49,39 @@ def semantic_ranking(metrics: pd.DataFrame, pool: str) -> list[str]:
         Without the column ``reads``, in a table of an earlier version: no name of a method says
         what it reads.
     """
-    if "reads" not in metrics:
-        raise ValueError(
-            "metrics.csv lacks the column reads, so an earlier version wrote it: run the profile"
-            " again"
-        )
-    rows = of_pools(metrics)
-    rows = rows[
-        (rows["pool"] == pool) & (rows["metric"] == "mean_auc") & (rows["reads"] == "sentence")
-    ].dropna(subset=["value"])
-    return list(rows.sort_values(["value", "method"], ascending=[False, True])["method"])
+    return _ranking(metrics, pool, _reads(metrics) == "sentence")
 
 
 def best_semantic(metrics: pd.DataFrame, pool: str) -> str | None:
     """The first of ``semantic_ranking``; None where the pool has no semantic baseline."""
     return next(iter(semantic_ranking(metrics, pool)), None)
+
+
+def reads_text(metrics: pd.DataFrame) -> pd.Series:
+    """Of every row whether its method reads the text and no hidden states: a sentence embedding,
+    words (TF-IDF) or the length.
+    """
+    return _reads(metrics).eq("sentence") | metrics["method"].isin(READ_TEXT)
+
+
+def best_text(metrics: pd.DataFrame, pool: str) -> str | None:
+    """The text router of a pool with the highest mean AUC; None where it has none."""
+    return next(iter(_ranking(metrics, pool, reads_text(metrics))), None)
+
+
+def _reads(metrics: pd.DataFrame) -> pd.Series:
+    if "reads" not in metrics:
+        raise ValueError(
+            "metrics.csv lacks the column reads, so an earlier version wrote it: run the profile"
+            " again"
+        )
+    return metrics["reads"]
+
+
+def _ranking(metrics: pd.DataFrame, pool: str, wanted: pd.Series) -> list[str]:
+    rows = of_pools(metrics[wanted])
+    rows = rows[(rows["pool"] == pool) & (rows["metric"] == "mean_auc")].dropna(subset=["value"])
+    return list(rows.sort_values(["value", "method"], ascending=[False, True])["method"])
 
 
 def method_value(metrics: pd.DataFrame, pool: str, method: str | None, metric: str) -> str:
@@ -132,7 +151,7 @@ def rivals_in_words(paired: pd.DataFrame, pool: str, router: str) -> str:
     metrics = " or ".join([", ".join(none[:-1]), none[-1]] if none[:-1] else none)
     if not led:
         return f"N{others[1:]} in {metrics}."
-    return f"Clearly better than it are {'; '.join(led)}" + (
+    return f"Clearly better than this router: {'; '.join(led)}" + (
         f"; in {metrics} {others}." if none else "."
     )
 

@@ -8,9 +8,9 @@ import pandas as pd
 
 from prefill_router.data.own.enough import FEW
 from prefill_router.evaluate.keys import CALIBRATED, main_rows, with_keys
-from prefill_router.report.cost_verdict import cost_verdict
+from prefill_router.report.cost_verdict import Cost, cost_verdict
 from prefill_router.report.plan_verdict import planned
-from prefill_router.report.rivals import of_pools, rivals_in_words
+from prefill_router.report.rivals import of_pools, rivals_in_words, saving_against
 from prefill_router.report.styles import label
 from prefill_router.report.words import ENOUGH, Interval, percent, points, signed, three_digits
 
@@ -119,14 +119,14 @@ def _verdict(pool: str, tables: dict[str, pd.DataFrame]) -> Verdict:
             *cost.advice,
             *on_labels,
             *_little_to_gain(single, oracle[0] - best[0]),
-            _what_to_do(single, gain, cost.pays, cost.nothing_to_save),
+            _what_to_do(single, gain, cost),
         ],
         _target_rows(found),
     )
 
 
 def _headline(found: _Found, gain: Interval) -> str:
-    """Whether routing pays in accuracy; ``gain``: over the best single target."""
+    """Whether routing wins accuracy; ``gain``: over the best single target."""
     said = f"{points(gain)} points of accuracy"
     on = (
         "the queries that every target answered"
@@ -135,7 +135,7 @@ def _headline(found: _Found, gain: Interval) -> str:
     )
     rival = f"the best single target (on {on} {found.outcomes['best_single']})"
     if gain[1] > 0:
-        headline = f"Routing pays in accuracy: {said} over always asking {rival}."
+        headline = f"Routing wins accuracy: {said} over always asking {rival}{_price(found)}."
     elif gain[2] < 0:
         headline = f"Routing does not pay in accuracy: {said} against always asking {rival}."
     else:
@@ -146,6 +146,21 @@ def _headline(found: _Found, gain: Interval) -> str:
     if (questions := int(found.outcomes["queries"])) < FEW:
         headline = f"Too few questions ({questions}) for more than a hint. " + headline
     return headline
+
+
+def _price(found: _Found) -> str:
+    """What the queries cost at tolerance 0, against the best single target; "" where unknown."""
+    own, single = (found.value("cost_saving_vs_max", m) for m in (None, "best_single"))
+    if own is None or single is None:
+        return ""
+    times = 1 - saving_against(own[0], single[0])
+    if pd.isna(times) or abs(times - 1) < 0.005:
+        return ""
+    return (
+        f", at {times:.1f} times its cost"
+        if times >= 2
+        else f", at {100 * abs(times - 1):.0f} % {'more' if times > 1 else 'less'} cost"
+    )
 
 
 def _right_on(found: _Found, best: Interval, oracle: Interval) -> str:
@@ -226,11 +241,17 @@ def _little_to_gain(single: str, headroom: float) -> list[str]:
     ]
 
 
-def _what_to_do(single: str, gain: Interval, pays: bool, nothing_to_save: bool) -> str:
-    if gain[1] > 0 or (pays and gain[2] >= 0):
+def _what_to_do(single: str, gain: Interval, cost: Cost) -> str:
+    if gain[1] > 0 and cost.asks_one:
+        return (
+            f"A router that follows its plan would always ask {single}. To win the accuracy, train"
+            " it on all your queries (`Router.fit`) and route with tolerance 0; for a plan that"
+            " saves, look again with more labels or other targets."
+        )
+    if gain[1] > 0 or (cost.pays and gain[2] >= 0):
         begin = (
             "ask it with tolerance 0, as there is nothing to save"
-            if nothing_to_save
+            if cost.nothing_to_save
             else "let it follow its plan"
         )
         return (

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(
             f"error: {arguments.subcommand} needs {error.name}, which is not installed:"
-            f" pip install 'prefill-router[{chosen.extra}]'",
+            f" in a clone of the repository, pip install '.[{chosen.extra}]'",
             file=sys.stderr,
         )
         return 2

@@ -6,6 +6,7 @@ prefill-router fit my.csv --prices my_prices.yaml --out my-router
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,9 +111,25 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where the states of the prompts are kept (default: in the cache, ~/.cache)",
     )
     arguments = parser.parse_args(argv)
-    if wrong := wrong_options(arguments, arguments.table):
+    arguments.out = arguments.out or Path(f"{arguments.table.stem}-router")
+    wrong = wrong_options(arguments, arguments.table)
+    # training takes minutes to hours: a router that cannot be written is told before
+    if in_the_way := [path for path in (arguments.out, *arguments.out.parents) if path.is_file()]:
+        wrong.append(f"--out: {in_the_way[0]} is a file; give the router a folder of its own")
+    if wrong:
         parser.error("; ".join(wrong))
     return arguments
+
+
+def asking(out: Path, encoder: str) -> str:
+    """The command that asks a router; a folder or file of an encoder must be named again, since a
+    router keeps what identifies an encoder and not where it lies.
+    """
+    from prefill_router.encode.sources import resolve
+
+    named = resolve(encoder).kind in ("folder", "gguf")
+    where = f" --encoder {shlex.quote(encoder)}" if named else ""
+    return f'{COMMAND} route {shlex.quote(str(out))}{where} "…"'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from prefill_router.encode.sources import EncoderError
 
     build = arguments.build_dir or cache_root() / "tables"
-    out = arguments.out or Path(f"{arguments.table.stem}-router")
+    out = arguments.out
     try:
         router = fit_table(own_profile(arguments), build, arguments.method)
         router.save(out)
@@ -131,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(f"\n{out}: {arguments.method}, trained on {router.trained_on} queries")
     print("\n".join(plan_lines(router)))
-    print(f'\nTo ask it: {COMMAND} route {out} "…"')
+    print(f"\nTo ask it: {asking(out, arguments.encoder)}")
     return 0
 
 

@@ -171,7 +171,7 @@ def _publish_and_tell(
         say("No published table or figure was touched.")
     say("To open next:")
     for what, path in (
-        ("the verdict in words", workspace.published_results / "report.html"),
+        ("the verdict in words", workspace.published_results / "report.md"),
         ("all tables", workspace.published_results / "summary.md"),
         ("figures", workspace.published_figures),
         ("executed notebooks", workspace.build / "notebooks"),

@@ -44,12 +44,47 @@ def _prompts_of(stream: TextIO, as_json: bool) -> Iterator[str]:
             found = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number} is not JSON: {error}") from error
-        prompt = found.get("prompt") if isinstance(found, dict) else found
-        if not isinstance(prompt, str):
+        yield _prompt_in(found, f"line {number}")
+
+
+def _prompt_in(found: Any, where: str) -> str:
+    """The prompt in a value of JSON: a text, or the field ``prompt`` of an object."""
+    prompt = found.get("prompt") if isinstance(found, dict) else found
+    if not isinstance(prompt, str):
+        raise ValueError(f'{where} holds no prompt: give a text, or an object with "prompt"')
+    return prompt
+
+
+def _prompts_in(path: Path) -> list[str]:
+    """The prompts of a file, by its name: ``.jsonl`` and ``.ndjson`` hold a value of JSON a line,
+    ``.json`` an array of such values, all others a prompt a line. A byte order mark is no part of
+    the first prompt.
+
+    Raises
+    ------
+    ValueError
+        It is not UTF-8, or holds what is no prompt; says where.
+    """
+    kind = path.suffix.lower()
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            if kind != ".json":
+                return list(_prompts_of(stream, kind in (".jsonl", ".ndjson")))
+            found = json.load(stream)
+        if not isinstance(found, list):
             raise ValueError(
-                f'line {number} holds no prompt: give a text, or an object with "prompt"'
+                'no array of prompts: write ["…", "…"] or [{"prompt": "…"}, …], or call a file with'
+                " a value a line .jsonl"
             )
-        yield prompt
+        return [_prompt_in(value, f"entry {number}") for number, value in enumerate(found, 1)]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: it is not UTF-8 ({error}); save it as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}: it is no JSON array ({error}); call a file with a value a line .jsonl"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def prompts_of(arguments: argparse.Namespace) -> list[str]:
@@ -58,15 +93,20 @@ def prompts_of(arguments: argparse.Namespace) -> list[str]:
     Raises
     ------
     ValueError
-        None are given, or a line cannot be used.
+        None are given, some in two ways, or a line cannot be used.
     """
+    if arguments.prompts and arguments.file is not None:
+        raise ValueError(
+            f"prompts are given on the command line ({arguments.prompts[0]!r:.40}) and in --file"
+            f" {arguments.file}: give one of the two"
+        )
     if arguments.prompts:
         return list(arguments.prompts)
     if arguments.file is not None and str(arguments.file) != "-":
-        with arguments.file.open(encoding="utf-8") as stream:
-            found = list(_prompts_of(stream, arguments.file.suffix == ".jsonl"))
+        found = _prompts_in(arguments.file)
     elif arguments.file is not None or not sys.stdin.isatty():
         found = list(_prompts_of(sys.stdin, False))
+        found[:1] = [found[0].removeprefix("\ufeff")] if found else []
     else:
         found = []
     if not found:
@@ -123,8 +163,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--file",
         type=Path,
-        help="prompts from a file, one a line (.jsonl: a text or an object with prompt); - reads"
-        " the standard input",
+        help="prompts from a file, one a line (.jsonl and .ndjson: a text or an object with prompt"
+        " a line, .json: an array of them); - reads the standard input",
     )
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each prompt")
     decided = parser.add_mutually_exclusive_group()
@@ -141,6 +181,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         f" (default: {FALSE_ALARMS}; 0 switches it off)",
     )
     parser.add_argument("--fallback", help="target of prompts that are unlike the training")
+    parser.add_argument(
+        "--encoder",
+        help="the folder, .gguf file or name that the router's encoder has here (default: the name"
+        " it was trained with)",
+    )
     parser.add_argument("--device", default="auto", help=OPTIONS["device"]["help"])
     # intermixed: prompts may stand after options, as `route my-router --plan one_point "…"`
     return parser.parse_intermixed_args(argv)
@@ -156,8 +201,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     how = {name: getattr(arguments, name) for name in ("plan", "budget", "tolerance")}
     options = {"false_alarms": arguments.false_alarms, "fallback": arguments.fallback}
     try:
-        router = Router.load(arguments.router, device=arguments.device)
         prompts = prompts_of(arguments)
+        router = Router.load(arguments.router, arguments.encoder, arguments.device)
         routes = router.route(prompts, on_error="fallback", **how, **options)
     except (ValueError, RouterError, ActivationError, EncoderError, WeightsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -72,7 +72,7 @@ def plan_sentence(router: Router) -> str:
             f"No cheaper point is as accurate as {router.target_names[plan.best]} with 95 %"
             " confidence, so the plan is to ask that target."
         )
-    saved = 1 - plan.cost / plan.best_cost
+    saved = 1 - plan.cost / plan.best_cost if plan.best_cost else 0.0
     return (
         f"Planned: {saved:.0%} less cost than {router.target_names[plan.best]}, at"
         f" {plan.accuracy:.1%} right against {plan.best_accuracy:.1%} on {plan.queries} labelled"

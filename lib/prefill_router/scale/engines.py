@@ -129,7 +129,7 @@ class RayEngine:
             import ray.data
         except ImportError as error:
             raise ScaleError(
-                "--engine ray needs Ray; install the extra: pip install 'prefill-router[cluster]',"
+                "--engine ray needs Ray; install the extra, in a clone: pip install '.[cluster]',"
                 " on every machine of the cluster"
             ) from error
         logging.getLogger("ray.data").setLevel(logging.WARNING)

@@ -4,12 +4,13 @@ batches that extraction makes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from prefill_router.data.texts import tidy
 from prefill_router.encode.network import Encoder
 from prefill_router.encode.pooling import ActivationError, layers_of
 from prefill_router.encode.prefill import Prefill, batch_tokens_of, batches, listed
@@ -18,6 +19,7 @@ from prefill_router.encode.sources import EncoderError
 from prefill_router.hardware import on_every_core, torch_threads
 from prefill_router.heads.fit import Fitted
 from prefill_router.serve.attached import Attached
+from prefill_router.serve.routed import RouterError
 
 
 class Vectors:
@@ -57,17 +59,43 @@ class Vectors:
 
 
 def ask(
-    reads: Mapping[str, Attached], prompts: Mapping[str, str], fitted: Fitted, on_error: str
+    reads: Mapping[str, Attached],
+    prompts: Mapping[str, Any],
+    fitted: Fitted,
+    on_error: str,
+    tidied: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, int], dict[str, str]]:
     """P(correct) and familiarity [K + 1] and tokens of the first encoder of named prompts that can
     be read, and what is wrong with the others. Errors: those of `read_prompts` and `in_batches`.
+
+    ``tidied``: prompts are read as `texts.tidy` has them, as those of the training were.
     """
+    if tidied:
+        prompts = {name: tidy(p) if isinstance(p, str) else p for name, p in prompts.items()}
     encoders = {name: attached.encoder for name, attached in reads.items()}
     token_ids, reasons = read_prompts(encoders, prompts, on_error)
     prefills = {name: attached.prefill for name, attached in reads.items()}
     p, more = probabilities(prefills, token_ids, fitted, on_error)
     tokens = {name: len(ids) for name, ids in next(iter(token_ids.values())).items()}
     return p, tokens, reasons | more
+
+
+def named_prompts(prompts: Any) -> dict[str, Any]:
+    """One prompt as "", those of a sequence by their position, as errors name them.
+
+    Raises
+    ------
+    RouterError
+        Neither; whether a prompt of a sequence is a text is looked at when it is read.
+    """
+    if isinstance(prompts, str):
+        return {"": prompts}
+    if isinstance(prompts, Mapping | bytes) or not isinstance(prompts, Iterable):
+        raise RouterError(
+            f"a prompt is a text and prompts are a sequence of them, not {type(prompts).__name__}"
+            f" ({prompts!r:.60}); of a chat message give the text of its content"
+        )
+    return {f"prompts[{i}]": text for i, text in enumerate(prompts)}
 
 
 def read_prompts(

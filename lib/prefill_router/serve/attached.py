@@ -91,8 +91,8 @@ def _checked(encoder: Encoder | str | None, note: Mapping[str, Any], device: str
             )
         except EncoderError as error:
             raise RouterError(
-                f"the encoder {name} cannot be loaded ({error}); pass encoder=, the folder, file or"
-                " name that it has here"
+                f"the encoder {name} cannot be loaded ({error}); pass encoder= (on the command line"
+                " --encoder), the folder, file or name that it has here"
             ) from error
     differs = [k for k in _IDENTITY if encoder.fingerprint.get(k) != note["fingerprint"].get(k)]
     if differs:

@@ -18,6 +18,7 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,6 +68,40 @@ def _field(item: Any, name: str) -> Any:
     return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
 
 
+def named(deployments: Sequence[Any], name: str, specific: bool = False) -> list[Any]:
+    """The deployments that a request means by a name, as LiteLLM has it: those of the model group;
+    else the one of this id; else those of the group whose wildcard fits, the longest pattern first,
+    with what the wildcard stands for in their model.
+
+    Parameters
+    ----------
+    deployments : sequence of dict
+    name : str
+    specific : bool
+        The request names a model instead (``specific_deployment``).
+    """
+    if specific:
+        return [d for d in deployments if d["litellm_params"]["model"] == name]
+    found = [d for d in deployments if d["model_name"] == name]
+    found = found or [d for d in deployments if (d.get("model_info") or {}).get("id") == name]
+    patterns = {d["model_name"] for d in deployments if "*" in d["model_name"]}
+    for pattern in [] if found else sorted(patterns, key=lambda p: (-len(p), p)):
+        if fits := re.fullmatch(re.escape(pattern).replace(r"\*", "(.*)"), name):
+            return [_filled(d, fits) for d in deployments if d["model_name"] == pattern]
+    return found
+
+
+def _filled(deployment: Any, fits: re.Match[str]) -> Any:
+    """A deployment of a wildcard group with the model that is asked for."""
+    params = deployment["litellm_params"]
+    model, parts = params["model"], fits.groups()
+    if len(parts) > model.count("*") > 0:
+        model = fits.string
+    for part in parts:
+        model = model.replace("*", part, 1)
+    return {**deployment, "litellm_params": {**params, "model": model}}
+
+
 class PrefillStrategy:
     """Picks the deployment that the router's plan asks for, or, with a tolerance, the cheapest
     whose P(correct) is within it of the best.
@@ -84,8 +119,9 @@ class PrefillStrategy:
         Seconds that a request waits for the router; then, or if the router raises, the fallback
         answers. Nothing is lost but the routing.
     fallback : str, optional
-        Target that answers then; default: the one that costs most on a prompt of 1,000 tokens,
-        among those of the request's group.
+        Target that answers then, and prompts unlike the training; default: for these the best
+        single target; where it is not in the request's group, and for the others, the one of the
+        group that costs most on a prompt of 1,000 tokens.
     workers : int, optional
         Prefills that run at the same time, each with one thread; default: one for every core.
 
@@ -140,7 +176,7 @@ class PrefillStrategy:
         request_kwargs: dict | None = None,
     ) -> Any:
         """The deployment for a request, without blocking the event loop."""
-        by_target = self._deployments(model)
+        by_target = self._deployments(model, bool(specific_deployment))
         if len(by_target) < 2:
             return self._one_of(by_target, model)
         asked = self._pool.submit(self._route, messages or input)
@@ -162,7 +198,7 @@ class PrefillStrategy:
         request_kwargs: dict | None = None,
     ) -> Any:
         """The deployment for a request."""
-        by_target = self._deployments(model)
+        by_target = self._deployments(model, bool(specific_deployment))
         if len(by_target) < 2:
             return self._one_of(by_target, model)
         asked = self._pool.submit(self._route, messages or input)
@@ -175,7 +211,7 @@ class PrefillStrategy:
     def _route(self, messages: Any) -> Route:
         return self.router.route(last_user_text(messages))
 
-    def _deployments(self, group: str) -> dict[str, list[Any]]:
+    def _deployments(self, group: str, specific: bool = False) -> dict[str, list[Any]]:
         """Deployments of a model group by target; "" holds those of no target."""
         found: dict[str, list[Any]] = {}
         registry = getattr(
@@ -188,15 +224,12 @@ class PrefillStrategy:
         )
         alias = (aliases or {}).get(group, group)
         group = alias["model"] if isinstance(alias, Mapping) else alias
-        for deployment in (
-            registry().all() if callable(registry) else self.litellm_router.model_list
-        ):
-            if deployment["model_name"] == group:
-                name = (deployment.get("model_info") or {}).get("target") or deployment[
-                    "litellm_params"
-                ]["model"]
-                names = [n for n in (name, name.partition("/")[2]) if n in self.router.target_names]
-                found.setdefault(names[0] if names else "", []).append(deployment)
+        known = registry().all() if callable(registry) else self.litellm_router.model_list
+        for deployment in named(list(known), group, specific):
+            model = deployment["litellm_params"]["model"]
+            name = (deployment.get("model_info") or {}).get("target") or model
+            names = [n for n in (name, name.partition("/")[2]) if n in self.router.target_names]
+            found.setdefault(names[0] if names else "", []).append(deployment)
         targets = {target: deployments for target, deployments in found.items() if target}
         if targets and "" in found and group not in self._warned:
             self._warned.add(group)
@@ -222,10 +255,11 @@ class PrefillStrategy:
         return by_target[target][next(self._turns[group, target]) % len(by_target[target])]
 
     def _pick(self, found: Route, by_target: Mapping[str, list[Any]], group: str) -> Any:
-        for target in (self.fallback, found.target):
-            if found.reason and target in by_target:  # it is unlike the training
-                log.info("%s: %s", found.reason, target)
-                return self._one_of(by_target, group, target)
+        if found.reason:  # it is unlike the training: its P is not to be trusted
+            here = [name for name in (self.fallback, found.target) if name in by_target]
+            target = here[0] if here else self._dearest(by_target)
+            log.info("%s: %s", found.reason, target)
+            return self._one_of(by_target, group, target)
         names = [name for name in found.p_correct if name in by_target]
         p, cost = (
             np.array([values[name] for name in names]) for values in (found.p_correct, found.cost)
@@ -236,18 +270,21 @@ class PrefillStrategy:
         )
         return self._one_of(by_target, group, target)
 
+    def _dearest(self, by_target: Mapping[str, list[Any]]) -> str:
+        costs = {
+            t.name: t.cost_per_query + LENGTH * t.tokens_per_encoder_token * t.cost_per_input_token
+            for t in self.router.targets
+            if t.name in by_target
+        }
+        return max(costs, key=costs.__getitem__)
+
     def _fall_back(
         self, asked: Future, error: Exception, by_target: Mapping[str, list[Any]], group: str
     ) -> Any:
         asked.cancel()  # one that has not begun shall not hold up others
         with self._lock:
             self.fallbacks += 1
-        costs = {
-            t.name: t.cost_per_query + LENGTH * t.tokens_per_encoder_token * t.cost_per_input_token
-            for t in self.router.targets
-            if t.name in by_target
-        }
-        target = self.fallback if self.fallback in by_target else max(costs, key=costs.__getitem__)
+        target = self.fallback if self.fallback in by_target else self._dearest(by_target)
         late = isinstance(error, TimeoutError | FutureTimeout | asyncio.TimeoutError)
         log.warning(
             "%s; %s answers instead",

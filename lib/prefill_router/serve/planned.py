@@ -112,14 +112,24 @@ class Plans:
         return Decision(found.rule, self.names[found.best], name)
 
     def _within(self, budget: float) -> Decision:
-        affordable = [price for price, cost, _ in self.points if cost <= budget]
+        """As `evaluate.plans.at_budget` has it: by utility, or the best single target where the
+        budget pays for it and it is more accurate.
+        """
+        affordable = [(price, right) for price, cost, right in self.points if cost <= budget]
+        alone = self.by_name.get(NO_LOSS)
+        if (
+            alone is not None
+            and alone.best_cost <= budget
+            and (not affordable or affordable[0][1] < alone.best_accuracy)
+        ):
+            return Decision(None, self.best)
         if not affordable:
             least = f"{self.points[-1][1]:g}, the least it knows" if self.points else "any: no plan"
             raise RouterError(
                 f"a budget of {budget!r} a query is below {least}; raise it, or train the router"
                 " again with labelled queries"
             )
-        return Decision(Rule("utility", affordable[0]))
+        return Decision(Rule("utility", affordable[0][0]))
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for ``router.json``."""

@@ -20,7 +20,7 @@ from prefill_router.evaluate.plans import FALSE_ALARMS
 from prefill_router.features.queries import States
 from prefill_router.hardware import one_blas_thread
 from prefill_router.heads.fit import FitSettings
-from prefill_router.serve.asking import ask
+from prefill_router.serve.asking import ask, named_prompts
 from prefill_router.serve.attached import Attached, attach
 from prefill_router.serve.planned import Decision, Plans
 from prefill_router.serve.routed import Route, RouterError, checked_fallback, expected_cost, routes
@@ -41,6 +41,8 @@ class Router:
     cost_unit : str
     trained_on : int
         Queries.
+    tidy_prompts : bool
+        Whether prompts are read as `data.texts.tidy` has them, since those of the training were so.
     encoder_notes : tuple of dict
         Of every encoder: fingerprint, name, n_layers, hidden_size, plain_prompt.
     plans : dict of str to Plan
@@ -51,6 +53,7 @@ class Router:
     def __init__(self, parts: RouterParts) -> None:
         self.fitted, self.targets = parts.fitted, tuple(parts.targets)
         self.cost_unit, self.trained_on = parts.cost_unit, parts.trained_on
+        self.tidy_prompts = parts.tidy_prompts
         self.encoder_notes = tuple(dict(note) for note in parts.encoders)
         self._plans = Plans.from_json(parts.plans, [target.name for target in self.targets])
         self.plans = dict(self._plans.by_name)
@@ -200,8 +203,8 @@ class Router:
         plan : str, optional
             One of ``plans``.
         budget : float, optional
-            The most accurate rule whose mean expected cost on the labelled queries was at most
-            this, in the cost unit, a query. At most one of tolerance, plan and budget.
+            The most accurate rule whose mean expected cost on the labelled queries was at most this
+            (or always the best single target), in the cost unit. Give at most one of the three.
         false_alarms : float in [0, 1)
             A prompt that is less like the training than all but about this share of the training
             prompts goes to the fallback, and its route says so. 0: none does.
@@ -213,16 +216,16 @@ class Router:
         Raises
         ------
         RouterError
-            An argument makes no sense; the encoder is another one.
+            An argument makes no sense, such as a message in place of its text; another encoder.
         EncoderError
             A prompt cannot be read; those of a sequence are named by position: ``prompts[3]``.
         ActivationError
             An encoder's states that are not finite, or too little memory.
         """
+        named = named_prompts(prompt)
         how = self._ready(tolerance, on_error, fallback, plan, budget, false_alarms)
-        if isinstance(prompt, str):
-            return self._routes({"": prompt}, *how)[0]
-        return self._routes({f"prompts[{i}]": text for i, text in enumerate(prompt)}, *how)
+        found = self._routes(named, *how)
+        return found[0] if isinstance(prompt, str) else found
 
     def stream(self, prompts: Iterable[str], *how: Any, **named: Any) -> Iterator[Route]:
         """A :class:`Route` for every prompt as it comes, in order; a prompt is taken from the
@@ -263,20 +266,15 @@ class Router:
         fallback: str,
     ) -> list[Route]:
         """Routes of named prompts, in their order."""
-        p, tokens, reasons = ask(reads, prompts, self.fitted, on_error)
+        p, tokens, reasons = ask(reads, prompts, self.fitted, on_error, self.tidy_prompts)
         found = routes(self.targets, p, tokens, reasons, decision, fallback)
         return [found[name] for name in prompts]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``router.safetensors`` and ``router.json``; returns the folder."""
-        parts = RouterParts(
-            self.fitted,
-            self.targets,
-            self.cost_unit,
-            self.trained_on,
-            self.encoder_notes,
-            self._plans.as_json(),
-        )
+        known = (self.cost_unit, self.trained_on, self.encoder_notes)
+        plans = self._plans.as_json()
+        parts = RouterParts(self.fitted, self.targets, *known, plans, self.tidy_prompts)
         return write_router(parts, folder)
 
     @classmethod

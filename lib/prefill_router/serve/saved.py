@@ -26,7 +26,8 @@ _OF_ENCODER = ("fingerprint", "name", "n_layers", "hidden_size", "plain_prompt")
 @dataclass(frozen=True)
 class RouterParts:
     """What a router is made of; ``encoders`` has a note for each that it reads, ``plans`` is what
-    `serve.planned.Plans.as_json` gives.
+    `serve.planned.Plans.as_json` gives, ``tidy_prompts`` says whether all prompts of the training
+    were as `data.texts.tidy` has them.
     """
 
     fitted: Fitted
@@ -35,6 +36,7 @@ class RouterParts:
     trained_on: int
     encoders: Sequence[Mapping[str, Any]]
     plans: Mapping[str, Any] | None = None
+    tidy_prompts: bool = False
 
 
 def write_router(parts: RouterParts, folder: str | Path) -> Path:
@@ -50,6 +52,7 @@ def write_router(parts: RouterParts, folder: str | Path) -> Path:
         "encoders": list(parts.encoders),
         "cost_unit": parts.cost_unit,
         "trained_on": parts.trained_on,
+        "tidy_prompts": parts.tidy_prompts,
         "targets": [asdict(target) for target in parts.targets],
         "head": head,
         "plans": parts.plans,
@@ -156,4 +159,5 @@ def _parts(folder: Path, meta: dict[str, Any], tensors: dict[str, np.ndarray]) -
     names = tuple(target.name for target in targets)
     fitted = Fitted(method, encoders, names, features, head)
     known = (meta["cost_unit"], meta["trained_on"], meta["encoders"], meta.get("plans"))
-    return RouterParts(fitted, targets, *known)
+    # files of before have no such note, and their prompts are read as they come
+    return RouterParts(fitted, targets, *known, tidy_prompts=meta.get("tidy_prompts") is True)

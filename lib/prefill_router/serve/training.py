@@ -9,6 +9,7 @@ import numpy as np
 
 from prefill_router.data.costs import cost_lines
 from prefill_router.data.outcomes import Outcomes, check_trainable
+from prefill_router.data.texts import tidy
 from prefill_router.encode.store import ActivationStore
 from prefill_router.features.queries import LabelledQueries
 from prefill_router.heads.fit import METHODS, FitSettings, fit_method
@@ -63,4 +64,6 @@ def trained(
     plans = plans_of(*given, seed).as_json() if plan else None
     if isinstance(fitted.head, KernelRouter):
         fitted = replace(fitted, head=fitted.head.compact(settings.router_bytes))
-    return RouterParts(fitted, routed, outcomes.cost_unit, len(rows), notes, plans)
+    # one prompt with space around it is enough: it was read with that space
+    tidied = all(tidy(prompt) == prompt for prompt in outcomes.queries["prompt"].iloc[rows])
+    return RouterParts(fitted, routed, outcomes.cost_unit, len(rows), notes, plans, tidied)

@@ -34,7 +34,7 @@ from prefill_router.data.own.shape import long_table
 from prefill_router.data.own_prices import load_own_prices, price_names, unreadable_prices
 from prefill_router.files import say
 
-FORMAT = 3  # raise it when the conversion changes what it writes
+FORMAT = 4  # raise it when the conversion changes what it writes
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from prefill_router.data.own.values import (
     parsed,
     plain_number,
     shown,
+    unclear_thousands,
 )
+from prefill_router.data.texts import tidy
 from prefill_router.files import option
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
@@ -33,6 +35,7 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "input_tokens": plain_number,
     "cost_usd": plain_number,
 }
+COUNTS = ("output_tokens", "input_tokens")
 WRONG = {
     "empty": "empty",
     "percent": "above 1",
@@ -137,7 +140,7 @@ def _read_prompts(long: pd.DataFrame, problems: _Problems, notes: list[str]) -> 
             f"{chats:,} prompts are chat messages: the system text and the user's turn are joined"
             " by an empty line"
         )
-    long["question"] = _plain_lines(prompts.fillna(""), notes)
+    long["question"] = _tidied(prompts.fillna(""), notes)
 
 
 def _read_numbers(long: pd.DataFrame, problems: _Problems) -> bool:
@@ -148,6 +151,19 @@ def _read_numbers(long: pd.DataFrame, problems: _Problems) -> bool:
             continue
         raw = long[column]
         long[column], wrong = parsed(raw, parse)
+        if column != "isCorrect":
+            counts = column in COUNTS
+            unclear = unclear_thousands(raw, counts)
+            problems.say(
+                column,
+                "thousands or decimals, which cannot be told apart",
+                "write whole numbers without any separator, such as 1000"
+                if counts
+                else "write a point before decimals, and no separator of thousands",
+                unclear,
+                raw,
+            )
+            long.loc[unclear, column], wrong = np.nan, wrong & ~unclear  # told once
         if column == "isCorrect":
             readable = not wrong.any()
         fix = (
@@ -172,9 +188,7 @@ def _schema(long: pd.DataFrame) -> pa.DataFrameSchema:
     whole = pa.Check(lambda s: ~(s % 1 > 0), name="fraction")
     checks = {
         "isCorrect": [not_percent, not_negative],
-        **{
-            c: [not_negative, finite, whole] for c in ("output_tokens", "input_tokens") if c in long
-        },
+        **{c: [not_negative, finite, whole] for c in COUNTS if c in long},
         **({"cost_usd": [not_negative, finite]} if "cost_usd" in long else {}),
     }
     return pa.DataFrameSchema(
@@ -214,17 +228,24 @@ def _has_system(value: Any) -> bool:
     return bool(re.search(r"role['\"]:\s*['\"](system|developer)", str(value)))
 
 
-def _plain_lines(prompts: pd.Series, notes: list[str]) -> pd.Series:
-    """Prompts with LF at the end of lines: the same prompt from tools of two kinds is one."""
-    plain = prompts.map(lambda text: text.replace("\r\n", "\n").replace("\r", "\n"))
-    if differ := int((plain != prompts).sum()):
+def _tidied(prompts: pd.Series, notes: list[str]) -> pd.Series:
+    """Prompts as `texts.tidy` has them: the same prompt from tools of two kinds is one, and a
+    router reads it in the same form when it serves.
+    """
+    found = prompts.map(tidy)
+    if differ := int(prompts.str.contains("\r", regex=False).sum()):
         notes.append(f"{differ:,} prompts end their lines in CR LF: read as LF")
-    return plain
+    if around := int((prompts.str.strip() != prompts)[found != ""].sum()):
+        notes.append(
+            f"{around:,} prompts have spaces or empty lines around them: read without, as when"
+            " serving"
+        )
+    return found
 
 
 def _read_ids(long: pd.DataFrame, problems: _Problems) -> tuple[pd.Series, pd.Series]:
     """The question's id of every row, and where one id stands for different prompts."""
-    text = long["question"].str.strip()
+    text = long["question"]
     several = pd.Series(False, index=long.index)
     if "query_id" in long:
         ids = long["query_id"].map(as_id)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from prefill_router.data.own.wide import COST_SUFFIX
 from prefill_router.data.own_prices import OwnPrices
 from prefill_router.data.price_entries import Price
 from prefill_router.files import option
@@ -75,7 +76,8 @@ def lacking(basis: Basis, listed: OwnPrices, prices: str | Path | None) -> str:
             what = (
                 "no price list was given. Write my_prices.yaml, with"
                 f" `prices: {{{entry}, …}}` in USD per million tokens, and give it with"
-                f" {option('prices')}; or add a column cost_usd to the table"
+                f" {option('prices')}; or add a column cost_usd to the table (to a wide"
+                f" one MODEL{COST_SUFFIX} for each)"
             )
         else:
             file = Path(prices).name
@@ -84,7 +86,7 @@ def lacking(basis: Basis, listed: OwnPrices, prices: str | Path | None) -> str:
     if priced:
         parts.append(
             f"prices not used, as there are no output_tokens: {', '.join(priced)}. Add that column"
-            " to the table, or cost_usd"
+            f" to a long table, or cost_usd; to a wide one add MODEL{COST_SUFFIX} for each"
         )
     return "; ".join(parts)
 

@@ -132,10 +132,18 @@ def _why_incomplete(long: pd.DataFrame, names: list[str], columns: Mapping[str, 
             )
     else:
         texts = pd.Series(long["question"].unique())
-        plain = texts.str.casefold().str.replace(r"\s+", " ", regex=True).str.strip()
-        if (twice := plain.duplicated(keep=False)).any():
+        composed = texts.str.normalize("NFC")
+        if (twice := composed.duplicated(keep=False)).any():
             causes.append(
-                f"{twice.sum():,} prompts differ in case or spaces alone (such as"
-                f" {texts[twice].iloc[0]!r:.60}): write a question in one way, or give a query_id"
+                f"{twice.sum():,} prompts differ only in how accents are written (Unicode NFC and"
+                f" NFD, such as {texts[twice].iloc[0]!r:.60}): write all in NFC, or give a query_id"
             )
+        else:
+            plain = composed.str.casefold().str.replace(r"\s+", " ", regex=True).str.strip()
+            if (twice := plain.duplicated(keep=False)).any():
+                causes.append(
+                    f"{twice.sum():,} prompts differ in case or spaces alone (such as"
+                    f" {texts[twice].iloc[0]!r:.60}): write a question in one way, or give a"
+                    " query_id"
+                )
     return "; ".join(causes)

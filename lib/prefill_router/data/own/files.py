@@ -205,8 +205,8 @@ def _read_lines(path: Path, text: str) -> list[dict[str, Any]]:
 
 
 def _read_json(path: Path, text: str) -> list[dict[str, Any]]:
-    """A list of objects, also where it is the only list of an object; or JSON lines under this
-    name.
+    """A list of objects, also where it is the only list of an object; a column or a row under each
+    name, as pandas writes them; or JSON lines under this name.
     """
     try:
         content = json.loads(text)
@@ -234,6 +234,8 @@ def _read_json(path: Path, text: str) -> list[dict[str, Any]]:
             content = [
                 dict(zip(content, row, strict=True)) for row in zip(*content.values(), strict=True)
             ]  # a list per column
+        elif _nested(content):
+            content = _rows_of_nested(path, content)
         else:
             content = content[lists[0]] if len(lists) == 1 else [content]
     for number, row in enumerate(content if isinstance(content, list) else [content], start=1):
@@ -244,3 +246,25 @@ def _read_json(path: Path, text: str) -> list[dict[str, Any]]:
                 'write [{"question": ..., "model": ..., "isCorrect": ...}, ...]',
             )
     return content
+
+
+def _nested(content: dict[str, Any]) -> bool:
+    """Whether an object holds nothing but objects: ``DataFrame.to_json`` as it is by default."""
+    return bool(content) and all(isinstance(of, dict) and of for of in content.values())
+
+
+def _rows_of_nested(path: Path, content: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of column -> row -> value, or of row -> column -> value: the columns are where the
+    known names are.
+    """
+    first = next(iter(content.values()))
+    outer, inner = (sum(key(name) in KNOWN for name in of) for of in (content, first))
+    if inner > outer:
+        return list(content.values())
+    if differ := [name for name, of in content.items() if of.keys() != first.keys()]:
+        raise fail(
+            path,
+            f"column {differ[0]!r} has other rows than {next(iter(content))!r}",
+            "write a list of objects, one for each row",
+        )
+    return [{name: of[row] for name, of in content.items()} for row in first]

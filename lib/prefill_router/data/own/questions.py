@@ -13,22 +13,23 @@ NONE = "not given"  # the benchmark of a question that has none
 
 
 def without_repeats(long: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """One row per question and model: the first with an outcome. Outcomes agree where several are
-    there: that was checked.
+    """One row per question and model: the first with an outcome, with the first tokens and cost
+    that any of them knows. Outcomes agree where several are there: that was checked.
     """
     ordered = long.assign(_missing=long["isCorrect"].isna()).sort_values("_missing", kind="stable")
     again = ordered.duplicated(["query_id", "model"])
     if again.any():
         counted = [c for c in ("output_tokens", "input_tokens", "cost_usd") if c in long]
-        other = (
-            ordered.groupby(["query_id", "model"])[counted].nunique().gt(1).any(axis=1).sum()
-            if counted
-            else 0
-        )
+        other = 0
+        if counted:
+            same = ordered.groupby(["query_id", "model"])[counted]
+            other = same.nunique().gt(1).any(axis=1).sum()
+            # a tool may write the tokens of an answer into another row than its outcome
+            ordered[counted] = same.transform("first")
         notes.append(
             f"{again.sum():,} rows repeat a question and model: dropped"
             + (
-                f"; {other:,} times their tokens or costs differ, and the first row's were kept"
+                f"; {other:,} times their tokens or costs differ, and the first were kept"
                 if other
                 else ""
             )
@@ -83,7 +84,7 @@ def queries_of_table(first: pd.DataFrame, long: pd.DataFrame, notes: list[str]) 
     """One row per question, in the columns of `Outcomes.queries`; prompts that are nearly equal
     share a group where none is given.
     """
-    texts = first["question"].str.strip()
+    texts = first["question"]
     # equal but for case, spaces and marks at the ends; signs inside stay, they tell 2 + 3 from 2 *
     # 3
     same = (

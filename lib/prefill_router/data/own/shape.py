@@ -71,7 +71,8 @@ def long_table(
             "neither a long nor a wide table",
             "a long one has question, model and isCorrect; a wide one a column per model",
         )
-    tell_columns(given, _of_file(standard), [*used, *candidates, *by_cost], notes)
+    shared = _without_shared(standard, notes)
+    tell_columns(given, _of_file(standard), [*used, *candidates, *by_cost, *shared], notes)
     return _from_wide(raw, standard, chosen, by_cost, notes)
 
 
@@ -126,6 +127,20 @@ def _without_half(standard: dict[str, Any], raw: pd.DataFrame, path: Path) -> di
                 )
             del kept[name]
     return kept
+
+
+def _without_shared(standard: dict[str, Any], notes: list[str]) -> list[Any]:
+    """Take the columns of a wide table that would give every model the same costs or answers out of
+    ``standard``, and tell them: a number per question says nothing of a model, and would go before
+    its price.
+    """
+    shared = [standard.pop(name) for name in ("cost_usd", "output_tokens") if name in standard]
+    if shared:
+        notes.append(
+            f"not used, as it is one column for all models: {', '.join(map(str, shared))}; what a"
+            f" model costs is read from a column MODEL{COST_SUFFIX}, tokens from a long table"
+        )
+    return shared
 
 
 def _asked(raw: pd.DataFrame) -> str:

@@ -72,6 +72,29 @@ def parsed(values: pd.Series, parse: Callable[[Any], float]) -> tuple[pd.Series,
     )
 
 
+def unclear_thousands(values: pd.Series, counts: bool) -> np.ndarray:
+    """Which texts may be thousands or a small number, such as 1,000, and of counts 1.000 too: bool
+    [n].
+
+    None where the column shows what the sign means: a comma in 0,0012, a point where all counts end
+    in .000.
+
+    Parameters
+    ----------
+    counts : whether the column holds whole numbers; in others a point is that of decimals.
+    """
+    texts = [value.strip() if isinstance(value, str) else "" for value in values]
+    there = {text for text in texts if text.lower() not in WORDS}
+    signs = ""
+    if counts or not any(re.fullmatch(r"0,\d+", text) for text in there):
+        signs += ","
+    if counts and (len(there) == 1 or not all(text.endswith(".000") for text in there)):
+        signs += "."
+    pattern = rf"[1-9]\d{{0,2}}([{signs}]\d{{3}})+" if signs else r"(?!)"
+    unclear = {text for text in there if re.fullmatch(pattern, text)}
+    return np.array([text in unclear for text in texts], bool)
+
+
 def absent(value: Any) -> bool:
     """Whether a cell holds nothing: None, NaN, NA."""
     return value is None or (
