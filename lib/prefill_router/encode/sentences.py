@@ -50,7 +50,6 @@ def embed_sentences(
     cache_dir: str | os.PathLike | None = None,
     *,
     dtype: str = "float32",
-    progress: bool = False,
     parts: tuple[Path, str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sentence embeddings and what they cost: mean over real tokens of the last layer, scaled to
@@ -60,8 +59,8 @@ def embed_sentences(
     `sentence_tokens(name)` tokens; a batch holds at most `batch_tokens` tokens, padding included
     (but at least one text): on a CPU small batches, which stay in its cache, are the fastest
     (mpnet: 512 is 1.5 times as fast as 8192). `dtype` is that of the network's weights, as in
-    `load_encoder`. `progress` shows a bar over texts on standard error. `parts`, a folder and the
-    key of its files, keeps what is done after every `PART` batches; what lies there is read and not
+    `load_encoder`. `parts`, a folder and the key of its files, keeps what is done after every
+    `PART` batches, with a bar over texts on standard error; what lies there is read and not
     computed again. Raises `EncoderError` as `load_encoder` does, and for an empty prompt.
 
     Returns
@@ -87,7 +86,7 @@ def embed_sentences(
     tflop = 2e-12 * encoder.params * np.array([len(row) for row in tokens], dtype=np.float64)
     folder, key = parts or (None, "")
     blocks = [jobs[start : start + PART] for start in range(0, len(jobs), PART)]
-    with tqdm(total=len(tokens), unit="text", desc=encoder.name, disable=not progress) as bar:
+    with tqdm(total=len(tokens), unit="text", desc=encoder.name, disable=parts is None) as bar:
         for number, block in enumerate(blocks):
             rows = [row for batch in block for row in batch]
             path = folder / f"{number:05}.safetensors" if folder else None
@@ -148,9 +147,7 @@ def cached_sentences(
         except (SafetensorError, ValueError) as error:
             say(f"{path} is damaged ({error}): its {len(prompts):,} embeddings are computed again")
     parts = path.with_suffix(".parts")
-    vectors, tflop = embed_sentences(
-        name, prompts, device, dtype=dtype, progress=True, parts=(parts, key)
-    )
+    vectors, tflop = embed_sentences(name, prompts, device, dtype=dtype, parts=(parts, key))
     _write(path, key, vectors, tflop)
     shutil.rmtree(parts, ignore_errors=True)
     return vectors, tflop
