@@ -199,7 +199,11 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(bert, tmp_path, mon
     again = embed_sentences(bert, PROMPTS, "cpu", batch_tokens=8, parts=parts)
     assert sum(calls) == len(PROMPTS) - 1
     assert [a.tobytes() for a in again] == [a.tobytes() for a in whole]
-    # parts of other texts are not taken for these
+    # parts of other batches are not taken, as another version may have cut them
+    monkeypatch.setattr(sentences, "PART", 2)
+    cut_otherwise = embed_sentences(bert, PROMPTS, "cpu", batch_tokens=8, parts=parts)
+    assert cut_otherwise[0].tobytes() == whole[0].tobytes()
+    # nor are parts of other texts
     other = embed_sentences(bert, PROMPTS[:2], "cpu", batch_tokens=8, parts=(parts[0], "other"))
     alone = embed_sentences(bert, PROMPTS[:2], "cpu", batch_tokens=8)
     assert other[0].tobytes() == alone[0].tobytes()

@@ -95,6 +95,24 @@ def test_a_profile_without_plans_has_its_auc(tmp_path):
     assert message(rows) == "AUC: clearly above the best text router on 1 of 1 pools"
 
 
+def test_the_opponent_without_plans_is_the_best_router_on_text_of_any_kind(tmp_path):
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    auc = {"pool": "a", "metric": "mean_auc", "operating_point": "", "target": ""}
+    readers = {"knn_minilm": ("sentence", 0.7, 0.1), "tfidf": ("", 0.75, 0.05)}
+    rows = [
+        {**auc, "method": method, "reads": reads, "value": value}
+        for method, (reads, value, _) in readers.items()
+    ]
+    pairs = [
+        {"pool": "a", "method_a": "ours", "method_b": method, "metric": "mean_auc", "diff": lead}
+        for method, (*_, lead) in readers.items()
+    ]
+    pd.DataFrame(rows).to_csv(folder / "metrics.csv")
+    pd.DataFrame(pairs).assign(ci_low=0.01, ci_high=0.2).to_csv(folder / "paired.csv")
+    assert forest_rows(tmp_path, ["plain"])["value"].tolist() == [0.05]
+
+
 def test_files_are_the_same_each_time_and_none_comes_of_nothing(root):
     path = write_forest(root, ["mine"])
     first = path.read_bytes()
